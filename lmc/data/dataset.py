@@ -1,0 +1,104 @@
+"""What a dataset is, once loaded: four tensors and their checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lmc.errors import DataError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images, train and test.
+
+    Args:
+        name: how specs refer to it.
+        train_images: uint8 (N, C, H, W).
+        train_labels: int64 (N,), each in [0, len(classes)).
+        test_images: uint8 (M, C, H, W).
+        test_labels: int64 (M,).
+        classes: class names, in label order.
+        source: where it came from, for the record.
+
+    Raises:
+        DataError: a tensor has the wrong dtype or shape, a split is empty, or a label is out of range.
+    """
+
+    name: str
+    train_images: Tensor = field(repr=False)
+    train_labels: Tensor = field(repr=False)
+    test_images: Tensor = field(repr=False)
+    test_labels: Tensor = field(repr=False)
+    classes: tuple[str, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        for split in ("train", "test"):
+            self._check_split(split, getattr(self, f"{split}_images"), getattr(self, f"{split}_labels"))
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            self._refuse(
+                f"train images are {tuple(self.train_images.shape[1:])}, "
+                f"test images {tuple(self.test_images.shape[1:])}"
+            )
+
+    def _check_split(self, split: str, images: Tensor, labels: Tensor) -> None:
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            self._refuse(
+                f"{split}_images is {images.dtype} {tuple(images.shape)}; expected torch.uint8 (N, C, H, W)"
+            )
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+            self._refuse(
+                f"{split}_labels is {labels.dtype} {tuple(labels.shape)}; "
+                f"expected torch.int64 ({len(images)},)"
+            )
+        if images.numel() == 0:
+            self._refuse(f"{split}_images is empty: {tuple(images.shape)}")
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(self.classes):
+            self._refuse(f"{split}_labels run from {low} to {high}, but there are {len(self.classes)} classes")
+
+    def _refuse(self, problem: str) -> None:
+        raise DataError(f"dataset {self.name!r} ({self.source}): {problem}; prepare it again")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    def limited(self, train_size: int | None) -> Dataset:
+        """The same dataset with only its first ``train_size`` training images.
+
+        Raises:
+            DataError: there are fewer.
+        """
+        if train_size is None or train_size == len(self.train_images):
+            return self
+        if train_size > len(self.train_images):
+            raise DataError(
+                f"{train_size} training images asked for, but {self.name!r} has {len(self.train_images)}"
+            )
+        return Dataset(
+            self.name,
+            self.train_images[:train_size],
+            self.train_labels[:train_size],
+            self.test_images,
+            self.test_labels,
+            self.classes,
+            self.source,
+        )
+
+    def to(self, device: torch.device) -> Dataset:
+        """The same dataset with its tensors on ``device``."""
+        return Dataset(
+            self.name,
+            self.train_images.to(device),
+            self.train_labels.to(device),
+            self.test_images.to(device),
+            self.test_labels.to(device),
+            self.classes,
+            self.source,
+        )

@@ -1,0 +1,255 @@
+"""Where datasets come from: embedded digits, prepared files, image folders, torchvision.
+
+A dataset called NAME is looked for, in this order: the embedded digits; ``<data dir>/NAME.safetensors``
+(prepared); ``<data dir>/NAME/train/<class>/*.png`` (image folder); a torchvision download, which is
+announced and then kept as a prepared file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmc.data.dataset import Dataset
+from lmc.errors import DataError
+
+DOWNLOADS = {  # name: (torchvision class, size of the download)
+    "mnist": ("MNIST", "12 MB"),
+    "fashion-mnist": ("FashionMNIST", "31 MB"),
+    "cifar10": ("CIFAR10", "171 MB"),
+    "cifar100": ("CIFAR100", "169 MB"),
+}
+DIGITS_TRAIN = 1200
+_TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
+_MAX_HEADER = 1 << 20
+
+
+def available() -> tuple[str, ...]:
+    """Names that `load_dataset` knows without a file in the data folder."""
+    return ("digits", *DOWNLOADS)
+
+
+def load_dataset(name: str, data_dir: Path, *, download: bool = True) -> Dataset:
+    """Load a dataset by name.
+
+    Args:
+        name: see this module's description.
+        data_dir: folder of prepared files and image folders; need not exist for ``"digits"``.
+        download: whether torchvision may fetch what is missing.
+
+    Raises:
+        DataError: it is unknown, missing, unreadable, of the wrong shape, or cannot be downloaded.
+    """
+    if name == "digits":
+        return _digits()
+    if not name or Path(name).name != name:
+        raise DataError(f"dataset name {name!r} is not a plain name; put the data under {data_dir}")
+    prepared = data_dir / f"{name}.safetensors"
+    folder = data_dir / name
+    if prepared.exists():
+        return read_prepared(prepared)
+    if folder.is_dir():
+        return read_image_folder(folder)
+    if name not in DOWNLOADS:
+        raise DataError(
+            f"unknown dataset {name!r}: there is no {prepared} and no folder {folder}, "
+            f"and it is none of {', '.join(available())}"
+        )
+    if not download:
+        raise DataError(f"dataset {name!r} is not in {data_dir}; allow its download or put {prepared} there")
+    return _download(name, prepared)
+
+
+def _digits() -> Dataset:
+    """scikit-learn's 1,797 real 8x8 digits in a fixed random order: 1,200 to train, 597 to test."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.target))
+    pixels = np.rint(digits.images[order] * (255 / 16)).astype(np.uint8)[:, None]
+    images = torch.from_numpy(pixels)
+    labels = torch.from_numpy(digits.target[order].astype(np.int64))
+    return Dataset(
+        "digits",
+        images[:DIGITS_TRAIN],
+        labels[:DIGITS_TRAIN],
+        images[DIGITS_TRAIN:],
+        labels[DIGITS_TRAIN:],
+        tuple(str(digit) for digit in range(10)),
+        "scikit-learn load_digits",
+    )
+
+
+def read_prepared(path: Path) -> Dataset:
+    """Read a prepared safetensors file.
+
+    Raises:
+        DataError: it is unreadable, truncated, or does not hold the four tensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        _check_header(path)
+        with safe_open(path, framework="pt") as file:
+            missing = set(_TENSORS) - set(file.keys())
+            if missing:
+                raise DataError(f"{path} lacks {', '.join(sorted(missing))}; prepare it again")
+            tensors = {key: file.get_tensor(key) for key in _TENSORS}
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}; delete it and prepare it again") from error
+    classes = _classes(path, metadata, tensors["train_labels"])
+    return Dataset(
+        metadata.get("name", path.stem), *tensors.values(), classes, metadata.get("source", str(path))
+    )
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a file whose declared header is larger than the file or than any real one."""
+    with path.open("rb") as file:
+        prefix = file.read(8)
+    if len(prefix) < 8:
+        raise ValueError(f"only {len(prefix)} bytes long")
+    (length,) = struct.unpack("<Q", prefix)
+    if length > min(_MAX_HEADER, path.stat().st_size - 8):
+        raise ValueError(f"its header claims {length} bytes")
+
+
+def _classes(path: Path, metadata: dict[str, str], labels: Tensor) -> tuple[str, ...]:
+    if "classes" not in metadata:
+        return tuple(str(label) for label in range(int(labels.max()) + 1))
+    try:
+        classes = json.loads(metadata["classes"])
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: its classes are not JSON ({error}); prepare it again") from error
+    if not isinstance(classes, list) or not classes:
+        raise DataError(f"{path}: its classes are {classes!r}, not a list of names; prepare it again")
+    return tuple(str(name) for name in classes)
+
+
+def write_prepared(dataset: Dataset, path: Path) -> None:
+    """Write ``dataset`` as a prepared file, which appears under its name only once it is whole.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {key: getattr(dataset, key).contiguous() for key in _TENSORS},
+            partial,
+            metadata={
+                "name": dataset.name,
+                "classes": json.dumps(dataset.classes),
+                "source": dataset.source,
+            },
+        )
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"cannot write {path}: {error}; free space or choose another data folder") from error
+
+
+def read_image_folder(folder: Path) -> Dataset:
+    """Read ``folder/{train,test}/<class>/*.png``; all images share one size and mode.
+
+    Raises:
+        DataError: a split or class is missing or empty, or an image is unreadable or of another shape.
+    """
+    names = tuple(sorted(path.name for path in _subfolders(folder / "train")))
+    splits: dict[str, Tensor] = {}
+    for split in ("train", "test"):
+        found = tuple(sorted(path.name for path in _subfolders(folder / split)))
+        if found != names:
+            raise DataError(f"{folder / split} has classes {found}, but train has {names}; make them the same")
+        images: list[Tensor] = []
+        labels: list[int] = []
+        for label, name in enumerate(names):
+            files = sorted((folder / split / name).glob("*.png"))
+            if not files:
+                raise DataError(f"{folder / split / name} holds no .png files; add images or remove the folder")
+            for file in files:
+                image = _read_png(file)
+                if images and image.shape != images[0].shape:
+                    raise DataError(
+                        f"{file} is {tuple(image.shape)}, others are {tuple(images[0].shape)}; "
+                        "give all images one size and mode"
+                    )
+                images.append(image)
+                labels.append(label)
+        splits[f"{split}_images"] = torch.stack(images)
+        splits[f"{split}_labels"] = torch.tensor(labels)
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(splits["train_labels"])))
+    return Dataset(
+        folder.name,
+        splits["train_images"][order],
+        splits["train_labels"][order],
+        splits["test_images"],
+        splits["test_labels"],
+        names,
+        str(folder),
+    )
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        found = [path for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise DataError(f"cannot read {folder}: {error}; expected one folder per class in it") from error
+    if not found:
+        raise DataError(f"{folder} holds no class folders; expected {folder}/<class>/*.png")
+    return found
+
+
+def _read_png(path: Path) -> Tensor:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mode = "L" if image.mode in ("1", "L", "I", "I;16") else "RGB"
+            pixels = np.array(image.convert(mode))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"cannot read {path}: {error}; replace or remove it") from error
+    return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[:, :, None]).permute(2, 0, 1)
+
+
+def _download(name: str, prepared: Path) -> Dataset:
+    class_name, size = DOWNLOADS[name]
+    root = prepared.parent / "torchvision"
+    print(f"lmc: downloading {name} ({size}) through torchvision to {root}", file=sys.stderr, flush=True)
+    try:
+        from torchvision import datasets
+
+        make = getattr(datasets, class_name)
+        train, test = (make(root, train=split, download=True) for split in (True, False))
+    except (OSError, RuntimeError, ImportError) as error:
+        raise DataError(
+            f"cannot download {name}: {error}; check the network, or put a prepared file at {prepared}"
+        ) from error
+    dataset = Dataset(
+        name,
+        _images(train.data),
+        torch.as_tensor(train.targets, dtype=torch.int64),
+        _images(test.data),
+        torch.as_tensor(test.targets, dtype=torch.int64),
+        tuple(train.classes),
+        f"torchvision {class_name}",
+    )
+    write_prepared(dataset, prepared)
+    return dataset
+
+
+def _images(pixels: Tensor | np.ndarray) -> Tensor:
+    """torchvision keeps (N, H, W) tensors or (N, H, W, C) arrays; return uint8 (N, C, H, W)."""
+    tensor = torch.as_tensor(pixels)
+    return tensor[:, None] if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,82 @@
+"""The paper's layer-wise quantities as pure functions of tensors.
+
+Every function reads (N, ...) tensors, one row per test input, and returns float64 (N,): one number per
+input, to be averaged. A row whose value is undefined (0/0) is NaN there and is left out of the average.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cosine(x: Tensor, y: Tensor) -> Tensor:
+    """Row-wise cosine similarity; 1 where both rows are zero (they agree), 0 where only one is."""
+    x, y = x.flatten(1).double(), y.flatten(1).double()
+    norms = x.norm(dim=1) * y.norm(dim=1)
+    agree = ((x.abs().amax(1) == 0) & (y.abs().amax(1) == 0)).double()
+    return ((x * y).sum(1) / norms.clamp_min(1e-300)).where(norms > 0, agree)
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Row-wise ‖numerator‖ / ‖denominator‖; 0 where both are zero, NaN where only the denominator is."""
+    top, bottom = numerator.flatten(1).double().norm(dim=1), denominator.flatten(1).double().norm(dim=1)
+    undefined = top.new_full((), float("nan")).expand_as(top).where(top > 0, top)
+    return (top / bottom.clamp_min(1e-300)).where(bottom > 0, undefined)
+
+
+def lewc_target(f_a: Tensor, f_b: Tensor, layer: int, lam: float = 0.5) -> Tensor:
+    """λ^ℓ f_ℓ(θ_a; x) + (1-λ)^ℓ f_ℓ(θ_b; x), the right-hand side of LEWC (Def. 4.1).
+
+    Args:
+        f_a: output of layer ``layer`` in model a, (N, ...).
+        f_b: the same of model b.
+        layer: ℓ, counted from 1.
+        lam: weight λ of model a.
+    """
+    return lam**layer * f_a + (1 - lam) ** layer * f_b
+
+
+def lewc_cosine(f_merged: Tensor, f_a: Tensor, f_b: Tensor, layer: int, lam: float = 0.5) -> Tensor:
+    """cos(f_ℓ(θ(λ)), λ^ℓ f_ℓ(θ_a) + (1-λ)^ℓ f_ℓ(θ_b)) (Def. 4.1, Fig. 3); at λ = ½ the layer cancels."""
+    if lam == 0.5:
+        return cosine(f_merged, f_a + f_b)
+    return cosine(f_merged, lewc_target(f_a, f_b, layer, lam))
+
+
+def llfc_norm_ratio(f_merged: Tensor, f_a: Tensor, f_b: Tensor, lam: float = 0.5) -> Tensor:
+    """‖f_ℓ(θ(λ))‖ / ‖λ f_ℓ(θ_a) + (1-λ) f_ℓ(θ_b)‖: 1 under LLFC, 2^(1-ℓ) under LEWC at λ = ½ (App. C)."""
+    return ratio(f_merged, lam * f_a + (1 - lam) * f_b)
+
+
+def additivity_cosine(h_a: Tensor, h_b: Tensor, lam: float = 0.5) -> Tensor:
+    """cos(σ(λ h_a + (1-λ) h_b), λ σ(h_a) + (1-λ) σ(h_b)) for ReLU σ (Def. 5.1, Fig. 4)."""
+    merged = F.relu(lam * h_a + (1 - lam) * h_b)
+    return cosine(merged, lam * F.relu(h_a) + (1 - lam) * F.relu(h_b))
+
+
+def orthogonality_ratio(foreign: Tensor, own: Tensor) -> Tensor:
+    """‖W^b z^a‖ / ‖W^a z^a‖: 0 under reciprocal orthogonality (Def. 5.2, Fig. 7).
+
+    Args:
+        foreign: W^b z^a.
+        own: W^a z^a.
+    """
+    return ratio(foreign, own)
+
+
+def recovery_cosine(w_merged: Tensor, own: Tensor) -> Tensor:
+    """cos(W^a z(merged), W^a z^a): 1 where model a's response survives the merge (Fig. 8)."""
+    return cosine(w_merged, own)
+
+
+def commutativity_distance(ab: Tensor, ba: Tensor) -> Tensor:
+    """‖x - y‖² / (‖x‖ ‖y‖) of x = W^a z^b and y = W^b z^a, 0 under commutativity (Def. C.1, Fig. 11).
+
+    Normalised as in Zhou et al. (NeurIPS 2023); 0 where both are zero, NaN where only one is.
+    """
+    x, y = ab.flatten(1).double(), ba.flatten(1).double()
+    product = x.norm(dim=1) * y.norm(dim=1)
+    distance = (x - y).square().sum(1)
+    undefined = distance.new_full((), float("nan")).expand_as(distance).where(distance > 0, distance)
+    return (distance / product.clamp_min(1e-300)).where(product > 0, undefined)

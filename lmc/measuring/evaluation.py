@@ -1,0 +1,103 @@
+"""Logits of a model on a test set, and what they say: loss, accuracy, calibrated loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmc.data import Dataset, Normaliser
+from lmc.merging import calibration_split, fit_inverse_temperature
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model's logits say of a test set.
+
+    Args:
+        accuracy: share of test images whose largest logit is the true class; ties count as wrong.
+        loss: mean cross-entropy over all test images, nats.
+        beta: inverse temperature fitted on the 20 % split.
+        calibrated_loss: mean cross-entropy of softmax(β · logits) over the other 80 %, nats.
+    """
+
+    accuracy: float
+    loss: float
+    beta: float
+    calibrated_loss: float
+
+
+def evaluate_logits(logits: Tensor, labels: Tensor) -> Evaluation:
+    """Evaluate logits (N, classes) against int64 labels (N,); losses in float64.
+
+    Raises:
+        MergeError: a logit is not finite, or there are too few images to split.
+    """
+    logits, labels = logits.double().cpu(), labels.cpu()
+    fitted, judged = calibration_split(len(labels))
+    beta = fit_inverse_temperature(logits[fitted], labels[fitted])
+    true = logits.gather(1, labels[:, None])
+    rivals = logits.scatter(1, labels[:, None], float("-inf")).amax(1)
+    return Evaluation(
+        accuracy=(true[:, 0] > rivals).double().mean().item(),
+        loss=F.cross_entropy(logits, labels).item(),
+        beta=beta.item(),
+        calibrated_loss=F.cross_entropy(beta * logits[judged], labels[judged]).item(),
+    )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A dataset as model inputs on a device, a batch at a time.
+
+    Args:
+        test: uint8 (M, C, H, W).
+        labels: int64 (M,).
+        train: uint8 (N, C, H, W), what BatchNorm statistics are reset on.
+        normalise: fitted on the training images the models saw.
+        batch: images per batch.
+        dtype: floating-point type of the inputs.
+    """
+
+    test: Tensor
+    labels: Tensor
+    train: Tensor
+    normalise: Normaliser
+    batch: int = 600
+    dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        train_size: int | None,
+        device: torch.device | str,
+        *,
+        batch: int = 600,
+        dtype: torch.dtype = torch.float32,
+    ) -> Inputs:
+        """Inputs of ``dataset`` for models trained on its first ``train_size`` images."""
+        used = dataset.limited(train_size).to(torch.device(device))
+        normalise = Normaliser.fit(used.train_images)
+        return cls(used.test_images, used.test_labels, used.train_images, normalise, batch, dtype)
+
+    def test_batches(self) -> Iterator[Tensor]:
+        """Normalised test images, in order."""
+        for part in self.test.split(self.batch):
+            yield self.normalise(part).to(self.dtype)
+
+    def train_batches(self, limit: int) -> Iterator[Tensor]:
+        """The first ``limit`` training images, normalised; a last batch of one image is left out."""
+        for part in self.train[:limit].split(self.batch):
+            if len(part) > 1:
+                yield self.normalise(part).to(self.dtype)
+
+
+@torch.no_grad()
+def logits_of(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Logits (M, classes) of ``model`` in evaluation mode on the test images."""
+    model.eval()
+    return torch.cat([model(batch) for batch in inputs.test_batches()])

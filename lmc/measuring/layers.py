@@ -1,0 +1,114 @@
+"""LEWC and its conditions for every layer of a pair of models and their merge, in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmc.measuring import conditions
+from lmc.measuring.capture import Capture, capturing, respond
+from lmc.measuring.evaluation import Inputs
+
+OUTPUT = "logits"
+
+
+class RowMean:
+    """Mean over all rows seen that are not NaN; undefined rows are counted apart."""
+
+    def __init__(self) -> None:
+        self.total, self.rows, self.undefined = 0.0, 0, 0
+
+    def add(self, rows: Tensor) -> None:
+        """Add one value per row, (N,)."""
+        defined = rows[~rows.isnan()]
+        self.total += float(defined.sum())
+        self.rows += len(defined)
+        self.undefined += len(rows) - len(defined)
+
+    @property
+    def value(self) -> float | None:
+        """The mean, or ``None`` where no row is defined or the mean is not finite."""
+        mean = self.total / self.rows if self.rows else math.nan
+        return mean if math.isfinite(mean) else None
+
+
+@torch.no_grad()
+def measure_layers(model_a: nn.Module, model_b: nn.Module, merged: nn.Module, inputs: Inputs) -> dict[str, Any]:
+    """Every layer-wise quantity of the paper at λ = ½, averaged over the test inputs.
+
+    The test set is streamed: no more than one batch of activations is held.
+
+    Args:
+        model_a: endpoint a, in evaluation mode with its own BatchNorm statistics.
+        model_b: endpoint b.
+        merged: the interpolation at λ = ½, its BatchNorm statistics reset.
+        inputs: the test images.
+
+    Returns:
+        ``outputs``: for each ReLU output in order, then the logits: ``lewc_cosine`` (Fig. 3),
+        ``llfc_norm_ratio`` (App. C), ``endpoint_cosine`` (Fig. 14), ``norm_merged`` and
+        ``norm_endpoints`` (Fig. 20).
+        ``relus``: for each ReLU: ``additivity_cosine`` (Fig. 4).
+        ``weights``: for each linear layer or convolution: ``orthogonality_ratio`` (Fig. 7, the mean of
+        both directions), ``recovery_cosine`` (Fig. 8, of both models), ``commutativity_distance``
+        (Fig. 11). ``None`` where a quantity is undefined for every input (dead layers).
+    """
+    models = {"a": model_a.eval(), "b": model_b.eval(), "m": merged.eval()}
+    modules = {key: dict(model.named_modules()) for key, model in models.items()}
+    sums: dict[tuple[str, str, str], RowMean] = defaultdict(RowMean)
+    for batch in inputs.test_batches():
+        caught: dict[str, Capture] = {}
+        for key, model in models.items():
+            with capturing(model) as capture:
+                logits = model(batch)
+            capture.activations[OUTPUT] = logits
+            caught[key] = capture
+        _add_outputs(sums, caught)
+        _add_weights(sums, caught, modules)
+    records: dict[str, dict[str, dict[str, float | None]]] = {"outputs": {}, "relus": {}, "weights": {}}
+    for (group, layer, quantity), mean in sums.items():
+        records[group].setdefault(layer, {})[quantity] = mean.value
+    return records
+
+
+def _add_outputs(sums: dict[tuple[str, str, str], RowMean], caught: dict[str, Capture]) -> None:
+    a, b, merged = caught["a"], caught["b"], caught["m"]
+    for depth, (layer, f_m) in enumerate(merged.activations.items(), start=1):
+        f_a, f_b = a.activations[layer], b.activations[layer]
+        rows = {
+            "lewc_cosine": conditions.lewc_cosine(f_m, f_a, f_b, depth),
+            "llfc_norm_ratio": conditions.llfc_norm_ratio(f_m, f_a, f_b),
+            "endpoint_cosine": conditions.cosine(f_a, f_b),
+            "norm_merged": f_m.flatten(1).double().norm(dim=1),
+            "norm_endpoints": (f_a.flatten(1).double().norm(dim=1) + f_b.flatten(1).double().norm(dim=1)) / 2,
+        }
+        for quantity, values in rows.items():
+            sums["outputs", layer, quantity].add(values)
+    for layer, h_a in a.preactivations.items():
+        additivity = conditions.additivity_cosine(h_a, b.preactivations[layer])
+        sums["relus", layer, "additivity_cosine"].add(additivity)
+
+
+def _add_weights(
+    sums: dict[tuple[str, str, str], RowMean],
+    caught: dict[str, Capture],
+    modules: dict[str, dict[str, nn.Module]],
+) -> None:
+    a, b, merged = caught["a"], caught["b"], caught["m"]
+    for layer, z_a in a.inputs.items():
+        z_b, z_m = b.inputs[layer], merged.inputs[layer]
+        w_a, w_b = modules["a"][layer], modules["b"][layer]
+        own_a, own_b = a.responses[layer], b.responses[layer]
+        foreign_a, foreign_b = respond(w_b, z_a), respond(w_a, z_b)
+        for foreign, own in ((foreign_a, own_a), (foreign_b, own_b)):
+            rows = conditions.orthogonality_ratio(foreign, own)
+            sums["weights", layer, "orthogonality_ratio"].add(rows)
+        for module, own in ((w_a, own_a), (w_b, own_b)):
+            rows = conditions.recovery_cosine(respond(module, z_m), own)
+            sums["weights", layer, "recovery_cosine"].add(rows)
+        rows = conditions.commutativity_distance(foreign_b, foreign_a)
+        sums["weights", layer, "commutativity_distance"].add(rows)

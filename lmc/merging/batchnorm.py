@@ -1,0 +1,61 @@
+"""Running statistics of a merged model, recomputed on training data (Appendix B.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lmc.errors import MergeError
+
+
+def has_bn(model: nn.Module) -> bool:
+    """Whether ``model`` holds a BatchNorm with running statistics."""
+    return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in model.modules())
+
+
+@torch.no_grad()
+def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
+    """Recompute every BatchNorm's running mean and variance in one pass.
+
+    The statistics are the cumulative mean over the batches of each batch's mean and (unbiased)
+    variance, as PyTorch computes it with ``momentum=None`` (Jordan et al., ICLR 2023). Doing it
+    twice gives the same statistics as doing it once. Mode and momentum of every module are kept.
+
+    Args:
+        model: any module; nothing happens where it has no BatchNorm.
+        batches: model inputs, float (N, ...), N >= 2 for layers without spatial extent.
+
+    Returns:
+        The number of batches seen.
+
+    Raises:
+        MergeError: a BatchNorm keeps no running statistics, or there was no batch.
+    """
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    if not layers:
+        return 0
+    if any(not layer.track_running_stats or layer.running_mean is None for layer in layers):
+        raise MergeError("a BatchNorm has track_running_stats=False; there are no statistics to reset")
+    modes = {module: module.training for module in model.modules()}
+    momenta = {layer: layer.momentum for layer in layers}
+    seen = 0
+    try:
+        model.eval()
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None
+            layer.train()
+        for batch in batches:
+            model(batch)
+            seen += 1
+    finally:
+        for layer, momentum in momenta.items():
+            layer.momentum = momentum
+        for module, mode in modes.items():
+            module.training = mode
+    if not seen:
+        raise MergeError("no batch to reset the BatchNorm statistics on; pass training data")
+    return seen

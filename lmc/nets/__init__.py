@@ -1,0 +1,73 @@
+"""The paper's networks, each built by width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from lmc.errors import SpecError
+from lmc.nets import resnet, vgg
+from lmc.nets.mlp import MLP
+from lmc.nets.resnet import ResNet
+from lmc.nets.vgg import VGG
+
+__all__ = ["MLP", "VGG", "ResNet", "build"]
+
+MLP_UNITS = 512
+
+Shape = tuple[int, int, int]
+
+
+def build(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = True) -> nn.Module:
+    """Build an untrained network.
+
+    Args:
+        arch: one of `lmc.specs.ARCHITECTURES`.
+        width: multiplier of the architecture's base width.
+        shape: (C, H, W) of one image.
+        classes: number of logits.
+        bias: see `lmc.specs.RunSpec`.
+
+    Returns:
+        A module in training mode, with PyTorch's default initialisation from the global generator.
+
+    Raises:
+        SpecError: ``arch`` is unknown, or ``width`` gives no whole number of units.
+    """
+    channels, height, pixels = shape[0], shape[1], shape[0] * shape[1] * shape[2]
+
+    def mlp(**variant: bool) -> nn.Module:
+        return MLP(pixels, _units(width, MLP_UNITS), classes, bias=bias, **variant)
+
+    def vgg_of(plan: tuple[int | None, ...]) -> nn.Module:
+        halvings = plan.count(None)
+        if height >> halvings < 1:
+            raise SpecError(f"{arch} halves images {halvings} times; {height} pixels are too few")
+        return VGG(channels, _units(width, vgg.BASE_CHANNELS), classes, plan=plan, bias=bias)
+
+    def resnet_of(blocks: int) -> nn.Module:
+        return ResNet(channels, _units(width, resnet.BASE_CHANNELS), classes, blocks=blocks, bias=bias)
+
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "mlp": mlp,
+        "mlp-bn": lambda: mlp(batch_norm=True),
+        "mlp-skip": lambda: mlp(skip=True),
+        "vgg11": lambda: vgg_of(vgg.VGG11_PLAN),
+        "vgg-small": lambda: vgg_of(vgg.SMALL_PLAN),
+        "resnet20": lambda: resnet_of(3),
+        "resnet8": lambda: resnet_of(1),
+    }
+    if arch not in builders:
+        raise SpecError(f"unknown arch {arch!r}; choose one of {', '.join(builders)}")
+    return builders[arch]()
+
+
+def _units(width: float, base: int) -> int:
+    units = width * base
+    if units < 1 or units != int(units):
+        raise SpecError(
+            f"width {width:g} times the base of {base} is {units:g}; "
+            f"choose a multiple of 1/{base} so that it is a whole number of at least 1"
+        )
+    return int(units)

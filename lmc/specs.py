@@ -1,0 +1,155 @@
+"""What one trained model is: a frozen, hashable description with a content key."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from lmc.errors import SpecError
+
+RECIPE_VERSION = 1
+"""Raised whenever the training code changes what a spec produces; part of every key."""
+
+ARCHITECTURES = ("mlp", "mlp-bn", "mlp-skip", "vgg11", "vgg-small", "resnet20", "resnet8")
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("constant", "warmup-linear")
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that determines one trained model.
+
+    Args:
+        dataset: name of a dataset (see `lmc.data.load_dataset`).
+        arch: one of `ARCHITECTURES`.
+        width: multiplier of the architecture's base width (MLP 512 units, VGG 64 channels,
+            ResNet 16 channels); may be a fraction as long as every layer keeps a whole width.
+        bias: whether linear layers (and convolutions of nets without BatchNorm) have a bias.
+        train_size: how many training images are used, in a fixed order; ``None`` means all.
+        augment: random horizontal flip and random crop with padding 4.
+        optimizer: ``"sgd"`` (with ``momentum``) or ``"adam"`` (L2 decay, as in Appendix B.1).
+        lr: peak learning rate.
+        weight_decay: L2 coefficient, applied to every parameter.
+        schedule: ``"constant"`` or ``"warmup-linear"`` (up over ``warmup`` of the steps, then
+            linearly to zero).
+        warmup: share of the steps spent warming up.
+        epochs: passes over the training images.
+        batch_size: images per step; the last, smaller batch of an epoch is dropped.
+        init_seed: seeds the initial weights.
+        data_seed: seeds the batch order and the augmentation.
+        precision: ``"fp32"`` or ``"bf16"`` (autocast; weights stay float32).
+
+    Raises:
+        SpecError: a value is unknown or out of range.
+    """
+
+    dataset: str
+    arch: str
+    width: float
+    bias: bool = True
+    train_size: int | None = None
+    augment: bool = False
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "warmup-linear"
+    warmup: float = 0.05
+    epochs: int = 1
+    batch_size: int = 50
+    init_seed: int = 0
+    data_seed: int = 0
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        _one_of("arch", self.arch, ARCHITECTURES)
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _in_range("width", self.width, low=0.0, open_low=True)
+        _in_range("lr", self.lr, low=0.0, open_low=True)
+        _in_range("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
+        _in_range("weight_decay", self.weight_decay, low=0.0)
+        _in_range("warmup", self.warmup, low=0.0, high=1.0, open_high=True)
+        for name in ("epochs", "batch_size"):
+            _whole(name, getattr(self, name), low=1)
+        if self.train_size is not None:
+            _whole("train_size", self.train_size, low=1)
+        for name in ("init_seed", "data_seed"):
+            _whole(name, getattr(self, name), low=0)
+        object.__setattr__(self, "width", float(self.width))
+
+    @property
+    def key(self) -> str:
+        """Content key: the same fields and recipe version give the same 20 hex digits."""
+        return content_key({"recipe": RECIPE_VERSION, **dataclasses.asdict(self)})
+
+    def with_seed(self, seed: int) -> RunSpec:
+        """The same recipe with ``seed`` for both the initial weights and the batch order."""
+        return dataclasses.replace(self, init_seed=seed, data_seed=seed)
+
+    def steps(self, images: int) -> int:
+        """Optimizer steps on a training set of ``images`` images."""
+        return self.epochs * max(1, images // self.batch_size)
+
+    def decay_horizon(self, images: int) -> float:
+        """H = Σ_t η_t · weight_decay: how often the initial weights' share e-folds away under SGD."""
+        mean_lr = self.lr if self.schedule == "constant" else self.lr / 2
+        return mean_lr * self.weight_decay * self.steps(images)
+
+    def describe(self) -> str:
+        """One line for logs and error messages."""
+        return (
+            f"{self.arch} x{self.width:g} on {self.dataset}, decay {self.weight_decay:g}, "
+            f"seed {self.init_seed}"
+        )
+
+
+def content_key(content: Any) -> str:
+    """SHA-256 of the canonical JSON of ``content``, shortened to 20 hex digits.
+
+    Raises:
+        SpecError: ``content`` holds something JSON has no exact form for (NaN, objects).
+    """
+    try:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"cannot derive a key from {content!r}: {error}") from None
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SpecError(f"unknown {name} {value!r}; choose one of {', '.join(allowed)}")
+
+
+def _whole(name: str, value: int, *, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise SpecError(f"{name} is {value!r}; it must be a whole number of at least {low}")
+
+
+def _in_range(
+    name: str,
+    value: float,
+    *,
+    low: float,
+    high: float = math.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if (
+        not number
+        or not math.isfinite(value)
+        or value < low
+        or value > high
+        or (open_low and value == low)
+        or (open_high and value == high)
+    ):
+        bounds = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high or high == math.inf else ']'}"
+        raise SpecError(f"{name} is {value!r}; it must be a finite number in {bounds}")

@@ -1,0 +1,31 @@
+"""Optimizers and learning-rate schedules of the paper (Appendix B.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from lmc.specs import RunSpec
+
+
+def make_optimizer(spec: RunSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer ``spec`` names; decay is L2, added to the gradient, for every parameter."""
+    if spec.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
+    return torch.optim.SGD(
+        parameters, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay, fused=True
+    )
+
+
+def learning_rate(spec: RunSpec, step: int, steps: int) -> float:
+    """Learning rate of step ``step`` (from 0) of ``steps``.
+
+    ``warmup-linear`` rises linearly over the first ``warmup`` share of the steps to ``lr`` and falls
+    linearly to zero at the end. Deviates: stepped per batch, not per epoch, so that short runs keep it.
+    """
+    if spec.schedule == "constant":
+        return spec.lr
+    rising = max(1.0, spec.warmup * steps)
+    return spec.lr * min((step + 1) / rising, (steps - step) / max(1.0, steps - rising), 1.0)
