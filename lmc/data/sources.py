@@ -26,7 +26,7 @@ DOWNLOADS = {  # name: (torchvision class, size of the download)
     "cifar10": ("CIFAR10", "171 MB"),
     "cifar100": ("CIFAR100", "169 MB"),
 }
-DIGITS_TRAIN = 1200
+DIGITS_TRAIN = 1000
 _TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 _MAX_HEADER = 1 << 20
 
@@ -68,7 +68,7 @@ def load_dataset(name: str, data_dir: Path, *, download: bool = True) -> Dataset
 
 
 def _digits() -> Dataset:
-    """scikit-learn's 1,797 real 8x8 digits in a fixed random order: 1,200 to train, 597 to test."""
+    """scikit-learn's 1,797 real 8x8 digits in a fixed random order: 1,000 to train, 797 to test."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -33,12 +33,15 @@ class Evaluation:
 def evaluate_logits(logits: Tensor, labels: Tensor) -> Evaluation:
     """Evaluate logits (N, classes) against int64 labels (N,); losses in float64.
 
+    Deviates: β is fitted to labels smoothed by 1/(n + 2) of the n fitting images (Platt 1999), so that
+    it stays finite where a model makes no mistake on them; on the paper's 2,000 images this is 0.05 %.
+
     Raises:
         MergeError: a logit is not finite, or there are too few images to split.
     """
     logits, labels = logits.double().cpu(), labels.cpu()
     fitted, judged = calibration_split(len(labels))
-    beta = fit_inverse_temperature(logits[fitted], labels[fitted])
+    beta = fit_inverse_temperature(logits[fitted], labels[fitted], smoothing=1 / (len(fitted) + 2))
     true = logits.gather(1, labels[:, None])
     rivals = logits.scatter(1, labels[:, None], float("-inf")).amax(1)
     return Evaluation(

@@ -1,0 +1,59 @@
+"""A claim is data: what is said, where, what is measured for it, and what it expects of the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lmc.claims.expectations import Expectation
+from lmc.claims.statistics import Observation
+from lmc.measuring.pairs import PairMeasurement
+from lmc.tiers import Setting
+
+Records = Mapping[str, dict[str, Any]]
+"""Measured records by measurement key."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where a claim's numbers come from; it returns numbers and never judges.
+
+    Args:
+        needs: the measurements of a setting it reads.
+        observe: the numbers, from the finished measurements.
+        groups: families the setting must have.
+    """
+
+    needs: Callable[[Setting], Sequence[PairMeasurement]]
+    observe: Callable[[Setting, Records], list[Observation]]
+    groups: tuple[str, ...] = ("strong",)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the paper (or a control) as a testable expectation.
+
+    Args:
+        id: unique, stable, starts with the figure or theorem.
+        ref: where the paper says it.
+        statement: what it says, in one sentence.
+        unit: of the values.
+        study: where the numbers come from.
+        expect: the test they must pass.
+        why: the reason for the thresholds, from pilot seeds.
+        kinds: architectures the paper claims it for; empty where no model is needed.
+        known_gaps: setting name to the reason why it is known not to reproduce there.
+        core: whether it belongs to the paper's core claims.
+    """
+
+    id: str
+    ref: str
+    statement: str
+    unit: str
+    study: Study
+    expect: Expectation
+    why: str
+    kinds: tuple[str, ...] = ("mlp", "vgg", "resnet")
+    known_gaps: Mapping[str, str] = field(default_factory=dict)
+    core: bool = True

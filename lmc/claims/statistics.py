@@ -1,0 +1,130 @@
+"""The statistics behind verdicts: estimates over pairs of models, trends, contrasts.
+
+The unit of replication is the model, not the pair: all pairs of n models serve the estimate (a
+U-statistic), and its standard error comes from leaving out one model at a time (the delete-one jackknife;
+Efron & Stein 1981), with n - 1 degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One number of one pair.
+
+    Args:
+        width: width multiplier.
+        pair: ``"i-j"``, the seeds of the two models.
+        value: the number; ``None`` where it is undefined.
+        independent: whether the pair is one of the disjoint ones that trends are tested on.
+        part: the layer, where a claim is about every layer.
+        group: the family, where a claim compares two.
+    """
+
+    width: float
+    pair: str
+    value: float | None
+    independent: bool = True
+    part: str = ""
+    group: str = "strong"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over pairs with its jackknife standard error.
+
+    Args:
+        mean: over all pairs.
+        error: standard error.
+        freedom: degrees of freedom, the number of models less one.
+    """
+
+    mean: float
+    error: float
+    freedom: float
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Two-sided t interval."""
+        half = float(stats.t.ppf((1 + level) / 2, self.freedom)) * self.error
+        return self.mean - half, self.mean + half
+
+
+def estimate(observations: Sequence[Observation]) -> Estimate:
+    """Mean over pairs and its jackknife error over models.
+
+    Raises:
+        ValueError: fewer than three models, or an undefined value.
+    """
+    values = [(_models(each.pair), _defined(each.value)) for each in observations]
+    models = sorted({model for pair, _ in values for model in pair})
+    if len(models) < 3:
+        raise ValueError(f"{len(models)} models are too few for an interval")
+    mean = float(np.mean([value for _, value in values]))
+    left_out = []
+    for model in models:
+        rest = [value for pair, value in values if model not in pair]
+        left_out.append(float(np.mean(rest)) if rest else mean)
+    n = len(models)
+    spread = sum((value - np.mean(left_out)) ** 2 for value in left_out)
+    return Estimate(mean, math.sqrt((n - 1) / n * spread), n - 1)
+
+
+def page_p_value(table: Sequence[Sequence[float]], *, increasing: bool) -> float:
+    """Exact p-value of Page's trend test: rows are pairs, columns increasing widths (at least three)."""
+    data = np.asarray(table, dtype=float)
+    return float(stats.page_trend_test(data if increasing else -data, method="exact").pvalue)
+
+
+def one_sided_p_value(found: Estimate, threshold: float, *, above: bool) -> float:
+    """p-value of "the mean is not above (below) ``threshold``", by a t-test on the jackknife error."""
+    gap = found.mean - threshold if above else threshold - found.mean
+    if found.error == 0:
+        return 0.0 if gap > 0 else 1.0
+    return float(stats.t.sf(gap / found.error, found.freedom))
+
+
+def difference(larger: Estimate, smaller: Estimate) -> Estimate:
+    """larger - smaller of two independent estimates, with Welch-Satterthwaite degrees of freedom."""
+    variances = [larger.error**2, smaller.error**2]
+    total = sum(variances)
+    weight = variances[0] ** 2 / larger.freedom + variances[1] ** 2 / smaller.freedom
+    return Estimate(larger.mean - smaller.mean, math.sqrt(total), total**2 / weight if weight else 1.0)
+
+
+def mean_estimate(parts: Sequence[Estimate]) -> Estimate:
+    """Mean of independent estimates (one per width)."""
+    count = len(parts)
+    variance = sum(part.error**2 for part in parts) / count**2
+    weight = sum((part.error / count) ** 4 / part.freedom for part in parts)
+    return Estimate(
+        float(np.mean([part.mean for part in parts])),
+        math.sqrt(variance),
+        variance**2 / weight if weight else 1.0,
+    )
+
+
+def by_width(observations: Iterable[Observation]) -> dict[float, list[Observation]]:
+    """Observations grouped by width, widths increasing."""
+    groups: dict[float, list[Observation]] = defaultdict(list)
+    for each in observations:
+        groups[each.width].append(each)
+    return dict(sorted(groups.items()))
+
+
+def _models(pair: str) -> tuple[str, str]:
+    first, _, second = pair.partition("-")
+    return first, second
+
+
+def _defined(value: float | None) -> float:
+    if value is None or not math.isfinite(value):
+        raise ValueError("a value is undefined")
+    return value

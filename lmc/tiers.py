@@ -1,0 +1,163 @@
+"""What each tier trains, as data.
+
+A *setting* is an architecture on a dataset; it holds one or more *families*: a recipe trained at several
+widths from several seeds. The family ``strong`` is the paper's recipe; ``weak`` differs in nothing but
+its weight decay.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from lmc.errors import SpecError
+from lmc.specs import RunSpec
+
+VERDICT_SEEDS = (0, 1, 2, 3, 4, 5)
+"""Six models make three independent pairs. Thresholds were chosen on seeds from 1000 on."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One recipe at several widths, from several seeds.
+
+    Args:
+        recipe: the spec, but for width and seeds.
+        widths: increasing multipliers.
+        seeds: consecutive seeds form the independent pairs.
+    """
+
+    recipe: RunSpec
+    widths: tuple[float, ...]
+    seeds: tuple[int, ...] = VERDICT_SEEDS
+
+    def spec(self, width: float, seed: int) -> RunSpec:
+        """The spec of one model."""
+        return dataclasses.replace(self.recipe, width=width).with_seed(seed)
+
+    @property
+    def independent(self) -> list[tuple[int, int]]:
+        """Pairs of seeds no two of which share a model."""
+        return list(zip(self.seeds[0::2], self.seeds[1::2], strict=False))
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Every pair of seeds."""
+        return list(combinations(self.seeds, 2))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An architecture on a dataset.
+
+    Args:
+        name: unique within the tier.
+        kind: ``"mlp"``, ``"vgg"`` or ``"resnet"``; claims name the kinds they are made for.
+        families: by role: ``strong``, ``weak``, and for the MLP ``bn`` and ``skip``.
+        min_accuracy: below this an endpoint counts as undertrained and its claims are invalid.
+    """
+
+    name: str
+    kind: str
+    families: Mapping[str, Family]
+    min_accuracy: float
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A named choice of settings.
+
+    Args:
+        name: ``quick``, ``standard`` or ``paper``.
+        settings: what is trained.
+        about: one line for the plan and the report.
+    """
+
+    name: str
+    settings: tuple[Setting, ...]
+    about: str
+
+
+def _variant(family: Family, *, widths: tuple[float, ...] | None = None, **changes: object) -> Family:
+    recipe = dataclasses.replace(family.recipe, **changes)  # type: ignore[arg-type]
+    return Family(recipe, family.widths if widths is None else widths, family.seeds)
+
+
+def _quick() -> Tier:
+    mlp = Family(
+        RunSpec(
+            dataset="digits",
+            arch="mlp",
+            width=1,
+            optimizer="adam",
+            lr=2e-3,
+            weight_decay=3e-3,
+            schedule="constant",
+            epochs=50,
+            batch_size=50,
+        ),
+        (1 / 16, 1 / 4, 1),
+    )
+    vgg = Family(
+        RunSpec(
+            dataset="digits",
+            arch="vgg-small",
+            width=1,
+            lr=0.2,
+            weight_decay=0.03,
+            epochs=20,
+            batch_size=25,
+        ),
+        (1 / 8, 1 / 4, 1 / 2),
+    )
+    resnet = Family(dataclasses.replace(vgg.recipe, arch="resnet8"), (1 / 2, 1, 2))
+    return Tier(
+        "quick",
+        (
+            Setting(
+                "mlp-digits",
+                "mlp",
+                {
+                    "strong": mlp,
+                    "weak": _variant(mlp, weight_decay=1e-4, widths=(1,)),
+                    "bn": _variant(mlp, arch="mlp-bn", widths=(1 / 4,)),
+                    "skip": _variant(mlp, arch="mlp-skip", widths=(1 / 4,)),
+                },
+                min_accuracy=0.93,
+            ),
+            Setting(
+                "vgg-digits",
+                "vgg",
+                {"strong": vgg, "weak": _variant(vgg, weight_decay=5e-4, widths=(1 / 2,))},
+                min_accuracy=0.93,
+            ),
+            Setting(
+                "resnet-digits",
+                "resnet",
+                {"strong": resnet, "weak": _variant(resnet, weight_decay=5e-4, widths=(2,))},
+                min_accuracy=0.93,
+            ),
+        ),
+        "scikit-learn's digits, nothing to download; minutes on a laptop",
+    )
+
+
+_TIERS = {"quick": _quick}
+
+
+def tier_names() -> tuple[str, ...]:
+    """The tiers there are."""
+    return tuple(_TIERS)
+
+
+def load_tier(name: str) -> Tier:
+    """The tier called ``name``.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if name not in _TIERS:
+        raise SpecError(f"unknown tier {name!r}; choose one of {', '.join(_TIERS)}")
+    return _TIERS[name]()
