@@ -161,3 +161,18 @@ def load_tier(name: str) -> Tier:
     if name not in _TIERS:
         raise SpecError(f"unknown tier {name!r}; choose one of {', '.join(_TIERS)}")
     return _TIERS[name]()
+
+
+def with_pilot_seeds(tier: Tier) -> Tier:
+    """``tier`` on the seeds that thresholds are chosen on, none of which a verdict uses."""
+    settings = tuple(
+        dataclasses.replace(
+            setting,
+            families={
+                role: dataclasses.replace(family, seeds=tuple(1000 + seed for seed in family.seeds))
+                for role, family in setting.families.items()
+            },
+        )
+        for setting in tier.settings
+    )
+    return dataclasses.replace(tier, settings=settings)

@@ -54,6 +54,11 @@ class Judgement:
 class Expectation(Protocol):
     """Judges the observations of one setting."""
 
+    @property
+    def threshold(self) -> str:
+        """What is expected, as text."""
+        ...
+
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on all parts together."""
         ...

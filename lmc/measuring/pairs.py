@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +75,11 @@ def measure_pair(
         device: where to compute.
 
     Returns:
-        JSON-ready: ``path`` (see `measure_path`) and ``layers`` (see `measure_layers`); or
-        ``{"status": "not finite"}`` where the merged model's logits are not.
+        JSON-ready: ``distance`` ‖θ_a - θ_b‖ over the parameters, ``path`` (see `measure_path`) and
+        ``layers`` (see `measure_layers`).
+
+    Raises:
+        MergeError: a model's logits are not finite.
     """
     from lmc.measuring.evaluation import Inputs
     from lmc.measuring.layers import measure_layers
@@ -92,7 +94,16 @@ def measure_pair(
     path = measure_path(merged, device_a, device_b, measurement.lams, inputs)
     merged.load_state_dict(interpolate(device_a, device_b, 0.5))
     reset_bn_stats(merged, inputs.train_batches(BN_IMAGES))
-    return {"status": "measured", "path": path, "layers": measure_layers(a, b, merged, inputs)}
+    squares = [
+        (one - other).detach().double().square().sum()
+        for one, other in zip(a.parameters(), b.parameters(), strict=True)
+    ]
+    return {
+        "status": "measured",
+        "distance": float(sum(squares)) ** 0.5,
+        "path": path,
+        "layers": measure_layers(a, b, merged, inputs),
+    }
 
 
 def _network(spec: RunSpec, dataset: Dataset, device: Any) -> nn.Module:
@@ -100,8 +111,3 @@ def _network(spec: RunSpec, dataset: Dataset, device: Any) -> nn.Module:
 
     network = build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias)
     return network.to(device).eval()
-
-
-def independent_pairs(seeds: Sequence[int]) -> list[tuple[int, int]]:
-    """Disjoint pairs (s_0, s_1), (s_2, s_3), ...: no model is in two of them."""
-    return list(zip(seeds[0::2], seeds[1::2], strict=False))

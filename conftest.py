@@ -1,0 +1,19 @@
+"""Fixtures and profiles of the whole checkout's tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve other processes
+
+ROOT = Path(__file__).parent
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import the unit tests (and with them torch) when only the claims are asked for."""
+    if config.getoption("markexpr") == "paper" and collection_path == ROOT / "tests":
+        return True
+    return None

@@ -1,0 +1,102 @@
+"""From measured records to verdicts: preconditions first, then the claim's expectation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lmc.claims.claim import Claim, Records
+from lmc.claims.expectations import INVALID, NOT_RUN, SEVERITY, Judgement
+from lmc.claims.statistics import Observation
+from lmc.tiers import Setting, Tier
+
+
+@dataclass(frozen=True)
+class Case:
+    """A claim on one setting of a tier.
+
+    Args:
+        claim: what is claimed.
+        setting: where; ``None`` for a claim that needs no model, or that the tier does not run.
+        skip: why the tier does not run it, else empty.
+    """
+
+    claim: Claim
+    setting: Setting | None
+    skip: str = ""
+
+    @property
+    def name(self) -> str:
+        """The setting's name, or ``theory`` for a claim without models."""
+        return self.setting.name if self.setting else ("not-run" if self.skip else "theory")
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The verdict on one case, with the numbers it rests on."""
+
+    case: Case
+    judgement: Judgement
+    observations: Sequence[Observation]
+    known_gap: str = ""
+
+
+def cases(claims: Sequence[Claim], tier: Tier) -> list[Case]:
+    """Every claim on every setting of ``tier`` it is made for; one not-run case where there is none."""
+    found: list[Case] = []
+    for claim in claims:
+        if not claim.kinds:
+            found.append(Case(claim, None))
+            continue
+        wanted = set(claim.study.groups)
+        settings = [each for each in tier.settings if each.kind in claim.kinds]
+        suited = [each for each in settings if wanted <= set(each.families)]
+        found += [Case(claim, each) for each in suited]
+        if not suited:
+            lacking = f"no {' or '.join(claim.kinds)} trained as {', '.join(sorted(wanted))}"
+            found.append(Case(claim, None, f"tier {tier.name} has {lacking}"))
+    return found
+
+
+def judge(case: Case, records: Records) -> CaseResult:
+    """The verdict on ``case``.
+
+    Args:
+        case: what to judge.
+        records: finished measurements by key; those the case needs must be there.
+    """
+    claim, setting = case.claim, case.setting
+    if case.skip:
+        return CaseResult(case, Judgement(NOT_RUN, case.skip), ())
+    if setting is None:
+        observations = claim.study.observe(Setting("theory", "", {}, 0.0), records)
+        return CaseResult(case, claim.expect.judge(observations), observations)
+    gap = claim.known_gaps.get(setting.name, "")
+    if problem := _unmet(claim, setting, records):
+        return CaseResult(case, Judgement(INVALID, problem), (), gap)
+    observations = claim.study.observe(setting, records)
+    return CaseResult(case, claim.expect.judge(observations), observations, gap)
+
+
+def _unmet(claim: Claim, setting: Setting, records: Records) -> str:
+    """Why the case's preconditions are not met, or nothing."""
+    for measurement in claim.study.needs(setting):
+        record = records[measurement.key]
+        what = measurement.describe()
+        if record["status"] != "measured":
+            return f"{what}: {record['status']}"
+        if measurement.a != measurement.b and record["distance"] == 0:
+            return f"{what}: the two models are identical"
+        for spec, point in ((measurement.b, record["path"]["points"][0]), (measurement.a, record["path"]["points"][-1])):
+            if point["accuracy"] < setting.min_accuracy:
+                return (
+                    f"{spec.describe()} reaches an accuracy of {point['accuracy']:.3f}, "
+                    f"below the {setting.min_accuracy:g} that counts as trained"
+                )
+    return ""
+
+
+def claim_verdict(results: Sequence[CaseResult]) -> str:
+    """The worst verdict of a claim's cases, known gaps left out unless there is nothing else."""
+    counted = [each for each in results if not each.known_gap] or list(results)
+    return max((each.judgement.verdict for each in counted), key=SEVERITY.index)

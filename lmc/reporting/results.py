@@ -1,0 +1,132 @@
+"""The results file: every number a verdict, figure or table rests on, as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from lmc.claims.judging import CaseResult, claim_verdict
+from lmc.errors import StoreError
+
+SCHEMA = "lmc-results/1"
+
+
+def results_document(
+    results: Sequence[CaseResult],
+    *,
+    tier: str,
+    machine: Mapping[str, Any],
+    versions: Mapping[str, str],
+    commit: str,
+    started: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Everything about one run, JSON-ready.
+
+    Args:
+        results: verdicts, cases of one claim next to each other.
+        tier: the tier's name.
+        machine: see `lmc.running.machine.machine_facts`.
+        versions: package versions.
+        commit: of the code.
+        started: ISO 8601 time in UTC.
+        seconds: duration of the run, training and measuring included.
+    """
+    return {
+        "schema": SCHEMA,
+        "tier": tier,
+        "started": started,
+        "seconds": round(seconds, 1),
+        "commit": commit,
+        "machine": dict(machine),
+        "versions": dict(versions),
+        "claims": [_claim(list(group)) for _, group in groupby(results, key=lambda each: each.case.claim.id)],
+    }
+
+
+def _claim(results: list[CaseResult]) -> dict[str, Any]:
+    claim = results[0].case.claim
+    verdict = claim_verdict(results)
+    deciding = next((each for each in results if each.judgement.verdict == verdict), results[0])
+    return {
+        "id": claim.id,
+        "ref": claim.ref,
+        "statement": claim.statement,
+        "verdict": verdict,
+        "reason": deciding.judgement.reason,
+        "unit": claim.unit,
+        "why": claim.why,
+        "settings": [_setting(each) for each in results],
+    }
+
+
+def _setting(result: CaseResult) -> dict[str, Any]:
+    found = result.judgement
+    return {
+        "name": result.case.name,
+        "verdict": found.verdict,
+        "reason": found.reason,
+        "known_gap": result.known_gap,
+        "effect": _finite(found.effect),
+        "interval": None if found.interval is None else [_finite(bound) for bound in found.interval],
+        "p_value": _finite(found.p_value),
+        "threshold": found.threshold,
+        "values": [
+            {
+                "width": each.width,
+                "pair": each.pair,
+                "value": _finite(each.value),
+                "part": each.part,
+                "group": each.group,
+                "independent": each.independent,
+            }
+            for each in result.observations
+        ],
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def write_results(document: Mapping[str, Any], path: Path) -> None:
+    """Write a results file; it appears under its name only once it is whole.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(
+            f"cannot write {path}: {error.strerror}; choose another file with --lmc-results"
+        ) from error
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read a results file.
+
+    Raises:
+        StoreError: it is unreadable, not JSON, holds NaN, or is of another schema.
+    """
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"it holds {constant}")
+
+    try:
+        document = json.loads(path.read_text("utf-8"), parse_constant=refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"cannot read the results file {path}: {error}; make it again with lmc run") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise StoreError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}; make it again")
+    return dict(document)

@@ -1,0 +1,115 @@
+"""The ``lmc`` command line. Imports torch only in the commands that need it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lmc.errors import LmcError
+
+app = typer.Typer(
+    help="Can independently trained networks be merged by averaging their weights? Judge the claims.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Tier = Annotated[str | None, typer.Option(help="quick, standard or paper (LMC_TIER).")]
+StoreDir = Annotated[Path | None, typer.Option("--store", help="Models and measurements (LMC_STORE).")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Prepared datasets (LMC_DATA).")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda (LMC_DEVICE).")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes (LMC_WORKERS).")]
+
+
+@app.command()
+def run(
+    tier: Tier = None,
+    store: StoreDir = None,
+    data: DataDir = None,
+    device: Device = None,
+    workers: Workers = None,
+    results: Annotated[Path | None, typer.Option(help="The results file (LMC_RESULTS).")] = None,
+    claim: Annotated[list[str] | None, typer.Option(help="Only claims whose id contains this.")] = None,
+    pilot: Annotated[bool, typer.Option(help="Train the pilot seeds that thresholds are chosen on.")] = False,
+) -> None:
+    """Judge the claims of a tier, training and measuring what is missing.
+
+    Exits with 1 where a claim without a known gap does not hold.
+    """
+    from lmc.claims.expectations import HOLDS, NOT_RUN
+    from lmc.claims.judging import cases, judge
+    from lmc.claims.paper import CLAIMS
+    from lmc.errors import SpecError
+    from lmc.reporting.table import verdict_table
+    from lmc.running.finish import finish
+    from lmc.running.session import make_missing
+    from lmc.running.settings import Settings
+    from lmc.tiers import load_tier, with_pilot_seeds
+
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    settings = Settings.resolve(
+        tier=tier, store=store, data=data, device=device, workers=workers, results=results
+    )
+    chosen = load_tier(settings.tier)
+    claims = [each for each in CLAIMS if not claim or any(part in each.id for part in claim)]
+    if not claims:
+        raise SpecError(f"no claim's id contains {' or '.join(claim or [])}; see lmc claims")
+    selected = cases(claims, with_pilot_seeds(chosen) if pilot else chosen)
+    records = make_missing(selected, settings)
+    judged = [judge(case, records) for case in selected]
+    document, path = finish(judged, settings, started=started, seconds=time.monotonic() - clock)
+    for line in verdict_table(document):
+        typer.echo(line)
+    typer.echo(f"results: {path}")
+    if any(each.judgement.verdict not in (HOLDS, NOT_RUN) and not each.known_gap for each in judged):
+        raise typer.Exit(1)
+
+
+@app.command()
+def claims() -> None:
+    """List the claims with their references."""
+    from lmc.claims.paper import CLAIMS
+
+    for claim in CLAIMS:
+        typer.echo(f"{claim.id}\n    {claim.ref}: {claim.statement}\n    {claim.expect.threshold}")
+
+
+@app.command()
+def plan(
+    tier: Tier = None, store: StoreDir = None, device: Device = None, workers: Workers = None
+) -> None:
+    """What a tier would train and measure: models, FLOPs, time, memory and disk."""
+    from lmc.running.planning import make_plan
+    from lmc.running.settings import Settings
+
+    for line in make_plan(Settings.resolve(tier=tier, store=store, device=device, workers=workers)).lines():
+        typer.echo(line)
+
+
+@app.command()
+def doctor(store: StoreDir = None, data: DataDir = None, device: Device = None) -> None:
+    """Look at this machine: threads, precision, device, memory, disk, data. Exits with 1 on a problem."""
+    from lmc.running.doctor import examine
+    from lmc.running.settings import Settings
+
+    findings = examine(Settings.resolve(store=store, data=data, device=device))
+    for finding in findings:
+        typer.echo(f"{'ok     ' if finding.fine else 'PROBLEM'}  {finding.what:<12} {finding.found}")
+    if not all(finding.fine for finding in findings):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line and exit status 2."""
+    try:
+        app()
+    except LmcError as error:
+        typer.echo(f"lmc: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

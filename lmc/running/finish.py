@@ -1,0 +1,45 @@
+"""From verdicts to the results file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lmc.claims.judging import CaseResult
+from lmc.reporting.results import results_document, write_results
+from lmc.running.machine import commit, machine_facts, version_facts
+from lmc.running.settings import Settings
+
+
+def finish(
+    results: Sequence[CaseResult], settings: Settings, *, started: str, seconds: float
+) -> tuple[dict[str, Any], Path]:
+    """Write the results file of a run.
+
+    Args:
+        results: the verdicts.
+        settings: of the run.
+        started: ISO 8601 time in UTC.
+        seconds: duration.
+
+    Returns:
+        The document and where it was written.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    document = results_document(
+        results,
+        tier=settings.tier,
+        machine=machine_facts(settings),
+        versions=version_facts(),
+        commit=commit(),
+        started=started,
+        seconds=seconds,
+    )
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    path = settings.results or settings.home / "results" / f"{settings.tier}-{stamp}.json"
+    write_results(document, path)
+    return document, path

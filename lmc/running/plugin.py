@@ -1,0 +1,171 @@
+"""The pytest plugin: options, one test per claim and setting, the verdict table and the results file.
+
+Loaded in every pytest run of an environment that has lmc installed, so it imports nothing heavy and does
+nothing unless a claim is among the selected tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from lmc.claims.judging import Case, CaseResult
+    from lmc.running.settings import Settings
+
+_OPTIONS = {
+    "tier": "what to train: quick (default), standard or paper",
+    "store": "folder of trained models and measurements",
+    "data": "folder of prepared datasets",
+    "device": "auto (default), cpu or cuda",
+    "workers": "worker processes (default: one per core)",
+    "results": "where the results file goes",
+}
+
+
+@dataclass
+class _Run:
+    """What one session gathers."""
+
+    settings: Settings
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    clock: float = field(default_factory=time.monotonic)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: list[CaseResult] = field(default_factory=list)
+    written: Path | None = None
+    document: dict[str, Any] | None = None
+
+
+_RUN = pytest.StashKey[_Run]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the ``--lmc-`` options; each is also an environment variable ``LMC_...``."""
+    group = parser.getgroup("lmc", "claims about merging networks by averaging (pytest -m paper)")
+    for name, text in _OPTIONS.items():
+        group.addoption(f"--lmc-{name}", default=None, help=f"{text}; also LMC_{name.upper()}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", "paper: a claim of the paper, judged on models trained for it")
+
+
+def run_of(config: pytest.Config) -> _Run:
+    """The session's run, with its settings resolved at the first call.
+
+    Raises:
+        pytest.UsageError: a setting is wrong.
+    """
+    from lmc.errors import LmcError
+    from lmc.running.settings import Settings
+    from lmc.tiers import load_tier
+
+    if _RUN not in config.stash:
+        options = {name: config.getoption(f"--lmc-{name}") for name in _OPTIONS}
+        try:
+            settings = Settings.resolve(**options)
+            load_tier(settings.tier)
+        except LmcError as error:
+            raise pytest.UsageError(f"lmc: {error}") from None
+        config.stash[_RUN] = _Run(settings)
+    return config.stash[_RUN]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test that asks for ``lmc_case`` every case of the tier."""
+    if "lmc_case" in metafunc.fixturenames:
+        from lmc.claims.judging import cases
+        from lmc.claims.paper import CLAIMS
+        from lmc.tiers import load_tier
+
+        found = cases(CLAIMS, load_tier(run_of(metafunc.config).settings.tier))
+        metafunc.parametrize("lmc_case", found, ids=[f"{each.claim.id}-{each.name}" for each in found])
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Tier, device, workers and store, where claims may run."""
+    if "paper" not in str(config.getoption("markexpr", "")).replace("not paper", ""):
+        return []
+    settings = run_of(config).settings
+    return [
+        f"lmc: tier {settings.tier}, device {settings.device}, "
+        f"{settings.workers} workers of one thread, store {settings.store}"
+    ]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Before the first test, train and measure what the selected claims lack."""
+    selected = _selected(session)
+    if selected and not session.config.option.collectonly:
+        from lmc.errors import LmcError
+        from lmc.running.session import make_missing
+
+        run = run_of(session.config)
+        with _output_shown(session.config):
+            try:
+                run.records = make_missing(selected, run.settings)
+            except LmcError as error:
+                pytest.exit(f"lmc: {error}", returncode=3)
+    return (yield)
+
+
+@contextlib.contextmanager
+def _output_shown(config: pytest.Config) -> Iterator[None]:
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        yield
+
+
+def _selected(session: pytest.Session) -> list[Case]:
+    return [
+        item.callspec.params["lmc_case"]
+        for item in session.items
+        if isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and "lmc_case" in item.callspec.params
+    ]
+
+
+@pytest.fixture
+def lmc_result(lmc_case: Case, pytestconfig: pytest.Config) -> CaseResult:
+    """The verdict on one case, kept for the results file."""
+    from lmc.claims.judging import judge
+
+    run = run_of(pytestconfig)
+    result = judge(lmc_case, run.records)
+    run.results.append(result)
+    return result
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the results file."""
+    run = session.config.stash.get(_RUN, None)
+    if run is None or not run.results:
+        return
+    from lmc.running.finish import finish
+
+    run.document, run.written = finish(
+        run.results, run.settings, started=run.started, seconds=time.monotonic() - run.clock
+    )
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Close the run with the verdict table and where the results are."""
+    run = config.stash.get(_RUN, None)
+    if run is None or run.document is None:
+        return
+    from lmc.reporting.table import verdict_table
+
+    terminalreporter.section("lmc verdicts")
+    for line in verdict_table(run.document):
+        terminalreporter.write_line(line)
+    terminalreporter.write_line(f"results: {run.written}")

@@ -1,0 +1,100 @@
+"""Where things live and what to run on: options, environment variables, defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmc.errors import DeviceError, SpecError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Resolved settings of one run.
+
+    Args:
+        tier: name of the tier.
+        store: folder of models and measurements.
+        data: folder of prepared datasets.
+        device: ``"cpu"`` or ``"cuda"``.
+        workers: worker processes.
+        results: where the results file goes; ``None`` for a new file in the results folder.
+        home: the folder everything lives in by default.
+    """
+
+    tier: str
+    store: Path
+    data: Path
+    device: str
+    workers: int
+    results: Path | None
+    home: Path
+
+    @classmethod
+    def resolve(cls, environ: Mapping[str, str] | None = None, **options: str | int | Path | None) -> Settings:
+        """Options win over environment variables (``LMC_TIER`` and so on), those over defaults.
+
+        Args:
+            environ: environment variables; ``None`` reads the process's.
+            **options: any of ``tier``, ``store``, ``data``, ``device``, ``workers``, ``results``;
+                ``None`` counts as not given.
+
+        Raises:
+            SpecError: a value is out of range.
+            DeviceError: CUDA is asked for and absent.
+        """
+        environ = os.environ if environ is None else environ
+
+        def chosen(name: str) -> str | None:
+            value = options.get(name)
+            return str(value) if value is not None else environ.get(f"LMC_{name.upper()}") or None
+
+        default_home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmc"
+        home = Path(environ.get("LMC_HOME") or default_home).expanduser()
+        results = chosen("results")
+        return cls(
+            tier=chosen("tier") or "quick",
+            store=Path(chosen("store") or home / "store").expanduser(),
+            data=Path(chosen("data") or home / "data").expanduser(),
+            device=resolve_device(chosen("device") or "auto"),
+            workers=_workers(chosen("workers")),
+            results=Path(results).expanduser() if results else None,
+            home=home,
+        )
+
+
+def resolve_device(name: str) -> str:
+    """``"cpu"`` or ``"cuda"``; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        SpecError: the name is unknown.
+        DeviceError: CUDA is asked for and absent.
+    """
+    if name not in DEVICES:
+        raise SpecError(f"unknown device {name!r}; choose one of {', '.join(DEVICES)}")
+    if name == "cpu" or (name == "auto" and not Path("/proc/driver/nvidia").exists()):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
+        raise DeviceError("device 'cuda' was asked for, but torch sees no CUDA device; use 'cpu' or 'auto'")
+    return "cpu"
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _workers(value: str | None) -> int:
+    if value is None:
+        return cores()
+    if not value.isdigit() or int(value) < 1:
+        raise SpecError(f"workers is {value!r}; it must be a whole number of at least 1")
+    return int(value)
