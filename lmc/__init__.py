@@ -1,0 +1,63 @@
+"""Merging independently trained networks by averaging their weights: measured, judged, explained.
+
+The public names below are imported when they are first used, so that ``import lmc`` stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmc.data import Dataset, load_dataset
+    from lmc.errors import DataError, DeviceError, LmcError, MergeError, SpecError, StoreError
+    from lmc.measuring.layers import measure_layers
+    from lmc.measuring.paths import interpolation_path, measure_path
+    from lmc.merging import fit_inverse_temperature, interpolate, merge, reset_bn_stats
+    from lmc.nets import build
+    from lmc.specs import RunSpec
+    from lmc.training.engine import train
+
+_HOMES = {
+    "lmc.data": ("Dataset", "load_dataset"),
+    "lmc.errors": ("DataError", "DeviceError", "LmcError", "MergeError", "SpecError", "StoreError"),
+    "lmc.measuring.layers": ("measure_layers",),
+    "lmc.measuring.paths": ("interpolation_path", "measure_path"),
+    "lmc.merging": ("fit_inverse_temperature", "interpolate", "merge", "reset_bn_stats"),
+    "lmc.nets": ("build",),
+    "lmc.specs": ("RunSpec",),
+    "lmc.training.engine": ("train",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022  (in the order of use)
+    "RunSpec",
+    "Dataset",
+    "load_dataset",
+    "build",
+    "train",
+    "interpolate",
+    "merge",
+    "reset_bn_stats",
+    "fit_inverse_temperature",
+    "interpolation_path",
+    "measure_path",
+    "measure_layers",
+    "LmcError",
+    "SpecError",
+    "DataError",
+    "StoreError",
+    "MergeError",
+    "DeviceError",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'lmc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

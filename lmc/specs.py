@@ -82,7 +82,10 @@ class RunSpec:
             _whole("train_size", self.train_size, low=1)
         for name in ("init_seed", "data_seed"):
             _whole(name, getattr(self, name), low=0)
-        object.__setattr__(self, "width", float(self.width))
+        for name in ("bias", "augment"):
+            _flag(name, getattr(self, name))
+        for name in ("width", "lr", "momentum", "weight_decay", "warmup"):  # 1 and 1.0 are one recipe
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def key(self) -> str:
@@ -104,10 +107,25 @@ class RunSpec:
 
     def describe(self) -> str:
         """One line for logs and error messages."""
-        return (
-            f"{self.arch} x{self.width:g} on {self.dataset}, decay {self.weight_decay:g}, "
-            f"seed {self.init_seed}"
-        )
+        return f"{self.arch} x{self.width:g} on {self.dataset}, decay {self.weight_decay:g}, seed {self.init_seed}"
+
+
+_STACKED = {"mlp": (1 / 4, 1), "vgg": (1 / 2, 1), "resnet": (1, 2)}
+"""By family: widths up to the first pay off in stacks of six, up to the second in stacks of three."""
+
+
+def stack_seeds(spec: RunSpec) -> range:
+    """The seeds that ``spec`` is trained side by side with on a CPU, its own among them.
+
+    Narrow models come in blocks of six consecutive seeds, wider ones of three, wide ones alone. The block
+    depends on nothing but the spec, so that the same spec always gives the same weights, to the last bit.
+    """
+    narrow, middle = next(widths for name, widths in _STACKED.items() if spec.arch.startswith(name))
+    size = 6 if spec.width <= narrow else 3 if spec.width <= middle else 1
+    if spec.init_seed != spec.data_seed or spec.precision != "fp32":
+        size = 1
+    first = spec.init_seed - spec.init_seed % size
+    return range(first, first + size)
 
 
 def content_key(content: Any) -> str:
@@ -126,6 +144,11 @@ def content_key(content: Any) -> str:
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise SpecError(f"unknown {name} {value!r}; choose one of {', '.join(allowed)}")
+
+
+def _flag(name: str, value: bool) -> None:
+    if not isinstance(value, bool):
+        raise SpecError(f"{name} is {value!r}; it must be True or False")
 
 
 def _whole(name: str, value: int, *, low: int) -> None:

@@ -154,15 +154,13 @@ def orthogonal_nets(
 def average_nets(nets: Sequence[Weights], weights: Sequence[float]) -> Weights:
     """Σ_i λ_i θ_i."""
     return Weights(
-        tuple(
-            sum((lam * net.matrices[index] for lam, net in zip(weights, nets, strict=True)), np.float64(0))
-            for index in range(len(nets[0].matrices))
-        ),
-        tuple(
-            sum((lam * net.biases[index] for lam, net in zip(weights, nets, strict=True)), np.float64(0))
-            for index in range(len(nets[0].biases))
-        ),
+        tuple(_weighted(weights, layer) for layer in zip(*(net.matrices for net in nets), strict=True)),
+        tuple(_weighted(weights, layer) for layer in zip(*(net.biases for net in nets), strict=True)),
     )
+
+
+def _weighted(weights: Sequence[float], arrays: Sequence[Array]) -> Array:
+    return np.tensordot(np.asarray(weights), np.stack(arrays), axes=1)
 
 
 def lewc_error(nets: Sequence[Weights], weights: Sequence[float], inputs: Array) -> float:
@@ -180,9 +178,8 @@ def lewc_error(nets: Sequence[Weights], weights: Sequence[float], inputs: Array)
     outputs = [net.outputs(inputs) for net in nets]
     worst = 0.0
     for index, found in enumerate(merged):
-        expected = sum(
-            (lam ** (index + 1) * each[index] for lam, each in zip(weights, outputs, strict=True)), np.float64(0)
-        )
+        shares = [lam ** (index + 1) for lam in weights]
+        expected = _weighted(shares, [each[index] for each in outputs])
         size = float(np.linalg.norm(expected))
         error = float(np.linalg.norm(found - expected))
         worst = max(worst, error / size if size > 0 else (0.0 if error == 0 else math.inf))

@@ -1,0 +1,1 @@
+"""Claims: expectations, statistics, judging, and the paper's claims as data."""

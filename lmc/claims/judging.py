@@ -87,7 +87,10 @@ def _unmet(claim: Claim, setting: Setting, records: Records) -> str:
             return f"{what}: {record['status']}"
         if measurement.a != measurement.b and record["distance"] == 0:
             return f"{what}: the two models are identical"
-        for spec, point in ((measurement.b, record["path"]["points"][0]), (measurement.a, record["path"]["points"][-1])):
+        for spec, point in (
+            (measurement.b, record["path"]["points"][0]),
+            (measurement.a, record["path"]["points"][-1]),
+        ):
             if point["accuracy"] < setting.min_accuracy:
                 return (
                     f"{spec.describe()} reaches an accuracy of {point['accuracy']:.3f}, "

@@ -127,7 +127,7 @@ def computed(compute: Callable[[], Sequence[tuple[str, float]]]) -> Study:
     def observe(setting: Setting, records: Records) -> list[Observation]:
         return [Observation(0.0, "0-0", value, part=part) for part, value in compute()]
 
-    return Study(lambda setting: [], observe, ())
+    return Study(lambda _: [], observe, ())
 
 
 def theorem_5_3_errors() -> list[tuple[str, float]]:
@@ -152,9 +152,7 @@ def theorem_5_3_slopes() -> list[tuple[str, float]]:
         for size in sizes:
             rng = np.random.default_rng(53)
             violation = {name: float(size)}
-            nets = theory.orthogonal_nets(
-                rng, models=2, layers=4, units=16, inputs=9, classes=5, **violation
-            )
+            nets = theory.orthogonal_nets(rng, models=2, layers=4, units=16, inputs=9, classes=5, **violation)
             errors.append(theory.lewc_error(nets, (0.5, 0.5), rng.standard_normal((200, 9))))
         slope = float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])
         found.append((name, slope))

@@ -51,8 +51,7 @@ class Dataset:
             )
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             self._refuse(
-                f"{split}_labels is {labels.dtype} {tuple(labels.shape)}; "
-                f"expected torch.int64 ({len(images)},)"
+                f"{split}_labels is {labels.dtype} {tuple(labels.shape)}; expected torch.int64 ({len(images)},)"
             )
         if images.numel() == 0:
             self._refuse(f"{split}_images is empty: {tuple(images.shape)}")

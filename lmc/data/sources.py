@@ -7,6 +7,7 @@ announced and then kept as a prepared file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -49,13 +50,17 @@ def load_dataset(name: str, data_dir: Path, *, download: bool = True) -> Dataset
     """
     if name == "digits":
         return _digits()
-    if not name or Path(name).name != name:
+    if name in ("", "..") or Path(name).name != name:
         raise DataError(f"dataset name {name!r} is not a plain name; put the data under {data_dir}")
     prepared = data_dir / f"{name}.safetensors"
     folder = data_dir / name
-    if prepared.exists():
+    try:
+        is_prepared, is_folder = prepared.exists(), folder.is_dir()
+    except OSError as error:
+        raise DataError(f"cannot look for dataset {name!r} in {data_dir}: {error}") from error
+    if is_prepared:
         return read_prepared(prepared)
-    if folder.is_dir():
+    if is_folder:
         return read_image_folder(folder)
     if name not in DOWNLOADS:
         raise DataError(
@@ -106,9 +111,8 @@ def read_prepared(path: Path) -> Dataset:
     except (OSError, SafetensorError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}; delete it and prepare it again") from error
     classes = _classes(path, metadata, tensors["train_labels"])
-    return Dataset(
-        metadata.get("name", path.stem), *tensors.values(), classes, metadata.get("source", str(path))
-    )
+    name, source = metadata.get("name", path.stem), metadata.get("source", str(path))
+    return Dataset(name=name, **tensors, classes=classes, source=source)
 
 
 def _check_header(path: Path) -> None:
@@ -124,10 +128,12 @@ def _check_header(path: Path) -> None:
 
 def _classes(path: Path, metadata: dict[str, str], labels: Tensor) -> tuple[str, ...]:
     if "classes" not in metadata:
-        return tuple(str(label) for label in range(int(labels.max()) + 1))
+        if labels.dtype != torch.int64 or not labels.numel():
+            return ()  # refused as a dataset
+        return tuple(str(label) for label in range(min(int(labels.max()) + 1, labels.numel())))
     try:
         classes = json.loads(metadata["classes"])
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: its classes are not JSON ({error}); prepare it again") from error
     if not isinstance(classes, list) or not classes:
         raise DataError(f"{path}: its classes are {classes!r}, not a list of names; prepare it again")
@@ -140,6 +146,7 @@ def write_prepared(dataset: Dataset, path: Path) -> None:
     Raises:
         DataError: the folder cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     partial = path.with_suffix(f".{os.getpid()}.part")
@@ -155,8 +162,9 @@ def write_prepared(dataset: Dataset, path: Path) -> None:
             },
         )
         os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise DataError(f"cannot write {path}: {error}; free space or choose another data folder") from error
 
 
@@ -216,9 +224,11 @@ def _read_png(path: Path) -> Tensor:
 
     try:
         with Image.open(path) as image:
-            mode = "L" if image.mode in ("1", "L", "I", "I;16") else "RGB"
+            if image.mode.startswith("I"):
+                raise ValueError("it has 16 bits per channel, not 8")
+            mode = "L" if image.mode in ("1", "L") else "RGB"
             pixels = np.array(image.convert(mode))
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"cannot read {path}: {error}; replace or remove it") from error
     return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[:, :, None]).permute(2, 0, 1)
 

@@ -77,7 +77,7 @@ def respond(module: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _without_bias(module: nn.Module, output: Tensor) -> Tensor:
-    bias = getattr(module, "bias", None)
-    if bias is None:
+    if not isinstance(module.bias, Tensor):
         return output
-    return output - bias.view(-1, *(1,) * (output.ndim - 2)) if isinstance(module, _ConvNd) else output - bias
+    spatial = output.ndim - 2 if isinstance(module, _ConvNd) else 0
+    return output - module.bias.reshape(-1, *(1,) * spatial)

@@ -1,28 +1,35 @@
 """The paper's layer-wise quantities as pure functions of tensors.
 
 Every function reads (N, ...) tensors, one row per test input, and returns float64 (N,): one number per
-input, to be averaged. A row whose value is undefined (0/0) is NaN there and is left out of the average.
+input, to be averaged. Rows are reduced in the tensors' own precision. A row whose value is undefined
+(0/0) is NaN there and is left out of the average.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
+def norm(x: Tensor) -> Tensor:
+    """Row-wise Euclidean norm."""
+    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norms.double()
+
+
 def cosine(x: Tensor, y: Tensor) -> Tensor:
     """Row-wise cosine similarity; 1 where both rows are zero (they agree), 0 where only one is."""
-    x, y = x.flatten(1).double(), y.flatten(1).double()
-    norms = x.norm(dim=1) * y.norm(dim=1)
-    agree = ((x.abs().amax(1) == 0) & (y.abs().amax(1) == 0)).double()
-    return ((x * y).sum(1) / norms.clamp_min(1e-300)).where(norms > 0, agree)
+    x, y = x.flatten(1), y.flatten(1)
+    norm_x, norm_y = norm(x), norm(y)
+    dots = torch.linalg.vecdot(x, y).double()
+    agree = ((norm_x == 0) & (norm_y == 0)).double()
+    return torch.where(norm_x * norm_y != 0, dots / (norm_x * norm_y), agree)
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Row-wise ‖numerator‖ / ‖denominator‖; 0 where both are zero, NaN where only the denominator is."""
-    top, bottom = numerator.flatten(1).double().norm(dim=1), denominator.flatten(1).double().norm(dim=1)
-    undefined = top.new_full((), float("nan")).expand_as(top).where(top > 0, top)
-    return (top / bottom.clamp_min(1e-300)).where(bottom > 0, undefined)
+    return _defined_quotient(norm(numerator), norm(denominator))
 
 
 def lewc_target(f_a: Tensor, f_b: Tensor, layer: int, lam: float = 0.5) -> Tensor:
@@ -45,8 +52,12 @@ def lewc_cosine(f_merged: Tensor, f_a: Tensor, f_b: Tensor, layer: int, lam: flo
 
 
 def llfc_norm_ratio(f_merged: Tensor, f_a: Tensor, f_b: Tensor, lam: float = 0.5) -> Tensor:
-    """‖f_ℓ(θ(λ))‖ / ‖λ f_ℓ(θ_a) + (1-λ) f_ℓ(θ_b)‖: 1 under LLFC, 2^(1-ℓ) under LEWC at λ = ½ (App. C)."""
-    return ratio(f_merged, lam * f_a + (1 - lam) * f_b)
+    """‖f_ℓ(θ(λ))‖ / ‖λ f_ℓ(θ_a) + (1-λ) f_ℓ(θ_b)‖: 1 under LLFC, 2^(1-ℓ) under LEWC at λ = ½ (App. C).
+
+    NaN where the average is zero, even if both are: 0 would count as a merged model gone silent.
+    """
+    average = norm(lam * f_a + (1 - lam) * f_b)
+    return (norm(f_merged) / average).where(average != 0, torch.nan)
 
 
 def additivity_cosine(h_a: Tensor, h_b: Tensor, lam: float = 0.5) -> Tensor:
@@ -75,8 +86,13 @@ def commutativity_distance(ab: Tensor, ba: Tensor) -> Tensor:
 
     Normalised as in Zhou et al. (NeurIPS 2023); 0 where both are zero, NaN where only one is.
     """
-    x, y = ab.flatten(1).double(), ba.flatten(1).double()
-    product = x.norm(dim=1) * y.norm(dim=1)
-    distance = (x - y).square().sum(1)
-    undefined = distance.new_full((), float("nan")).expand_as(distance).where(distance > 0, distance)
-    return (distance / product.clamp_min(1e-300)).where(product > 0, undefined)
+    x, y = ab.flatten(1), ba.flatten(1)
+    product = norm(x) * norm(y)
+    distance = norm(x - y).square()
+    return _defined_quotient(distance, product)
+
+
+def _defined_quotient(top: Tensor, bottom: Tensor) -> Tensor:
+    """top / bottom; 0 where both are zero, NaN where only the bottom is or where either is NaN."""
+    undefined = torch.where(top != 0, torch.full_like(top, torch.nan), torch.zeros_like(top))
+    return torch.where(bottom != 0, top / bottom, undefined)

@@ -52,6 +52,10 @@ def evaluate_logits(logits: Tensor, labels: Tensor) -> Evaluation:
     )
 
 
+BATCH = 200
+"""Images per batch: few enough for the activations of a narrow net to stay in a core's cache."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """A dataset as model inputs on a device, a batch at a time.
@@ -69,7 +73,7 @@ class Inputs:
     labels: Tensor
     train: Tensor
     normalise: Normaliser
-    batch: int = 600
+    batch: int = BATCH
     dtype: torch.dtype = torch.float32
 
     @classmethod
@@ -79,7 +83,7 @@ class Inputs:
         train_size: int | None,
         device: torch.device | str,
         *,
-        batch: int = 600,
+        batch: int = BATCH,
         dtype: torch.dtype = torch.float32,
     ) -> Inputs:
         """Inputs of ``dataset`` for models trained on its first ``train_size`` images."""
@@ -89,12 +93,12 @@ class Inputs:
 
     def test_batches(self) -> Iterator[Tensor]:
         """Normalised test images, in order."""
-        for part in self.test.split(self.batch):
+        for part in torch.split(self.test, self.batch):
             yield self.normalise(part).to(self.dtype)
 
     def train_batches(self, limit: int) -> Iterator[Tensor]:
         """The first ``limit`` training images, normalised; a last batch of one image is left out."""
-        for part in self.train[:limit].split(self.batch):
+        for part in torch.split(self.train[:limit], self.batch):
             if len(part) > 1:
                 yield self.normalise(part).to(self.dtype)
 

@@ -24,7 +24,7 @@ class RowMean:
 
     def add(self, rows: Tensor) -> None:
         """Add one value per row, (N,)."""
-        defined = rows[~rows.isnan()]
+        defined = rows[~rows.isnan()].double()
         self.total += float(defined.sum())
         self.rows += len(defined)
         self.undefined += len(rows) - len(defined)
@@ -36,7 +36,6 @@ class RowMean:
         return mean if math.isfinite(mean) else None
 
 
-@torch.no_grad()
 def measure_layers(model_a: nn.Module, model_b: nn.Module, merged: nn.Module, inputs: Inputs) -> dict[str, Any]:
     """Every layer-wise quantity of the paper at λ = ½, averaged over the test inputs.
 
@@ -57,22 +56,31 @@ def measure_layers(model_a: nn.Module, model_b: nn.Module, merged: nn.Module, in
         both directions), ``recovery_cosine`` (Fig. 8, of both models), ``commutativity_distance``
         (Fig. 11). ``None`` where a quantity is undefined for every input (dead layers).
     """
+    return measure_layers_and_logits(model_a, model_b, merged, inputs)[0]
+
+
+@torch.no_grad()
+def measure_layers_and_logits(
+    model_a: nn.Module, model_b: nn.Module, merged: nn.Module, inputs: Inputs
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """`measure_layers`, and the logits (M, classes) of models ``a``, ``b`` and ``m`` (merged) besides."""
     models = {"a": model_a.eval(), "b": model_b.eval(), "m": merged.eval()}
     modules = {key: dict(model.named_modules()) for key, model in models.items()}
+    logits: dict[str, list[Tensor]] = defaultdict(list)
     sums: dict[tuple[str, str, str], RowMean] = defaultdict(RowMean)
     for batch in inputs.test_batches():
         caught: dict[str, Capture] = {}
         for key, model in models.items():
             with capturing(model) as capture:
-                logits = model(batch)
-            capture.activations[OUTPUT] = logits
+                capture.activations[OUTPUT] = model(batch)
+            logits[key].append(capture.activations[OUTPUT])
             caught[key] = capture
         _add_outputs(sums, caught)
         _add_weights(sums, caught, modules)
     records: dict[str, dict[str, dict[str, float | None]]] = {"outputs": {}, "relus": {}, "weights": {}}
     for (group, layer, quantity), mean in sums.items():
         records[group].setdefault(layer, {})[quantity] = mean.value
-    return records
+    return records, {key: torch.cat(parts) for key, parts in logits.items()}
 
 
 def _add_outputs(sums: dict[tuple[str, str, str], RowMean], caught: dict[str, Capture]) -> None:
@@ -83,8 +91,8 @@ def _add_outputs(sums: dict[tuple[str, str, str], RowMean], caught: dict[str, Ca
             "lewc_cosine": conditions.lewc_cosine(f_m, f_a, f_b, depth),
             "llfc_norm_ratio": conditions.llfc_norm_ratio(f_m, f_a, f_b),
             "endpoint_cosine": conditions.cosine(f_a, f_b),
-            "norm_merged": f_m.flatten(1).double().norm(dim=1),
-            "norm_endpoints": (f_a.flatten(1).double().norm(dim=1) + f_b.flatten(1).double().norm(dim=1)) / 2,
+            "norm_merged": conditions.norm(f_m),
+            "norm_endpoints": (conditions.norm(f_a) + conditions.norm(f_b)) / 2,
         }
         for quantity, values in rows.items():
             sums["outputs", layer, quantity].add(values)

@@ -82,7 +82,7 @@ def measure_pair(
         MergeError: a model's logits are not finite.
     """
     from lmc.measuring.evaluation import Inputs
-    from lmc.measuring.layers import measure_layers
+    from lmc.measuring.layers import measure_layers_and_logits
     from lmc.measuring.paths import BN_IMAGES, measure_path
     from lmc.merging import interpolate, reset_bn_stats
 
@@ -91,9 +91,11 @@ def measure_pair(
     a.load_state_dict(state_a)
     b.load_state_dict(state_b)
     device_a, device_b = a.state_dict(), b.state_dict()
-    path = measure_path(merged, device_a, device_b, measurement.lams, inputs)
     merged.load_state_dict(interpolate(device_a, device_b, 0.5))
     reset_bn_stats(merged, inputs.train_batches(BN_IMAGES))
+    layers, logits = measure_layers_and_logits(a, b, merged, inputs)
+    known = {0.0: logits["b"], 0.5: logits["m"], 1.0: logits["a"]}
+    path = measure_path(merged, device_a, device_b, measurement.lams, inputs, known)
     squares = [
         (one - other).detach().double().square().sum()
         for one, other in zip(a.parameters(), b.parameters(), strict=True)
@@ -102,12 +104,12 @@ def measure_pair(
         "status": "measured",
         "distance": float(sum(squares)) ** 0.5,
         "path": path,
-        "layers": measure_layers(a, b, merged, inputs),
+        "layers": layers,
     }
 
 
 def _network(spec: RunSpec, dataset: Dataset, device: Any) -> nn.Module:
-    from lmc.nets import build
+    from lmc.nets import build, memory_format_of
 
     network = build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias)
-    return network.to(device).eval()
+    return network.to(device).to(memory_format=memory_format_of(spec.arch)).eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,12 @@ BN_IMAGES = 5000
 
 
 def interpolation_path(
-    model: nn.Module, a: State, b: State, lams: Sequence[float], inputs: Inputs
+    model: nn.Module,
+    a: State,
+    b: State,
+    lams: Sequence[float],
+    inputs: Inputs,
+    known: Mapping[float, Tensor] | None = None,
 ) -> tuple[list[Evaluation], list[Tensor]]:
     """Evaluate θ(λ) for every λ; BatchNorm statistics are reset except at the endpoints.
 
@@ -26,16 +31,20 @@ def interpolation_path(
         b: state dict of model b (λ = 0).
         lams: points in [0, 1].
         inputs: test images, and training images for the reset.
+        known: logits (M, classes) already at hand, by λ; these are not computed again.
 
     Returns:
         One evaluation and one tensor of logits (M, classes) per λ.
     """
-    logits = []
+    found = dict(known or {})
     for lam in lams:
+        if lam in found:
+            continue
         model.load_state_dict(interpolate(a, b, lam))
         if 0 < lam < 1:
             reset_bn_stats(model, inputs.train_batches(BN_IMAGES))
-        logits.append(logits_of(model, inputs))
+        found[lam] = logits_of(model, inputs)
+    logits = [found[lam] for lam in lams]
     return [evaluate_logits(each, inputs.labels) for each in logits], logits
 
 
@@ -67,14 +76,19 @@ def barriers(lams: Sequence[float], path: Sequence[Evaluation]) -> dict[str, flo
 
 
 def measure_path(
-    model: nn.Module, a: State, b: State, lams: Sequence[float], inputs: Inputs
+    model: nn.Module,
+    a: State,
+    b: State,
+    lams: Sequence[float],
+    inputs: Inputs,
+    known: Mapping[float, Tensor] | None = None,
 ) -> dict[str, Any]:
     """JSON-ready record of a path from λ = 0 to 1: points, barriers, and the ensemble as reference.
 
     The ensemble averages the endpoints' logits; under LEWC the merged model's midpoint equals it up
-    to scale.
+    to scale. Arguments are those of `interpolation_path`.
     """
-    path, logits = interpolation_path(model, a, b, lams, inputs)
+    path, logits = interpolation_path(model, a, b, lams, inputs, known)
     ensemble = evaluate_logits(logits[0].double() + logits[-1].double(), inputs.labels)
     return {
         "lams": list(lams),

@@ -20,9 +20,9 @@ def calibration_split(size: int) -> tuple[Tensor, Tensor]:
     Raises:
         MergeError: there are fewer than five images.
     """
-    fitted = round(CALIBRATION_SHARE * size)
-    if fitted < 1:
+    if size < 5:
         raise MergeError(f"{size} test images cannot be split 20/80; use at least 5")
+    fitted = round(CALIBRATION_SHARE * size)
     order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
     return order[:fitted].sort().values, order[fitted:].sort().values
 

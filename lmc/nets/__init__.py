@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from lmc.errors import SpecError
@@ -12,7 +13,7 @@ from lmc.nets.mlp import MLP
 from lmc.nets.resnet import ResNet
 from lmc.nets.vgg import VGG
 
-__all__ = ["MLP", "VGG", "ResNet", "build"]
+__all__ = ["MLP", "VGG", "ResNet", "build", "memory_format_of"]
 
 MLP_UNITS = 512
 
@@ -35,15 +36,15 @@ def build(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = T
     Raises:
         SpecError: ``arch`` is unknown, or ``width`` gives no whole number of units.
     """
-    channels, height, pixels = shape[0], shape[1], shape[0] * shape[1] * shape[2]
+    channels, side, pixels = shape[0], min(shape[1:]), shape[0] * shape[1] * shape[2]
 
     def mlp(**variant: bool) -> nn.Module:
         return MLP(pixels, _units(width, MLP_UNITS), classes, bias=bias, **variant)
 
     def vgg_of(plan: tuple[int | None, ...]) -> nn.Module:
         halvings = plan.count(None)
-        if height >> halvings < 1:
-            raise SpecError(f"{arch} halves images {halvings} times; {height} pixels are too few")
+        if side >> halvings < 1:
+            raise SpecError(f"{arch} halves images {halvings} times; {side} pixels are too few")
         return VGG(channels, _units(width, vgg.BASE_CHANNELS), classes, plan=plan, bias=bias)
 
     def resnet_of(blocks: int) -> nn.Module:
@@ -63,9 +64,14 @@ def build(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = T
     return builders[arch]()
 
 
+def memory_format_of(arch: str) -> torch.memory_format:
+    """The memory format in which ``arch`` is fastest: channels last for convolutions."""
+    return torch.contiguous_format if arch.startswith("mlp") else torch.channels_last
+
+
 def _units(width: float, base: int) -> int:
     units = width * base
-    if units < 1 or units != int(units):
+    if units < 1 or not float(units).is_integer():
         raise SpecError(
             f"width {width:g} times the base of {base} is {units:g}; "
             f"choose a multiple of 1/{base} so that it is a whole number of at least 1"

@@ -50,9 +50,7 @@ class ResNet(nn.Module):
         bias: whether the linear layer has a bias.
     """
 
-    def __init__(
-        self, in_channels: int, base: int, classes: int, *, blocks: int = 3, bias: bool = True
-    ) -> None:
+    def __init__(self, in_channels: int, base: int, classes: int, *, blocks: int = 3, bias: bool = True) -> None:
         super().__init__()
         self.stem = nn.Conv2d(in_channels, base, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(base)

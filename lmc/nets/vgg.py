@@ -11,7 +11,8 @@ BASE_CHANNELS = 64
 
 # Channels in units of the base width; None is a 2x2 max-pool.
 VGG11_PLAN: tuple[int | None, ...] = (1, None, 2, None, 4, 4, None, 8, 8, None, 8, 8, None)
-SMALL_PLAN: tuple[int | None, ...] = (1, None, 2, 2, None, 4, 4)
+SMALL_PLAN = VGG11_PLAN[:6]
+"""The first four convolutions of VGG-11, for images of 8x8 pixels."""
 
 
 class VGG(nn.Module):

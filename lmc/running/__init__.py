@@ -1,0 +1,1 @@
+"""Running: settings, workers, the pytest plugin, the command line."""

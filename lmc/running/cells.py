@@ -1,49 +1,54 @@
-"""The cells of the store a run needs, and how one is made (in a worker process)."""
+"""What a run still has to make, and how a piece of it is made (in a worker process)."""
 
 from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmc.errors import DataError, LmcError, MergeError
 from lmc.measuring.pairs import PairMeasurement
-from lmc.specs import RunSpec
+from lmc.specs import RunSpec, stack_seeds
 from lmc.training.store import Store
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lmc.data import Dataset
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model to train or one pair to measure.
+    """A piece of work: models to train side by side, or one pair to measure.
 
     Args:
-        what: the spec or measurement.
+        what: the specs or the measurement.
         cost: relative expected time, for the order of work.
     """
 
-    what: RunSpec | PairMeasurement
+    what: tuple[RunSpec, ...] | PairMeasurement
     cost: float
 
     @property
-    def kind(self) -> str:
-        """``models`` or ``measurements``: the store's folder."""
-        return "models" if isinstance(self.what, RunSpec) else "measurements"
-
-    @property
-    def key(self) -> str:
-        """The cell's name in the store."""
-        return self.what.key
+    def makes(self) -> tuple[str, ...]:
+        """Keys of the store's records this makes."""
+        return tuple(spec.key for spec in self.what) if isinstance(self.what, tuple) else (self.what.key,)
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Keys of the models that must be finished first."""
-        return () if isinstance(self.what, RunSpec) else (self.what.a.key, self.what.b.key)
+        return () if isinstance(self.what, tuple) else (self.what.a.key, self.what.b.key)
+
+    def describe(self) -> str:
+        """One line for logs and error messages."""
+        if isinstance(self.what, PairMeasurement):
+            return self.what.describe()
+        others = f" and {len(self.what) - 1} more seeds" if len(self.what) > 1 else ""
+        return self.what[0].describe() + others
 
 
 @dataclass(frozen=True)
@@ -55,82 +60,89 @@ class Workplace:
     device: str
 
 
-def missing_cells(measurements: Iterable[PairMeasurement], store: Store) -> list[Cell]:
+def missing_cells(measurements: Iterable[PairMeasurement], store: Store, device: str) -> list[Cell]:
     """The measurements the store lacks, and the models they need that it lacks."""
-    found: dict[str, Cell] = {}
+    pairs: dict[str, PairMeasurement] = {}
+    blocks: dict[tuple[RunSpec, ...], None] = {}
     for measurement in measurements:
-        if measurement.key in found or store.has("measurements", measurement.key):
+        if measurement.key in pairs or store.has("measurements", measurement.key):
             continue
-        found[measurement.key] = Cell(measurement, cost_of(measurement))
+        pairs[measurement.key] = measurement
         for spec in (measurement.a, measurement.b):
-            if spec.key not in found and not store.has("models", spec.key):
-                found[spec.key] = Cell(spec, cost_of(spec))
-    return list(found.values())
+            block = training_block(spec, device)
+            if block not in blocks and not store.has("models", spec.key):
+                blocks[block] = None
+    trainings = [Cell(block, sum(map(cost_of, block))) for block in blocks]
+    return [*trainings, *(Cell(pair, cost_of(pair)) for pair in pairs.values())]
+
+
+def training_block(spec: RunSpec, device: str) -> tuple[RunSpec, ...]:
+    """The specs that are trained side by side with ``spec``, in the order of their seeds."""
+    seeds = stack_seeds(spec) if device == "cpu" else (spec.init_seed,)
+    return tuple(spec.with_seed(seed) for seed in seeds) if len(seeds) > 1 else (spec,)
 
 
 def cost_of(what: RunSpec | PairMeasurement) -> float:
-    """Relative expected time of a cell, in rough seconds; only the order of work depends on it."""
+    """Relative expected time, in rough seconds; only the order of work and the progress depend on it."""
     if isinstance(what, PairMeasurement):
-        return 0.02 * len(what.lams) + 0.001 * cost_of(what.a)
+        return 0.05 * len(what.lams) + 0.01 * cost_of(what.a)
     convolutional = not what.arch.startswith("mlp")
-    per_epoch = (0.25 if convolutional else 0.05) + (1.0 if convolutional else 0.2) * what.width**2
+    per_epoch = (0.15 if convolutional else 0.02) + (0.3 if convolutional else 0.1) * what.width**2
     return per_epoch * what.epochs
 
 
-def make_cell(cell: Cell, workplace: Workplace) -> dict[str, Any]:
-    """Train the model or measure the pair, and put it into the store.
-
-    Returns:
-        Its record.
+def make_cell(cell: Cell, workplace: Workplace) -> None:
+    """Train the models or measure the pair, and put them into the store.
 
     Raises:
         LmcError: data, store or device problems.
     """
     store = Store(workplace.store)
-    if isinstance(cell.what, RunSpec):
-        return _train(cell.what, store, workplace)
-    return _measure(cell.what, store, workplace)
+    if isinstance(cell.what, tuple):
+        _train(cell.what, store, workplace)
+    else:
+        _measure(cell.what, store, workplace)
 
 
-def _train(spec: RunSpec, store: Store, workplace: Workplace) -> dict[str, Any]:
-    from dataclasses import asdict
+def _train(block: tuple[RunSpec, ...], store: Store, workplace: Workplace) -> None:
+    from lmc.training.engine import train, train_stack
 
-    from lmc.training.engine import train
+    dataset = _dataset(block[0].dataset, workplace.data)
+    if len(block) == 1:
+        models = [train(block[0], dataset, workplace.device)]
+    else:
+        models = train_stack(block, dataset, workplace.device)
+    for spec, trained in zip(block, models, strict=True):
+        store.save_model(spec.key, trained.state, {"spec": asdict(spec), **trained.log})
 
-    trained = train(spec, _dataset(spec.dataset, workplace.data), workplace.device)
-    body = {"spec": asdict(spec), **trained.log}
-    store.save_model(spec.key, trained.state, body)
-    return body
 
-
-def _measure(measurement: PairMeasurement, store: Store, workplace: Workplace) -> dict[str, Any]:
-    import time
-
+def _measure(measurement: PairMeasurement, store: Store, workplace: Workplace) -> None:
     from lmc.measuring.pairs import measure_pair
 
     started = time.perf_counter()
-    dataset = _dataset(measurement.a.dataset, workplace.data)
     states = []
     for spec in (measurement.a, measurement.b):
-        record = store.read("models", spec.key)
-        if record is not None and record["status"] != "trained":
-            body = {"status": f"{spec.describe()} {record['status']}"}
-            store.write("measurements", measurement.key, body)
-            return body
-        state = store.load_model(spec.key)
-        if state is None:  # damaged since it was trained
-            _train(spec, store, workplace)
-            state = store.load_model(spec.key)
-        if state is None:
-            raise LmcError(f"the store loses the weights of {spec.describe()}; check the disk of {store.root}")
+        record, state = _trained(spec, store, workplace)
+        if record["status"] != "trained":
+            store.write("measurements", measurement.key, {"status": f"{spec.describe()} {record['status']}"})
+            return
         states.append(state)
+    dataset = _dataset(measurement.a.dataset, workplace.data)
     try:
         body = measure_pair(measurement, states[0], states[1], dataset, workplace.device)
     except MergeError as error:
         body = {"status": str(error)}
-    body["seconds"] = time.perf_counter() - started
-    store.write("measurements", measurement.key, body)
-    return body
+    store.write("measurements", measurement.key, {**body, "seconds": time.perf_counter() - started})
+
+
+def _trained(spec: RunSpec, store: Store, workplace: Workplace) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A model's record and weights; one that is damaged or gone since it was trained is trained again."""
+    for _ in range(2):
+        record, state = store.read("models", spec.key), store.load_model(spec.key)
+        if record is not None and state is not None:
+            return record, state
+        _train(training_block(spec, workplace.device), store, workplace)
+    raise LmcError(f"the store loses the weights of {spec.describe()}; check the disk of {store.root}")
 
 
 @functools.lru_cache(maxsize=2)

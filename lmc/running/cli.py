@@ -50,9 +50,7 @@ def run(
     from lmc.tiers import load_tier, with_pilot_seeds
 
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    settings = Settings.resolve(
-        tier=tier, store=store, data=data, device=device, workers=workers, results=results
-    )
+    settings = Settings.resolve(tier=tier, store=store, data=data, device=device, workers=workers, results=results)
     chosen = load_tier(settings.tier)
     claims = [each for each in CLAIMS if not claim or any(part in each.id for part in claim)]
     if not claims:
@@ -78,9 +76,7 @@ def claims() -> None:
 
 
 @app.command()
-def plan(
-    tier: Tier = None, store: StoreDir = None, device: Device = None, workers: Workers = None
-) -> None:
+def plan(tier: Tier = None, store: StoreDir = None, device: Device = None, workers: Workers = None) -> None:
     """What a tier would train and measure: models, FLOPs, time, memory and disk."""
     from lmc.running.planning import make_plan
     from lmc.running.settings import Settings

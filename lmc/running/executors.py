@@ -44,7 +44,7 @@ class LocalExecutor:
             return
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve the other workers
         waiting = sorted(cells, key=lambda cell: -cell.cost)
-        unfinished = {cell.key for cell in cells}
+        unfinished = {key for cell in cells for key in cell.makes}
         attempts: dict[str, int] = {}
         running: dict[Future[object], Cell] = {}
         pool = self._pool()
@@ -64,7 +64,7 @@ class LocalExecutor:
                     except BrokenProcessPool:
                         lost.append(cell)
                         continue
-                    unfinished.discard(cell.key)
+                    unfinished.difference_update(cell.makes)
                     on_done(cell)
                 if lost:
                     lost += running.values()
@@ -90,9 +90,10 @@ class LocalExecutor:
 
 def _count_attempts(lost: Sequence[Cell], attempts: dict[str, int]) -> None:
     for cell in lost:
-        attempts[cell.key] = attempts.get(cell.key, 0) + 1
-        if attempts[cell.key] >= _ATTEMPTS:
+        name = cell.makes[0]
+        attempts[name] = attempts.get(name, 0) + 1
+        if attempts[name] >= _ATTEMPTS:
             raise LmcError(
-                f"a worker process was killed {attempts[cell.key]} times while making {cell.what.describe()}; "
+                f"a worker process was killed {attempts[name]} times while making {cell.describe()}; "
                 "if memory ran out, use fewer workers (--lmc-workers); everything finished is kept"
             )

@@ -126,13 +126,8 @@ def _output_shown(config: pytest.Config) -> Iterator[None]:
 
 
 def _selected(session: pytest.Session) -> list[Case]:
-    return [
-        item.callspec.params["lmc_case"]
-        for item in session.items
-        if isinstance(item, pytest.Function)
-        and hasattr(item, "callspec")
-        and "lmc_case" in item.callspec.params
-    ]
+    parameters = [getattr(item, "callspec", None) for item in session.items]
+    return [each.params["lmc_case"] for each in parameters if each and "lmc_case" in each.params]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def showing_progress(cells: Sequence[Cell]) -> Iterator[OnDone]:
     """Show progress over ``cells``, weighted by cost; yields what to call after each cell."""
     total = sum(cell.cost for cell in cells)
     if not cells:
-        yield lambda cell: None
+        yield lambda _: None
     elif sys.stderr.isatty():
         with _bar(total, len(cells)) as advance:
             yield advance
@@ -41,13 +41,13 @@ def _bar(total: float, count: int) -> Iterator[OnDone]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"0/{count} cells", total=total)
+        task = progress.add_task(f"0/{count} pieces", total=total)
         done = 0
 
         def advance(cell: Cell) -> None:
             nonlocal done
             done += 1
-            progress.update(task, advance=cell.cost, description=f"{done}/{count} cells")
+            progress.update(task, advance=cell.cost, description=f"{done}/{count} pieces")
 
         yield advance
 
@@ -64,7 +64,7 @@ def _lines(total: float, count: int) -> OnDone:
             last, elapsed = now, now - started
             left = elapsed * (total - spent) / spent
             print(
-                f"lmc: {done}/{count} cells, {elapsed:.0f} s elapsed, about {max(left, 0):.0f} s left",
+                f"lmc: {done}/{count} pieces, {elapsed:.0f} s elapsed, about {max(left, 0):.0f} s left",
                 file=sys.stderr,
                 flush=True,
             )

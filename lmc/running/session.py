@@ -39,7 +39,7 @@ def make_missing(
     """
     store = Store(settings.store)
     measurements = needed(cases)
-    cells = missing_cells(measurements, store)
+    cells = missing_cells(measurements, store, settings.device)
     if cells:
         with showing_progress(cells) as on_done:
             chosen = executor or LocalExecutor(min(settings.workers, len(cells)))

@@ -25,7 +25,9 @@ def test_claim(lmc_result: CaseResult) -> None:
     )
     if lmc_result.known_gap:
         if found.verdict == HOLDS:
-            pytest.fail(f"{explained}\n  this known gap is closed, remove it: {lmc_result.known_gap}", pytrace=False)
+            pytest.fail(
+                f"{explained}\n  this known gap is closed, remove it: {lmc_result.known_gap}", pytrace=False
+            )
         pytest.xfail(lmc_result.known_gap)
     if found.verdict != HOLDS:
         pytest.fail(explained, pytrace=False)

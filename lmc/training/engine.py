@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 from lmc.data import Dataset, Normaliser, augment, epoch_order
 from lmc.errors import SpecError
-from lmc.nets import build
+from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
 from lmc.training.optimisers import learning_rate, make_optimizer
+from lmc.training.stacking import stack, unstack
 
 EpochHook = Callable[[int, int], None]
 
@@ -58,65 +59,106 @@ def train(
         on_epoch: called with (epochs done, epochs) after each epoch.
 
     Returns:
-        The model; one whose loss became NaN or infinite has status ``"diverged"`` and stops there.
+        The model; one whose loss became NaN or infinite has status ``"diverged"``.
 
     Raises:
         SpecError: the batch is larger than the training set.
         DataError: fewer images than ``train_size``.
     """
-    device = torch.device(device)
+    return _train([spec], dataset, torch.device(device), stacked=False, on_epoch=on_epoch)[0]
+
+
+def train_stack(
+    specs: Sequence[RunSpec],
+    dataset: Dataset,
+    device: torch.device | str = "cpu",
+    *,
+    on_epoch: EpochHook | None = None,
+) -> list[TrainedModel]:
+    """Train models that differ only in their seeds side by side (see `lmc.training.stacking`).
+
+    Each draws its own batches. The weights agree with those of `train` up to rounding, which depends on
+    how many models there are. Arguments and errors are those of `train`.
+
+    Raises:
+        SpecError: the specs differ in more than their seeds.
+    """
+    if len({spec.with_seed(0) for spec in specs}) != 1:
+        raise SpecError(f"specs of a stack differ in more than seeds: {[each.describe() for each in specs]}")
+    return _train(specs, dataset, torch.device(device), stacked=True, on_epoch=on_epoch)
+
+
+def _train(
+    specs: Sequence[RunSpec],
+    dataset: Dataset,
+    device: torch.device,
+    *,
+    stacked: bool,
+    on_epoch: EpochHook | None,
+) -> list[TrainedModel]:
+    spec, members = specs[0], len(specs)
     dataset = dataset.limited(spec.train_size).to(device)
     images, labels = dataset.train_images, dataset.train_labels
     if spec.batch_size > len(images):
         raise SpecError(f"batch_size {spec.batch_size} exceeds the {len(images)} training images")
-    model = initial_model(spec, dataset).to(device).train()
-    channels_last = images.shape[2] > 1 and not spec.arch.startswith("mlp")
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
+    models = [initial_model(each, dataset) for each in specs]
+    parameters = sum(value.numel() for value in models[0].parameters())
+    layout = memory_format_of(spec.arch)
+    model = (stack(models) if stacked else models[0]).to(device).to(memory_format=layout).train()
     normalise = Normaliser.fit(images)
     optimizer = make_optimizer(spec, model.parameters())
-    generator = torch.Generator().manual_seed(spec.data_seed)
+    generators = [torch.Generator().manual_seed(each.data_seed) for each in specs]
+    batches, batch = len(images) // spec.batch_size, spec.batch_size
     steps = spec.steps(len(images))
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16")
 
-    losses: list[float] = []
+    losses: list[list[float]] = []  # one list of members per epoch
     started = time.perf_counter()
-    step = 0
     for epoch in range(spec.epochs):
-        order = epoch_order(len(images), generator, device)
-        total = torch.zeros((), device=device)
-        batches = len(images) // spec.batch_size
-        for picked in order[: batches * spec.batch_size].view(batches, spec.batch_size):
-            batch = images[picked]
-            inputs = normalise(augment(batch, generator) if spec.augment else batch)
+        orders = [epoch_order(len(images), generator, device) for generator in generators]
+        total = torch.zeros(members, device=device)
+        for index in range(batches):
+            picked = [order[index * batch : (index + 1) * batch] for order in orders]
+            parts = [images[each] for each in picked]
+            if spec.augment:
+                parts = [augment(part, generator) for part, generator in zip(parts, generators, strict=True)]
+            joined = torch.cat([normalise(part) for part in parts], dim=1)  # (batch, members · C, H, W)
+            inputs = joined.contiguous(memory_format=layout)
+            targets = torch.stack([labels[each] for each in picked], dim=1).flatten()
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(spec, step, steps)
+                group["lr"] = learning_rate(spec, epoch * batches + index, steps)
             optimizer.zero_grad(set_to_none=True)
             with autocast:
-                loss = F.cross_entropy(model(inputs).float(), labels[picked])
-            loss.backward()  # type: ignore[no-untyped-call]
+                logits = model(inputs).float().view(batch * members, -1)
+            each_loss = F.cross_entropy(logits, targets, reduction="none").view(batch, members).mean(0)
+            each_loss.sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += loss.detach()
-            step += 1
-        losses.append(total.item() / batches)
+            total += each_loss.detach()
+        losses.append((total / batches).tolist())
         if on_epoch is not None:
             on_epoch(epoch + 1, spec.epochs)
-        if not math.isfinite(losses[-1]):
+        if not any(map(math.isfinite, losses[-1])):
             break
-    state = {
-        name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()
+    seconds = (time.perf_counter() - started) / members
+    states = unstack(model, members) if stacked else [model.state_dict()]
+    facts = {
+        "seconds": seconds,
+        "steps": batches * len(losses),
+        "images": len(images),
+        "decay_horizon": spec.decay_horizon(len(images)),
+        "parameters": parameters,
     }
-    finite = all(bool(torch.isfinite(value).all()) for value in state.values())
+    return [_finished(state, [epoch[member] for epoch in losses], facts) for member, state in enumerate(states)]
+
+
+def _finished(state: dict[str, Tensor], losses: list[float], facts: dict[str, Any]) -> TrainedModel:
+    kept = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+    finite = all(map(math.isfinite, losses)) and all(bool(torch.isfinite(value).all()) for value in kept.values())
     return TrainedModel(
-        state,
+        kept,
         {
-            "status": "trained" if finite and math.isfinite(losses[-1]) else "diverged",
+            "status": "trained" if finite else "diverged",
             "loss": [value if math.isfinite(value) else None for value in losses],
-            "seconds": time.perf_counter() - started,
-            "steps": step,
-            "images": len(images),
-            "decay_horizon": spec.decay_horizon(len(images)),
-            "parameters": sum(value.numel() for value in model.parameters()),
+            **facts,
         },
     )

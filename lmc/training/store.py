@@ -129,9 +129,7 @@ class Store:
 
     def _set_aside(self, path: Path, why: Exception) -> None:
         target = self.root / "damaged" / path.name
-        print(
-            f"lmc: {path} is damaged ({why}); moved to {target.parent}, it will be made again", file=sys.stderr
-        )
+        print(f"lmc: {path} is damaged ({why}); moved to {target.parent}, it will be made again", file=sys.stderr)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
@@ -168,7 +166,7 @@ def _remedy(error: OSError) -> str:
 
 
 def _canonical(content: Any) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _checksum(data: bytes) -> str:

@@ -1,0 +1,175 @@
+"""Running statistics recomputed in one pass (Appendix B.1), against numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lmc.errors import MergeError
+from lmc.merging import has_bn, reset_bn_stats
+
+F64 = {"rtol": 1e-12, "atol": 1e-12}
+
+
+def rng_tensor(seed: int, *shape: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(2.0, 3.0, shape))
+
+
+def stale(layer: nn.modules.batchnorm._BatchNorm, seed: int = 0) -> nn.modules.batchnorm._BatchNorm:
+    """A layer in float64 with its own random affine map and statistics."""
+    layer = layer.double()
+    rng = np.random.default_rng(seed)
+    for target in (layer.weight.data, layer.bias.data, layer.running_mean, layer.running_var):
+        target.copy_(torch.from_numpy(rng.uniform(0.5, 2.0, target.shape)))
+    return layer
+
+
+def batch_statistics(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased variance per channel of (N, C, ...)."""
+    rows = np.moveaxis(batch, 1, -1).reshape(-1, batch.shape[1])
+    mean = rows.sum(0) / len(rows)
+    return mean, ((rows - mean) ** 2).sum(0) / (len(rows) - 1)
+
+
+CASES = [(nn.BatchNorm1d(3), (17, 3)), (nn.BatchNorm2d(3), (5, 3, 4, 2)), (nn.BatchNorm3d(2), (4, 2, 2, 3, 2))]
+
+
+@pytest.mark.parametrize(("layer", "shape"), CASES, ids=["1d", "2d", "3d"])
+def test_one_batch_gives_its_mean_and_unbiased_variance(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    data = rng_tensor(1, *shape)
+    assert reset_bn_stats(stale(layer), [data]) == 1
+    mean, variance = batch_statistics(data.numpy())
+    torch.testing.assert_close(layer.running_mean, torch.from_numpy(mean), **F64)
+    torch.testing.assert_close(layer.running_var, torch.from_numpy(variance), **F64)
+
+
+def test_several_batches_give_the_mean_of_their_statistics() -> None:
+    layer, sizes = stale(nn.BatchNorm1d(3, momentum=0.3)), (7, 4, 2, 9)
+    batches = [rng_tensor(seed, size, 3) for seed, size in enumerate(sizes)]
+    assert reset_bn_stats(layer, iter(batches)) == len(sizes)
+    means, variances = zip(*(batch_statistics(batch.numpy()) for batch in batches), strict=True)
+    torch.testing.assert_close(layer.running_mean, torch.from_numpy(np.mean(means, axis=0)), **F64)
+    torch.testing.assert_close(layer.running_var, torch.from_numpy(np.mean(variances, axis=0)), **F64)
+
+
+def two_norms(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    first, second = nn.Linear(3, 4).double(), nn.Linear(4, 2).double()
+    return nn.Sequential(first, stale(nn.BatchNorm1d(4)), nn.ReLU(), second, stale(nn.BatchNorm1d(2), 1))
+
+
+def test_the_second_norm_sees_the_first_with_batch_statistics() -> None:
+    net = two_norms()
+    batches = [rng_tensor(seed, 8, 3).numpy() for seed in range(3)]
+    reset_bn_stats(net, [torch.from_numpy(batch) for batch in batches])
+    linear1, norm1, _, linear2, norm2 = net
+    w1, b1, w2, b2 = (p.detach().numpy() for p in (linear1.weight, linear1.bias, linear2.weight, linear2.bias))
+    found = []
+    for batch in batches:
+        hidden = batch @ w1.T + b1
+        mean, biased = hidden.mean(0), hidden.var(0)
+        normed = (hidden - mean) / np.sqrt(biased + norm1.eps)
+        features = np.maximum(normed * norm1.weight.detach().numpy() + norm1.bias.detach().numpy(), 0)
+        found.append(batch_statistics(features @ w2.T + b2))
+    means, variances = zip(*found, strict=True)
+    torch.testing.assert_close(norm2.running_mean, torch.from_numpy(np.mean(means, axis=0)), **F64)
+    torch.testing.assert_close(norm2.running_var, torch.from_numpy(np.mean(variances, axis=0)), **F64)
+
+
+def test_twice_is_once() -> None:
+    net, batches = two_norms(), [rng_tensor(seed, 8, 3) for seed in range(3)]
+    reset_bn_stats(net, batches)
+    once = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    reset_bn_stats(net, batches)
+    torch.testing.assert_close(net.state_dict(), once, rtol=0.0, atol=0.0)
+
+
+def test_a_net_whose_statistics_are_already_the_datas_keeps_its_function() -> None:
+    net, data = two_norms(), rng_tensor(5, 40, 3)
+    net.train()
+    for layer in (net[1], net[4]):
+        layer.momentum = 1.0  # the running statistics become the last batch's
+    net(data)
+    net.eval()
+    before = net(data)
+    assert reset_bn_stats(net, [data]) == 1
+    torch.testing.assert_close(net(data), before, **F64)
+    reset_bn_stats(net, [data * 2 + 1])
+    assert not torch.allclose(net(data), before), "other data must change the function"
+
+
+def test_parameters_and_gradients_are_left_alone() -> None:
+    net = two_norms()
+    before = [parameter.clone() for parameter in net.parameters()]
+    reset_bn_stats(net, [rng_tensor(0, 8, 3)])
+    torch.testing.assert_close(list(net.parameters()), before, rtol=0.0, atol=0.0)
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in net.parameters())
+
+
+class DropsOutAndRecords(nn.Module):
+    """Fails if it ever runs in training mode: only BatchNorm may."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        assert not self.training
+        return inputs
+
+
+def settings_of(net: nn.Module) -> list[tuple[bool, float | None]]:
+    return [(module.training, getattr(module, "momentum", None)) for module in net.modules()]
+
+
+def mixed_modes() -> nn.Sequential:
+    net = nn.Sequential(stale(nn.BatchNorm1d(3, momentum=0.2)), DropsOutAndRecords(), stale(nn.BatchNorm1d(3)))
+    net.train()
+    net[0].eval()
+    return net
+
+
+def test_modes_and_momenta_are_kept() -> None:
+    net = mixed_modes()
+    before = settings_of(net)
+    reset_bn_stats(net, [rng_tensor(0, 8, 3)])
+    assert settings_of(net) == before
+    assert before[1:3] == [(False, 0.2), (True, None)]
+
+
+@pytest.mark.parametrize("case", ["model", "data"])
+def test_modes_and_momenta_are_kept_after_an_exception(case: str) -> None:
+    net = mixed_modes()
+    before = settings_of(net)
+
+    def batches() -> Iterator[Tensor]:
+        yield rng_tensor(0, 8, 3)
+        if case == "data":
+            raise OSError("the disk is gone")
+        yield rng_tensor(0, 8, 5)  # no model of three features reads this
+
+    with pytest.raises(OSError if case == "data" else RuntimeError):
+        reset_bn_stats(net, batches())
+    assert settings_of(net) == before
+
+
+def test_a_net_without_batchnorm_is_left_alone() -> None:
+    net = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+    assert not has_bn(net)
+    assert reset_bn_stats(net, iter(())) == 0
+
+
+def test_no_batch_is_refused() -> None:
+    net = two_norms()
+    before = settings_of(net)
+    with pytest.raises(MergeError, match="no batch to reset"):
+        reset_bn_stats(net, [])
+    assert settings_of(net) == before
+
+
+def test_a_norm_without_statistics_is_refused() -> None:
+    untracked = nn.BatchNorm1d(3, track_running_stats=False)
+    assert not has_bn(untracked)
+    assert has_bn(nn.Sequential(untracked, nn.BatchNorm1d(3)))
+    with pytest.raises(MergeError, match="track_running_stats=False"):
+        reset_bn_stats(nn.Sequential(nn.BatchNorm1d(3), untracked), [torch.zeros(4, 3)])

@@ -1,0 +1,204 @@
+"""The layer-wise quantities as pure functions: definitions, edge cases, and algebra."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lmc.measuring.conditions import (
+    additivity_cosine,
+    commutativity_distance,
+    cosine,
+    lewc_cosine,
+    lewc_target,
+    llfc_norm_ratio,
+    orthogonality_ratio,
+    ratio,
+    recovery_cosine,
+)
+
+NAN = math.nan
+F64 = {"rtol": 1e-12, "atol": 1e-12}
+
+quick = settings(deadline=None, max_examples=60, derandomize=True)
+seeds = st.integers(0, 2**31 - 1)
+lams = st.floats(0.05, 0.95)
+factors = st.floats(1e-6, 1e6)
+
+
+def draw(seed: int, count: int, *shape: int) -> list[Tensor]:
+    """``count`` tensors of some size between 1e-3 and 1e3, from one seed."""
+    rng = np.random.default_rng(seed)
+    return [torch.from_numpy(10 ** rng.uniform(-3, 3) * rng.standard_normal(shape)) for _ in range(count)]
+
+
+def rows(*values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+ZERO, ONE, TWO, SKEW = [0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "y", "expected"),
+    [
+        (cosine, ONE, TWO, 1.0),
+        (cosine, ONE, [-3.0, 0.0], -1.0),
+        (cosine, ONE, [0.0, 5.0], 0.0),
+        (cosine, ONE, SKEW, math.sqrt(0.5)),
+        (cosine, ZERO, ZERO, 1.0),  # they agree
+        (cosine, ZERO, ONE, 0.0),
+        (cosine, ONE, ZERO, 0.0),
+        (cosine, [NAN, 1.0], ONE, NAN),  # never a number made of NaN
+        (cosine, ONE, [NAN, 1.0], NAN),
+        (cosine, [math.inf, 1.0], ONE, NAN),
+        (cosine, [1e-45, 0.0], [1e-45, 0.0], 1.0),  # float32 subnormals, in float64
+        (ratio, TWO, ONE, 2.0),
+        (ratio, [3.0, 4.0], [0.0, 2.0], 2.5),
+        (ratio, ZERO, ONE, 0.0),
+        (ratio, ZERO, ZERO, 0.0),
+        (ratio, ONE, ZERO, NAN),
+        (ratio, [NAN, 0.0], ONE, NAN),
+        (ratio, ZERO, [NAN, 0.0], NAN),
+        (ratio, [NAN, 0.0], ZERO, NAN),
+        (orthogonality_ratio, SKEW, ONE, math.sqrt(2)),
+        (orthogonality_ratio, ONE, ZERO, NAN),
+        (recovery_cosine, SKEW, ONE, math.sqrt(0.5)),
+        (commutativity_distance, ONE, ONE, 0.0),
+        (commutativity_distance, ONE, TWO, 0.5),  # 1² / (1 * 2)
+        (commutativity_distance, ONE, [0.0, 2.0], 2.5),  # (1 + 4) / (1 * 2)
+        (commutativity_distance, ONE, [-1.0, 0.0], 4.0),
+        (commutativity_distance, ZERO, ZERO, 0.0),
+        (commutativity_distance, ONE, ZERO, NAN),
+        (commutativity_distance, ZERO, ONE, NAN),
+        (commutativity_distance, [NAN, 0.0], ONE, NAN),
+        (additivity_cosine, [1.0, 2.0], [3.0, 0.5], 1.0),  # all active
+        (additivity_cosine, [-1.0, 2.0], [-3.0, 0.5], 1.0),  # signs agree
+        (additivity_cosine, [1.0, 0.0], [0.0, 2.0], 1.0),  # disjoint supports
+        (additivity_cosine, [-1.0, -1.0], [-1.0, -2.0], 1.0),  # both silent
+        (additivity_cosine, [1.0, -2.0], [-3.0, 1.0], 0.0),  # each cancels the other: merged is silent
+        (additivity_cosine, [1.0, 1.0], [1.0, -0.5], 1.125 / math.hypot(1, 0.25) / math.hypot(1, 0.5)),
+    ],
+)
+def test_defined_value(function: Callable[..., Tensor], x: list[float], y: list[float], expected: float) -> None:
+    found = function(rows(x, ONE), rows(y, ONE))
+    assert found.dtype == torch.float64
+    assert found.shape == (2,)
+    torch.testing.assert_close(found[0].item(), expected, **F64, equal_nan=True)
+
+
+@quick
+@given(seeds, st.integers(1, 20))
+def test_cosine_is_bounded_symmetric_and_of_numpys_value(seed: int, width: int) -> None:
+    x, y = draw(seed, 2, 5, width)
+    found = cosine(x, y)
+    assert bool((found.abs() <= 1 + 1e-12).all())
+    torch.testing.assert_close(found, cosine(y, x), **F64)
+    torch.testing.assert_close(cosine(x, x), torch.ones(5).double(), **F64)
+    torch.testing.assert_close(cosine(x, -x), -torch.ones(5).double(), **F64)
+    expected = [
+        float(one @ other) / math.sqrt((one @ one) * (other @ other)) for one, other in zip(x, y, strict=True)
+    ]
+    torch.testing.assert_close(found, rows(expected)[0], **F64)
+
+
+@quick
+@given(seeds, factors, factors)
+def test_scale_invariance(seed: int, one: float, other: float) -> None:
+    x, y = draw(seed, 2, 5, 7)
+    torch.testing.assert_close(cosine(one * x, other * y), cosine(x, y), **F64)
+    torch.testing.assert_close(additivity_cosine(one * x, one * y), additivity_cosine(x, y), **F64)
+    torch.testing.assert_close(ratio(one * x, one * y), ratio(x, y), rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(ratio(one * x, y), one * ratio(x, y), rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(
+        commutativity_distance(one * x, one * y), commutativity_distance(x, y), rtol=1e-9, atol=0.0
+    )
+
+
+@quick
+@given(seeds)
+def test_every_dimension_but_the_first_is_one_vector(seed: int) -> None:
+    x, y = draw(seed, 2, 3, 4, 2, 5)
+    for function in (cosine, ratio, additivity_cosine, commutativity_distance):
+        torch.testing.assert_close(function(x, y), function(x.reshape(3, -1), y.reshape(3, -1)), **F64)
+        torch.testing.assert_close(function(x, y)[1:2], function(x[1:2], y[1:2]), **F64)
+
+
+def test_float32_is_measured_in_float64() -> None:
+    x, y = (each.float() for each in draw(0, 2, 4, 300))
+    for function in (cosine, ratio, commutativity_distance):
+        torch.testing.assert_close(function(x, y), function(x.double(), y.double()), rtol=0.0, atol=0.0)
+
+
+@quick
+@given(seeds)
+def test_commutativity_distance_is_symmetric_and_not_negative(seed: int) -> None:
+    x, y = draw(seed, 2, 5, 7)
+    found = commutativity_distance(x, y)
+    assert bool((found > 0).all())
+    torch.testing.assert_close(found, commutativity_distance(y, x), rtol=1e-12, atol=0.0)
+    by_cosine = x.norm(dim=1) / y.norm(dim=1) + y.norm(dim=1) / x.norm(dim=1) - 2 * cosine(x, y)
+    torch.testing.assert_close(found, by_cosine, rtol=1e-9, atol=1e-9)
+
+
+@quick
+@given(seeds, lams)
+def test_additivity_is_exact_where_its_condition_holds(seed: int, lam: float) -> None:
+    h_a, h_b = draw(seed, 2, 6, 9)
+    ones = torch.ones(6).double()
+    torch.testing.assert_close(additivity_cosine(h_a, h_b.abs() * h_a.sign(), lam), ones, **F64)
+    mine = torch.from_numpy(np.random.default_rng(seed).random((6, 9)) < 0.5)
+    torch.testing.assert_close(additivity_cosine(h_a * mine, h_b * ~mine, lam), ones, **F64)
+
+
+@quick
+@given(seeds, lams)
+def test_additivity_falls_below_one_where_signs_disagree(seed: int, lam: float) -> None:
+    h_a, h_b = draw(seed, 2, 6, 9)
+    h_a, h_b = h_a / h_a.norm(), h_b / h_b.norm()
+    h_a[:, 0], h_b[:, 0], h_a[:, 1], h_b[:, 1] = 1.0, -1.0, 1.0, 1.0
+    found = additivity_cosine(h_a, h_b, lam)
+    assert bool((found < 1 - 1e-6).all())
+    assert bool((found >= 0).all())
+    torch.testing.assert_close(found, additivity_cosine(h_b, h_a, 1 - lam), **F64)
+
+
+@quick
+@given(seeds, lams, st.integers(1, 6))
+def test_lewc_cosine_is_one_exactly_for_the_exponential_combination(seed: int, lam: float, layer: int) -> None:
+    f_a, f_b = draw(seed, 2, 4, 8)
+    f_a, f_b = f_a / f_a.norm(dim=1, keepdim=True), f_b / f_b.norm(dim=1, keepdim=True)
+    target = lam**layer * f_a + (1 - lam) ** layer * f_b
+    torch.testing.assert_close(lewc_target(f_a, f_b, layer, lam), target, **F64)
+    torch.testing.assert_close(lewc_cosine(target, f_a, f_b, layer, lam), torch.ones(4).double(), **F64)
+    if layer > 1 and abs(lam - 0.5) > 0.05:
+        assert bool((lewc_cosine(target, f_a, f_b, 1, lam) < 1 - 1e-5).all()), "another layer's target differs"
+    torch.testing.assert_close(
+        lewc_cosine(f_a, f_a, f_b, layer, lam), lewc_cosine(f_a, f_b, f_a, layer, 1 - lam), **F64
+    )
+
+
+@quick
+@given(seeds, st.integers(1, 6))
+def test_at_the_midpoint_the_layer_cancels(seed: int, layer: int) -> None:
+    merged, f_a, f_b = draw(seed, 3, 4, 8)
+    expected = cosine(merged, lewc_target(f_a, f_b, layer))
+    torch.testing.assert_close(lewc_cosine(merged, f_a, f_b, layer), expected, **F64)
+    torch.testing.assert_close(lewc_cosine(merged, f_a, f_b, 1), expected, **F64)
+
+
+@quick
+@given(seeds, st.integers(1, 6), lams)
+def test_the_norm_ratio_tells_llfc_from_lewc(seed: int, layer: int, lam: float) -> None:
+    f_a, f_b = draw(seed, 2, 4, 8)
+    ones = torch.ones(4).double()
+    torch.testing.assert_close(llfc_norm_ratio(lam * f_a + (1 - lam) * f_b, f_a, f_b, lam), ones, **F64)
+    lewc = lewc_target(f_a, f_b, layer)
+    torch.testing.assert_close(llfc_norm_ratio(lewc, f_a, f_b), 2.0 ** (1 - layer) * ones, **F64)

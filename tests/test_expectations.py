@@ -1,0 +1,248 @@
+"""Every expectation: an input that holds, and inputs that must not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from lmc.claims.expectations import (
+    ALPHA,
+    FAILS,
+    HOLDS,
+    INCONCLUSIVE,
+    INVALID,
+    NOT_RUN,
+    SEVERITY,
+    Contrast,
+    Expectation,
+    Judgement,
+    Level,
+    Trend,
+    Within,
+    worst,
+)
+from lmc.claims.statistics import Observation
+
+DISJOINT = ("0-1", "2-3", "4-5")
+WIDTHS = (1.0, 2.0, 4.0)
+
+
+def family(
+    means: Mapping[float, float], *, spread: float = 0.01, models: int = 6, group: str = "strong", part: str = ""
+) -> list[Observation]:
+    """All pairs of ``models`` per width: the width's mean plus a fixed deviation of either model."""
+    found = []
+    for seed, (width, mean) in enumerate(means.items()):
+        deviation = np.random.default_rng(seed).standard_normal(models)
+        deviation = spread * (deviation - deviation.mean())
+        for i, j in combinations(range(models), 2):
+            pair = f"{i}-{j}"
+            value = float(mean + deviation[i] + deviation[j])
+            found.append(Observation(width, pair, value, pair in DISJOINT, part, group))
+    return found
+
+
+def disjoint(rows: Sequence[Sequence[float]]) -> list[Observation]:
+    """Independent pairs only: one row per pair, one column per width."""
+    return [
+        Observation(width, f"{2 * index}-{2 * index + 1}", value)
+        for index, row in enumerate(rows)
+        for width, value in zip((1.0, 2.0, 4.0, 8.0), row, strict=False)
+    ]
+
+
+def contrast(
+    strong: Mapping[float, float], weak: Mapping[float, float], spread: float = 0.01
+) -> list[Observation]:
+    return family(strong, spread=spread) + family(weak, spread=spread, group="weak")
+
+
+RISING = dict(zip(WIDTHS, (0.2, 0.5, 0.9), strict=True))
+FALLING = dict(zip(WIDTHS, (0.9, 0.5, 0.2), strict=True))
+RISES, FALLS = Trend(increasing=True, by=0.5), Trend(increasing=False, by=0.5)
+ABOVE, BELOW = Level(above=0.5), Level(below=0.5)
+STRONGER = Contrast(larger="strong", smaller="weak", by=0.1)
+EXACT = Within(target=8.0, tolerance=0.1)
+SCRAMBLED = [[0.0, 2.0, 1.0], [0.4, 0.3, 0.2], [0.0, 2.0, 1.9]]  # rises by 0.9 on average, p > 0.05
+TWO_PAIRS = [each for each in family(RISING) if each.pair != "4-5"]
+
+CASES: list[tuple[str, Expectation, list[Observation], str, str]] = [
+    ("trend rises", RISES, family(RISING), HOLDS, "p = 0.0046"),
+    ("trend falls", FALLS, family(FALLING), HOLDS, "0.9 -> 0.5 -> 0.2"),
+    ("trend of disjoint pairs", RISES, disjoint([[0.1, 0.4, 0.8]] * 3), HOLDS, "p = 0.0046"),
+    ("trend the other way", RISES, family(FALLING), FAILS, "0.9 -> 0.5 -> 0.2"),
+    ("trend falling the other way", FALLS, family(RISING), FAILS, "0.2 -> 0.5 -> 0.9"),
+    ("trend too small", RISES, family({1.0: 0.2, 2.0: 0.4, 4.0: 0.6}, spread=0.001), FAILS, "p = 0.0046"),
+    ("trend flat", RISES, family(dict.fromkeys(WIDTHS, 0.5), spread=0.0), FAILS, "0.5 -> 0.5 -> 0.5"),
+    ("trend scrambled", RISES, disjoint(SCRAMBLED), INCONCLUSIVE, "p exceeds 0.05"),
+    ("trend of two pairs", RISES, TWO_PAIRS, INCONCLUSIVE, "2 independent pairs at width 1 are fewer than 3"),
+    ("trend of two widths", RISES, family({1.0: 0.1, 2.0: 0.9}), INCONCLUSIVE, "2 widths are too few"),
+    (
+        "trend of other pairs at each width",
+        RISES,
+        [replace(each, pair=f"{width}{each.pair}") for width in WIDTHS for each in disjoint([[0.5]] * 3)]
+        + [
+            replace(each, width=width, pair=f"9{width}-{each.pair[0]}")
+            for width in (2.0, 4.0)
+            for each in disjoint([[0.5]] * 3)
+        ],
+        INCONCLUSIVE,
+        "only 0 pairs",
+    ),
+    ("level above", ABOVE, family(RISING), HOLDS, "at width 4"),
+    ("level below", BELOW, family(FALLING), HOLDS, "at width 4"),
+    ("level at the narrowest", Level(above=0.5, at="narrowest"), family(FALLING), HOLDS, "at width 1"),
+    ("level below at the narrowest", Level(below=0.5, at="narrowest"), family(RISING), HOLDS, "at width 1"),
+    ("level too low", ABOVE, family(FALLING), FAILS, "0.2 ["),
+    ("level too high", BELOW, family(RISING), FAILS, "0.9 ["),
+    ("level of the wrong end", Level(above=0.5, at="narrowest"), family(RISING), FAILS, "at width 1"),
+    ("level just reached", ABOVE, family({1.0: 0.5}, spread=0.0), FAILS, "0.5 ["),
+    ("level uncertain", ABOVE, family({1.0: 0.6}, spread=0.3), INCONCLUSIVE, "p exceeds 0.05"),
+    ("level uncertain below", BELOW, family({1.0: 0.4}, spread=0.3), INCONCLUSIVE, "p exceeds 0.05"),
+    ("level of two pairs", ABOVE, TWO_PAIRS, INCONCLUSIVE, "2 independent pairs at width 4"),
+    ("level of two pairs elsewhere", ABOVE, family({8.0: 0.9}) + TWO_PAIRS, HOLDS, "at width 8"),
+    ("contrast", STRONGER, contrast(RISING, {w: m - 0.2 for w, m in RISING.items()}), HOLDS, "at width 1, 2, 4"),
+    ("contrast at the common width", STRONGER, contrast(RISING, {4.0: 0.7, 8.0: 9.0}), HOLDS, "at width 4,"),
+    (
+        "contrast reversed",
+        STRONGER,
+        contrast({w: m - 0.2 for w, m in RISING.items()}, RISING),
+        FAILS,
+        "strong 0.33",
+    ),
+    ("contrast none", STRONGER, contrast(RISING, RISING), FAILS, "weak 0.53"),
+    (
+        "contrast too small",
+        STRONGER,
+        contrast({1.0: 0.55}, {1.0: 0.5}, spread=0.001),
+        FAILS,
+        "strong 0.55, weak 0.5",
+    ),
+    ("contrast uncertain", STRONGER, contrast({1.0: 0.7}, {1.0: 0.5}, spread=0.4), INCONCLUSIVE, "p exceeds 0.05"),
+    ("contrast without the other", STRONGER, family(RISING), INCONCLUSIVE, "no width in common"),
+    ("contrast at other widths", STRONGER, contrast({1.0: 0.9}, {2.0: 0.1}), INCONCLUSIVE, "no width in common"),
+    (
+        "contrast of two pairs",
+        STRONGER,
+        family(RISING) + [replace(each, group="weak", value=0.0) for each in TWO_PAIRS],
+        INCONCLUSIVE,
+        "2 independent pairs",
+    ),
+    ("within", EXACT, disjoint([[8.05], [7.95], [8.0]]), HOLDS, "of 3 values is"),
+    ("within of one pair", EXACT, disjoint([[8.0]]), HOLDS, "of 1 values is 8"),
+    ("within but one above", EXACT, disjoint([[8.0], [8.0], [8.11]]), FAILS, "8.11"),
+    ("within but one below", EXACT, disjoint([[7.5, 8.0], [8.05, 8.0]]), FAILS, "7.5"),
+]
+
+
+@pytest.mark.parametrize(
+    ("expectation", "observations", "verdict", "reason"),
+    [case[1:] for case in CASES],
+    ids=[case[0] for case in CASES],
+)
+def test_verdict(expectation: Expectation, observations: list[Observation], verdict: str, reason: str) -> None:
+    found = expectation.judge(observations)
+    assert found.verdict == verdict, found
+    assert reason in found.reason
+    assert found.threshold == expectation.threshold
+    if verdict == HOLDS and not isinstance(expectation, Within):
+        assert found.p_value <= ALPHA
+    # The order in which observations come is no evidence.
+    again = expectation.judge(observations[::-1])
+    assert (again.verdict, again.p_value) == (found.verdict, pytest.approx(found.p_value))
+
+
+HOLDING = [
+    (RISES, family(RISING)),
+    (ABOVE, family(RISING)),
+    (BELOW, family(FALLING)),
+    (STRONGER, contrast({1.0: 0.9}, {1.0: 0.1})),
+    (EXACT, disjoint([[8.0]] * 3)),
+]
+IDS = ["trend", "above", "below", "contrast", "within"]
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("expectation", "observations"), HOLDING, ids=IDS)
+def test_an_undefined_value_fails_first(
+    expectation: Expectation, observations: list[Observation], value: float | None
+) -> None:
+    assert expectation.judge(observations).verdict == HOLDS
+    spoiled = [*observations[:-1], replace(observations[-1], value=value, part="relu3")]
+    found = expectation.judge(spoiled)
+    assert found.verdict == FAILS
+    assert found.reason.startswith(f"1 of {len(observations)} values are undefined")
+    assert "relu3" in found.reason
+    assert expectation.judge(spoiled[-1:]).verdict == FAILS, "before it is said that there are too few pairs"
+
+
+@pytest.mark.parametrize("expectation", [case[0] for case in HOLDING], ids=IDS)
+def test_nothing_measured_fails(expectation: Expectation) -> None:
+    assert expectation.judge([]) == Judgement(FAILS, "nothing was measured", threshold=expectation.threshold)
+
+
+def in_part(observations: Iterable[Observation], part: str) -> list[Observation]:
+    return [replace(each, part=part) for each in observations]
+
+
+@pytest.mark.parametrize(
+    ("second", "verdict", "named"),
+    [
+        (family({1.0: 0.9}), HOLDS, ""),
+        (family({1.0: 0.6}, spread=0.3), INCONCLUSIVE, "relu2: "),
+        (family({1.0: 0.1}), FAILS, "relu2: "),
+    ],
+)
+def test_the_worst_part_decides(second: list[Observation], verdict: str, named: str) -> None:
+    first = in_part(family({1.0: 0.9}), "relu1")
+    for observations in (first + in_part(second, "relu2"), in_part(second, "relu2") + first):
+        found = ABOVE.judge(observations)
+        assert found.verdict == verdict
+        assert found.reason.startswith(named)
+        assert found.threshold == ABOVE.threshold
+
+
+def test_parts_are_judged_apart() -> None:
+    """Half the layers high and half low must not average to a pass."""
+    mixed = in_part(family({1.0: 1.4}), "relu1") + in_part(family({1.0: 0.2}), "relu2")
+    assert ABOVE.judge([replace(each, part="") for each in mixed]).effect == pytest.approx(0.8)
+    assert ABOVE.judge(mixed).verdict == FAILS
+
+
+def test_severity_orders_verdicts_and_among_equals_the_larger_p_value_counts() -> None:
+    assert SEVERITY == (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
+    for better, graver in combinations(SEVERITY, 2):
+        assert worst([Judgement(graver, "", p_value=0.0), Judgement(better, "", p_value=1.0)]).verdict == graver
+    sure, unsure = Judgement(HOLDS, "", p_value=0.001), Judgement(HOLDS, "", p_value=0.04)
+    assert worst([sure, unsure, sure]) is unsure
+
+
+@pytest.mark.parametrize(
+    ("expectation", "text"),
+    [
+        (RISES, "rises by at least 0.5, p <= 0.05"),
+        (FALLS, "falls by at least 0.5, p <= 0.05"),
+        (ABOVE, "above 0.5 at the widest width, p <= 0.05"),
+        (Level(below=0.1, at="narrowest"), "below 0.1 at the narrowest width, p <= 0.05"),
+        (STRONGER, "strong exceeds weak by at least 0.1, p <= 0.05"),
+        (EXACT, "within 0.1 of 8"),
+    ],
+)
+def test_thresholds_read_as_text(expectation: Expectation, text: str) -> None:
+    assert expectation.threshold == text
+
+
+def test_effects_carry_their_interval() -> None:
+    found = ABOVE.judge(family({1.0: 0.9}))
+    assert found.effect == pytest.approx(0.9)
+    assert found.interval[0] < 0.9 < found.interval[1]
+    gap = STRONGER.judge(contrast({1.0: 0.9, 2.0: 0.7}, {1.0: 0.1, 2.0: 0.3}))
+    assert gap.effect == pytest.approx(0.6)
+    fall = FALLS.judge(family(FALLING))
+    assert fall.effect == pytest.approx(-0.7)
+    assert fall.interval[0] < -0.7 < fall.interval[1]

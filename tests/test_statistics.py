@@ -1,0 +1,210 @@
+"""The statistics behind verdicts, against explicit computations, scipy, and simulation."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations, permutations, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lmc.claims.statistics import (
+    Estimate,
+    Observation,
+    by_width,
+    difference,
+    estimate,
+    mean_estimate,
+    one_sided_p_value,
+    page_p_value,
+)
+
+quick = settings(deadline=None, max_examples=40, derandomize=True)
+seeds = st.integers(0, 2**31 - 1)
+
+
+def all_pairs(table: np.ndarray) -> list[Observation]:
+    """One observation per pair of models; ``table[i, j]`` is its value."""
+    return [Observation(1.0, f"{i}-{j}", float(table[i, j])) for i, j in combinations(range(len(table)), 2)]
+
+
+def pair_means(rng: np.random.Generator, models: int, noise: float) -> np.ndarray:
+    """u_i + u_j + noise, with unit-variance u: mean 0."""
+    u = rng.standard_normal(models)
+    return u[:, None] + u + noise * rng.standard_normal((models, models))
+
+
+@quick
+@given(seeds, st.integers(3, 8))
+def test_estimate_is_the_jackknife_over_models(seed: int, models: int) -> None:
+    table = pair_means(np.random.default_rng(seed), models, 1.0)
+    found = estimate(all_pairs(table))
+    pseudo = []
+    for left_out in range(models):
+        rest = [table[i, j] for i, j in combinations(range(models), 2) if left_out not in (i, j)]
+        pseudo.append(sum(rest) / len(rest))
+    centre = sum(pseudo) / models
+    variance = (models - 1) / models * sum((value - centre) ** 2 for value in pseudo)
+    assert found.mean == pytest.approx(table[np.triu_indices(models, 1)].mean(), rel=1e-12)
+    assert found.error == pytest.approx(math.sqrt(variance), rel=1e-9)
+    assert found.freedom == models - 1
+
+
+@quick
+@given(seeds, st.integers(3, 8))
+def test_without_pair_noise_the_error_is_that_of_the_models_mean(seed: int, models: int) -> None:
+    """The pairs' mean is then 2 ū, whose standard error is 2 s/√n exactly."""
+    table = pair_means(np.random.default_rng(seed), models, 0.0)
+    found = estimate(all_pairs(table))
+    u = np.diag(table) / 2
+    assert found.mean == pytest.approx(2 * u.mean(), abs=1e-12)
+    assert found.error == pytest.approx(2 * u.std(ddof=1) / math.sqrt(models), rel=1e-9)
+    plain = stats.ttest_1samp(2 * u, 0.0)
+    for level in (0.95, 0.8):
+        expected = plain.confidence_interval(level)
+        assert found.interval(level) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_disjoint_pairs_count_as_few() -> None:
+    """Leaving out either model of a pair leaves out the pair: the error is at least that of the pairs' mean."""
+    values = np.array([1.0, 2.0, 6.0])
+    found = estimate([Observation(1.0, pair, v) for pair, v in zip(("0-1", "2-3", "4-5"), values, strict=True)])
+    assert found.mean == 3
+    assert found.error >= values.std(ddof=1) / math.sqrt(3)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("models", [6, 10])
+def test_the_interval_covers_the_truth_as_often_as_it_says(models: int, noise: float) -> None:
+    rng, rounds = np.random.default_rng(models), 600
+    covered = 0
+    for _ in range(rounds):
+        low, high = estimate(all_pairs(pair_means(rng, models, noise))).interval(0.95)
+        covered += low <= 0 <= high
+    # 0.95 without pair noise, somewhat more with it (Efron & Stein 1981); three sigma of 600 rounds are 0.027.
+    assert 0.9 <= covered / rounds <= 0.99
+
+
+def test_treating_pairs_as_independent_would_not_cover() -> None:
+    """Why models are resampled: fifteen pairs of six models hold six models' worth of evidence."""
+    rng, rounds, covered = np.random.default_rng(0), 600, 0
+    for _ in range(rounds):
+        values = pair_means(rng, 6, 0.0)[np.triu_indices(6, 1)]
+        interval = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+        covered += interval.low <= 0 <= interval.high
+    assert covered / rounds < 0.85
+
+
+@pytest.mark.parametrize(
+    ("observations", "message"),
+    [
+        ([], "0 models"),
+        ([Observation(1.0, "0-1", 0.5)], "2 models are too few"),
+        ([Observation(1.0, "0-1", 0.5), Observation(1.0, "0-2", None)], "undefined"),
+        ([Observation(1.0, "0-1", 0.5), Observation(1.0, "0-2", math.nan)], "undefined"),
+        ([Observation(1.0, "0-1", 0.5), Observation(1.0, "0-2", math.inf)], "undefined"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused(observations: list[Observation], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        estimate(observations)
+
+
+def exact_page_p_value(table: list[list[float]]) -> float:
+    """P(L >= observed) over all orders of every row, by enumeration (Page 1963)."""
+
+    def statistic(rows: tuple[tuple[float, ...], ...]) -> float:
+        return sum(float(stats.rankdata(row) @ np.arange(1, len(row) + 1)) for row in rows)
+
+    observed = statistic(tuple(tuple(row) for row in table))
+    orders = list(product(*(permutations(row) for row in table)))
+    return sum(statistic(order) >= observed - 1e-9 for order in orders) / len(orders)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        [[1.0, 2.0, 3.0]] * 3,
+        [[3.0, 2.0, 1.0]] * 3,
+        [[1.0, 2.0, 3.0], [0.1, 0.3, 0.2], [5.0, 7.0, 6.0]],
+        [[2.0, 1.0, 3.0], [3.0, 1.0, 2.0], [1.0, 3.0, 2.0]],
+    ],
+)
+def test_page_is_exact(table: list[list[float]]) -> None:
+    assert page_p_value(table, increasing=True) == pytest.approx(exact_page_p_value(table), abs=1e-12)
+    turned = [row[::-1] for row in table]
+    assert page_p_value(table, increasing=False) == pytest.approx(exact_page_p_value(turned), abs=1e-12)
+
+
+@quick
+@given(seeds, st.integers(3, 5), st.integers(3, 6))
+def test_page_agrees_with_scipy_and_ranks_within_pairs(seed: int, pairs: int, widths: int) -> None:
+    rng = np.random.default_rng(seed)
+    table = rng.standard_normal((pairs, widths))
+    expected = stats.page_trend_test(table, method="exact").pvalue
+    assert page_p_value(table.tolist(), increasing=True) == pytest.approx(expected, abs=1e-12)
+    shifted = np.exp(table) + rng.standard_normal((pairs, 1))  # any rising map, any level per pair
+    assert page_p_value(shifted.tolist(), increasing=True) == pytest.approx(expected, abs=1e-12)
+    assert page_p_value((-table).tolist(), increasing=False) == pytest.approx(expected, abs=1e-12)
+
+
+def plain(sample: np.ndarray) -> Estimate:
+    """The estimate of an independent sample's mean."""
+    return Estimate(float(sample.mean()), float(sample.std(ddof=1) / math.sqrt(len(sample))), len(sample) - 1)
+
+
+@quick
+@given(seeds, st.floats(-1, 1))
+def test_one_sided_p_value_is_the_one_sample_t_test(seed: int, threshold: float) -> None:
+    sample = np.random.default_rng(seed).standard_normal(7)
+    for above, alternative in ((True, "greater"), (False, "less")):
+        expected = stats.ttest_1samp(sample, threshold, alternative=alternative).pvalue
+        assert one_sided_p_value(plain(sample), threshold, above=above) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("mean", "above", "expected"), [(2, True, 0), (2, False, 1), (0, True, 1), (1, True, 1)])
+def test_an_exact_mean_is_certain(mean: float, above: bool, expected: float) -> None:
+    assert one_sided_p_value(Estimate(mean, 0.0, 5), 1.0, above=above) == expected
+
+
+@quick
+@given(seeds, st.integers(3, 9), st.integers(3, 9))
+def test_difference_is_welchs_test(seed: int, large: int, small: int) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = rng.normal(1, 2, large), rng.normal(0, 1, small)
+    found, welch = difference(plain(one), plain(other)), stats.ttest_ind(one, other, equal_var=False)
+    assert found.mean / found.error == pytest.approx(welch.statistic, rel=1e-9)
+    assert found.freedom == pytest.approx(welch.df, rel=1e-9)
+    interval = welch.confidence_interval(0.95)
+    assert found.interval() == pytest.approx((interval.low, interval.high), rel=1e-9)
+    greater = stats.ttest_ind(one, other, equal_var=False, alternative="greater").pvalue
+    assert one_sided_p_value(found, 0.0, above=True) == pytest.approx(greater, rel=1e-9)
+
+
+def test_difference_of_exact_means_is_exact() -> None:
+    found = difference(Estimate(3.0, 0.0, 5), Estimate(1.0, 0.0, 5))
+    assert (found.mean, found.error) == (2.0, 0.0)
+    assert found.interval() == (2.0, 2.0)
+
+
+def test_mean_of_estimates() -> None:
+    assert mean_estimate([Estimate(2.0, 0.3, 5)]) == Estimate(2.0, pytest.approx(0.3), pytest.approx(5))
+    equal = mean_estimate([Estimate(value, 0.3, 5) for value in (1.0, 2.0, 6.0)])
+    assert equal == Estimate(pytest.approx(3.0), pytest.approx(0.3 / math.sqrt(3)), pytest.approx(15))
+    uneven = mean_estimate([Estimate(1.0, 0.3, 5), Estimate(2.0, 0.0, 5)])  # one part's noise, one part's freedom
+    assert uneven == Estimate(pytest.approx(1.5), pytest.approx(0.15), pytest.approx(5))
+    assert mean_estimate([Estimate(1.0, 0.0, 5), Estimate(2.0, 0.0, 5)]).error == 0
+    half = mean_estimate([Estimate(1.0, 0.3, 5), Estimate(-4.0, 0.2, 7)])  # (x - (-y)) / 2 is half a difference
+    whole = difference(Estimate(1.0, 0.3, 5), Estimate(4.0, 0.2, 7))
+    assert half == Estimate(whole.mean / 2, pytest.approx(whole.error / 2), pytest.approx(whole.freedom))
+
+
+def test_by_width_groups_in_increasing_order() -> None:
+    observations = [Observation(width, pair, width) for pair in ("0-1", "2-3") for width in (2.0, 0.5, 1.0)]
+    groups = by_width(observations)
+    assert list(groups) == [0.5, 1.0, 2.0]
+    assert all([each.pair for each in group] == ["0-1", "2-3"] for group in groups.values())
+    assert all(each.width == width for width, group in groups.items() for each in group)
