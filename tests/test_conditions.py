@@ -131,10 +131,12 @@ def test_every_dimension_but_the_first_is_one_vector(seed: int) -> None:
         torch.testing.assert_close(function(x, y)[1:2], function(x[1:2], y[1:2]), **F64)
 
 
-def test_float32_is_measured_in_float64() -> None:
+def test_float32_rows_give_float64_results_to_float32_precision() -> None:
     x, y = (each.float() for each in draw(0, 2, 4, 300))
     for function in (cosine, ratio, commutativity_distance):
-        torch.testing.assert_close(function(x, y), function(x.double(), y.double()), rtol=0.0, atol=0.0)
+        found = function(x, y)
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found, function(x.double(), y.double()), rtol=1e-5, atol=1e-6)
 
 
 @quick
@@ -202,3 +204,19 @@ def test_the_norm_ratio_tells_llfc_from_lewc(seed: int, layer: int, lam: float) 
     torch.testing.assert_close(llfc_norm_ratio(lam * f_a + (1 - lam) * f_b, f_a, f_b, lam), ones, **F64)
     lewc = lewc_target(f_a, f_b, layer)
     torch.testing.assert_close(llfc_norm_ratio(lewc, f_a, f_b), 2.0 ** (1 - layer) * ones, **F64)
+
+
+@pytest.mark.parametrize(
+    ("merged", "f_a", "f_b", "expected"),
+    [
+        (ZERO, ONE, ONE, 0.0),  # the merged model has gone silent
+        (ZERO, ZERO, ZERO, NAN),  # neither law says anything here
+        (ONE, ZERO, ZERO, NAN),
+        (ONE, ONE, [-1.0, 0.0], NAN),  # the average cancels
+        ([NAN, 0.0], ONE, ONE, NAN),
+        (TWO, ONE, TWO, 2 / 1.5),
+    ],
+)
+def test_norm_ratio_at_zero(merged: list[float], f_a: list[float], f_b: list[float], expected: float) -> None:
+    found = llfc_norm_ratio(rows(merged), rows(f_a), rows(f_b)).item()
+    assert found == pytest.approx(expected, abs=1e-15, nan_ok=True)

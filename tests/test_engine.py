@@ -82,6 +82,7 @@ def test_warmup_linear_is_pinned() -> None:
     assert rates(spec, 10) == pytest.approx(expected, rel=1e-15)
 
 
+@settings(deadline=None, derandomize=True)
 @given(steps=STEPS)
 def test_constant_is_constant(steps: int) -> None:
     assert rates(dataclasses.replace(MLP, schedule="constant", lr=0.3), steps) == [0.3] * steps
@@ -176,7 +177,7 @@ def test_training_equals_a_textbook_loop(spec: RunSpec, changes: dict[str, Any])
         if "running" not in name and value.ndim:
             assert (value - start[name]).abs().max() > 1e-3, f"{name} did not train"
         torch.testing.assert_close(
-            trained.state[name], value, rtol=1e-4, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}"
+            trained.state[name], value, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
         )
     assert trained.log["loss"] == pytest.approx(losses, rel=1e-5)
 

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -228,35 +229,50 @@ def reference_evaluation(logits: Array, labels: Array) -> dict[str, float]:
 
 
 def random_net(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A net in float64 whose BatchNorms have their own affine maps and statistics."""
+    """A net in float64 with He's variance; its BatchNorms have random affine maps and roughly right statistics."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = build().double().eval()
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                for tensor in (module.weight.data, module.running_var):
-                    tensor.uniform_(0.5, 2.0)
-                for tensor in (module.bias.data, module.running_mean):
-                    tensor.uniform_(-0.3, 0.3)
+        norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+        for parameter in net.parameters():
+            parameter.data.mul_(math.sqrt(6))
+        for norm in norms:
+            norm.weight.data.uniform_(0.5, 2.0)
+            norm.bias.data.uniform_(-0.3, 0.3)
+        reset_bn_stats(net, [4 * torch.rand(40, 2, 8, 8).double() - 2])
+        for norm in norms:
+            norm.running_mean.mul_(torch.empty_like(norm.running_mean).uniform_(0.7, 1.4))
+            norm.running_var.mul_(torch.empty_like(norm.running_var).uniform_(0.7, 1.4))
     return net
 
 
-def pair_of(name: str) -> tuple[nn.Module, nn.Module, nn.Module]:
-    build = NETS[name][0]
-    return random_net(build, 1), random_net(build, 2), random_net(build, 3)
-
-
-def inputs_for(a: nn.Module, b: nn.Module, *, batch: int = 40) -> Inputs:
+def inputs_for(a: nn.Module, b: nn.Module) -> Inputs:
     """Random images, labelled by chance as the two models and their merges find likely."""
     rng = np.random.default_rng(0)
-    test, train = (torch.from_numpy(rng.integers(0, 256, (count, 2, 8, 8), dtype=np.uint8)) for count in (100, 81))
+    test, train = (torch.from_numpy(rng.integers(0, 256, (count, 2, 8, 8), dtype=np.uint8)) for count in (60, 81))
     scale, shift = torch.full((2, 1, 1), 1 / 64), torch.tensor([-2.0, -1.5]).view(2, 1, 1)  # exact in float32
-    inputs = Inputs(test, torch.zeros(100).long(), train, Normaliser(scale, shift), batch, torch.float64)
+    inputs = Inputs(test, torch.zeros(60).long(), train, Normaliser(scale, shift), 40, torch.float64)
     _, logits = interpolation_path(
         copy.deepcopy(a), a.state_dict(), b.state_dict(), LAMS, replace(inputs, batch=40)
     )
     scores = sum(each / each.std() for each in logits).numpy()
     return replace(inputs, labels=torch.from_numpy((scores + rng.gumbel(size=scores.shape)).argmax(1)))
+
+
+Setting = tuple[nn.Module, nn.Module, nn.Module, Inputs]
+
+
+@cache
+def setting(name: str) -> Setting:
+    """Two models not to be changed, a third to merge into, and data."""
+    a, b, merged = (random_net(NETS[name][0], seed) for seed in (2, 3, 4))
+    return a, b, merged, inputs_for(a, b)
+
+
+def changeable(name: str) -> Setting:
+    """The same, with models to be changed."""
+    a, b, merged, inputs = setting(name)
+    return copy.deepcopy(a), copy.deepcopy(b), merged, inputs
 
 
 def images(uint8: torch.Tensor) -> Array:
@@ -304,8 +320,7 @@ def assert_records_close(found: Any, expected: Any, **tolerance: float) -> None:
 
 @every_net
 def test_layers_agree_with_plain_numpy(name: str) -> None:
-    (a, b, merged), forward = pair_of(name), NETS[name][1]
-    inputs = inputs_for(a, b)
+    (a, b, merged, inputs), forward = setting(name), NETS[name][1]
     found = measure_layers(a, b, merge_midpoint(merged, a, b, inputs), inputs)
     state_a, state_b = numpy_state(a), numpy_state(b)
     state_m = merged_state(
@@ -314,13 +329,13 @@ def test_layers_agree_with_plain_numpy(name: str) -> None:
     traces = [run(forward, state, images(inputs.test)) for state in (state_a, state_b, state_m)]
     assert_records_close(found, reference_layers(*traces), **CLOSE)
     varied = [value for where, value in leaves(found) if "norm_" not in where]
-    assert len(set(varied)) == len(varied), "the case must tell every quantity of every layer from the others"
+    # Without BatchNorm, LEWC of layer 1 is its additivity; were more to coincide, the case would tell too little.
+    assert len(set(varied)) >= len(varied) - 1
 
 
 @every_net
 def test_paths_agree_with_plain_numpy(name: str) -> None:
-    (a, b, merged), forward = pair_of(name), NETS[name][1]
-    inputs = inputs_for(a, b)
+    (a, b, merged, inputs), forward = setting(name), NETS[name][1]
     found = measure_path(merged, a.state_dict(), b.state_dict(), LAMS, inputs)
     labels, state_a, state_b = inputs.labels.numpy(), numpy_state(a), numpy_state(b)
     batches = [images(inputs.train[:40]), images(inputs.train[40:80])]  # a last batch of one image is left out
@@ -340,8 +355,7 @@ def test_paths_agree_with_plain_numpy(name: str) -> None:
 
 @every_net
 def test_the_endpoints_of_the_path_are_the_models_as_trained(name: str) -> None:
-    a, b, merged = pair_of(name)
-    inputs = inputs_for(a, b)
+    a, b, merged, inputs = setting(name)
     first, *_, last = measure_path(merged, a.state_dict(), b.state_dict(), LAMS, inputs)["points"]
     assert first == asdict(evaluate_logits(logits_of(b, inputs), inputs.labels))
     assert last == asdict(evaluate_logits(logits_of(a, inputs), inputs.labels))
@@ -350,27 +364,23 @@ def test_the_endpoints_of_the_path_are_the_models_as_trained(name: str) -> None:
 
 @every_net
 def test_the_batch_size_does_not_matter(name: str) -> None:
-    a, b, merged = pair_of(name)
-    inputs = inputs_for(a, b)
+    a, b, merged, inputs = setting(name)
     merge_midpoint(merged, a, b, inputs)
-    whole, *others = (measure_layers(a, b, merged, replace(inputs, batch=batch)) for batch in (100, 33, 99, 1000))
+    whole, *others = (measure_layers(a, b, merged, replace(inputs, batch=batch)) for batch in (60, 23, 59, 1000))
     for other in others:
         assert_records_close(other, whole, **SAME)
 
 
 def test_the_batch_size_of_a_path_without_batchnorm_does_not_matter() -> None:
-    a, b, merged = pair_of("mlp")
-    whole, other = (
-        measure_path(merged, a.state_dict(), b.state_dict(), LAMS, inputs_for(a, b, batch=batch))
-        for batch in (100, 7)
-    )
+    a, b, merged, inputs = setting("mlp")
+    states = a.state_dict(), b.state_dict()
+    whole, other = (measure_path(merged, *states, LAMS, replace(inputs, batch=batch)) for batch in (60, 7))
     assert_records_close(other, whole, **SAME)
 
 
 @every_net
 def test_logits_of_the_layer_pass_serve_the_path(name: str) -> None:
-    a, b, merged = pair_of(name)
-    inputs = inputs_for(a, b)
+    a, b, merged, inputs = setting(name)
     _, logits = measure_layers_and_logits(a, b, merge_midpoint(merged, a, b, inputs), inputs)
     known = {0.0: logits["b"], 0.5: logits["m"], 1.0: logits["a"]}
     states = a.state_dict(), b.state_dict()
@@ -383,8 +393,7 @@ def test_logits_of_the_layer_pass_serve_the_path(name: str) -> None:
 
 @every_net
 def test_a_model_merged_with_itself_has_no_barrier(name: str) -> None:
-    net, _, merged = pair_of(name)
-    inputs = inputs_for(net, net)
+    net, _, merged, inputs = changeable(name)
     reset_bn_stats(net, inputs.train_batches(100))  # so that the merged model's reset changes nothing
     found = measure(net, net, merged, inputs)
     assert_records_close(found["path"]["barriers"], dict.fromkeys(found["path"]["barriers"], 0.0), abs=1e-10)
@@ -419,11 +428,10 @@ def permute_hidden(net: nn.Module, chain: list[tuple[str, str | None]], seed: in
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_order_of_hidden_units_does_not_matter(name: str) -> None:
-    a, b, merged = pair_of(name)
-    inputs = inputs_for(a, b)
+    a, b, merged, inputs = changeable(name)
     before, logits = measure(a, b, merged, inputs), logits_of(a, inputs)
     permute_hidden(a, CHAINS[name], seed=5)
-    torch.testing.assert_close(logits_of(a, inputs), logits, rtol=1e-10, atol=1e-12)
+    assert (logits_of(a, inputs) - logits).abs().max() < 1e-12
     only_a = measure(a, b, merged, inputs)
     assert (
         abs(
@@ -437,8 +445,7 @@ def test_the_order_of_hidden_units_does_not_matter(name: str) -> None:
 
 
 def test_the_scale_of_a_layer_does_not_matter_to_what_is_relative() -> None:
-    a, b, merged = pair_of("mlp-no-bias")
-    inputs = inputs_for(a, b)
+    a, b, merged, inputs = changeable("mlp-no-bias")
     before = dict(leaves(measure(a, b, merged, inputs)["layers"]))
     factors = (3.0, 0.01, 7.0, 0.5)
     for net in (a, b):
@@ -457,8 +464,7 @@ def merged_layers(net: nn.Module) -> Iterator[str]:
 
 
 def test_swapping_the_models_mirrors_the_path() -> None:
-    a, b, merged = pair_of("mlp-bn")
-    inputs = inputs_for(a, b)
+    a, b, merged, inputs = setting("mlp-bn")
     lams = (0.0, 0.25, 0.5, 0.75, 1.0)
     one, other = measure(a, b, merged, inputs, lams), measure(b, a, merged, inputs, lams)
     assert_records_close(other["path"]["points"], one["path"]["points"][::-1], **SAME)
@@ -474,26 +480,23 @@ def kill(net: nn.Module, layer: str) -> None:
 
 
 DEAD = [
-    *[("mlp-no-bias", layer) for layer in ("hidden.0.linear", "hidden.1.linear", "head")],
-    *[("mlp", "hidden.1.linear"), ("mlp-bn", "hidden.1.linear"), ("mlp-skip", "hidden.1.linear")],
-    *[("vgg", "features.4"), ("vgg", "head"), ("resnet", "stages.1.conv2"), ("resnet", "stem")],
+    *[("mlp-no-bias", "hidden.0.linear"), ("mlp-no-bias", "hidden.1.linear"), ("mlp-no-bias", "head")],
+    *[("mlp-bn", "hidden.1.linear"), ("vgg", "features.4"), ("resnet", "stem"), ("resnet", "stages.1.conv2")],
 ]
 
 
 @pytest.mark.parametrize("who", ["a", "b", "both"])
 @pytest.mark.parametrize(("name", "layer"), DEAD)
 def test_dead_layers_never_give_nan(name: str, layer: str, who: str) -> None:
-    a, b, merged = pair_of(name)
-    inputs = inputs_for(a, b)
+    a, b, merged, inputs = changeable(name)
     for net in {"a": [a], "b": [b], "both": [a, b]}[who]:
         kill(net, layer)
-    for where, value in leaves(measure(a, b, merged, inputs)):
+    for where, value in leaves(measure(a, b, merged, inputs, (0.0, 0.5, 1.0))):
         assert value is None or math.isfinite(value), where
 
 
 def dead_record(who: str) -> Any:
-    a, b, merged = pair_of("mlp-no-bias")
-    inputs = inputs_for(a, b)
+    a, b, merged, inputs = changeable("mlp-no-bias")
     for net in (a, b) if who == "both" else (a,):
         kill(net, "hidden.1.linear")
     return measure(a, b, merged, inputs)
@@ -504,7 +507,7 @@ def test_where_both_are_dead_they_agree() -> None:
     for output in ("hidden.1.relu", "hidden.2.relu", "logits"):
         record = found["layers"]["outputs"][output]
         assert (record["lewc_cosine"], record["endpoint_cosine"]) == (1.0, 1.0)
-        assert (record["llfc_norm_ratio"], record["norm_merged"], record["norm_endpoints"]) == (0.0, 0.0, 0.0)
+        assert (record["norm_merged"], record["norm_endpoints"], record["llfc_norm_ratio"]) == (0.0, 0.0, None)
     assert found["layers"]["relus"]["hidden.1.relu"] == {"additivity_cosine": 1.0}
     expected = {"orthogonality_ratio": 0.0, "recovery_cosine": 1.0, "commutativity_distance": 0.0}
     assert found["layers"]["weights"]["hidden.1.linear"] == expected

@@ -31,11 +31,16 @@ def parameters(net: nn.Module) -> int:
 # --- every architecture -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [MNIST, CIFAR, (2, 33, 40)], ids=str)
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("arch", "shape"),
+    [
+        (arch, shape)
+        for arch in ARCHITECTURES
+        for shape in (MNIST, CIFAR, (2, 33, 40))
+        if arch != "vgg11" or shape != MNIST  # too small, see below
+    ],
+)
 def test_every_architecture_maps_images_to_finite_logits(arch: str, shape: tuple[int, int, int]) -> None:
-    if arch == "vgg11" and min(shape[1:]) < 32:
-        pytest.skip("refused, see below")
     net = build(arch, small(arch), shape, 7)
     assert net.training
     logits = net(torch.randn(3, *shape, generator=torch.Generator().manual_seed(0)))

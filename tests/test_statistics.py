@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations, permutations, product
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from lmc.claims.statistics import (
     estimate,
     mean_estimate,
     one_sided_p_value,
-    page_p_value,
+    slope,
 )
 
 quick = settings(deadline=None, max_examples=40, derandomize=True)
@@ -113,42 +113,30 @@ def test_what_cannot_be_estimated_is_refused(observations: list[Observation], me
         estimate(observations)
 
 
-def exact_page_p_value(table: list[list[float]]) -> float:
-    """P(L >= observed) over all orders of every row, by enumeration (Page 1963)."""
-
-    def statistic(rows: tuple[tuple[float, ...], ...]) -> float:
-        return sum(float(stats.rankdata(row) @ np.arange(1, len(row) + 1)) for row in rows)
-
-    observed = statistic(tuple(tuple(row) for row in table))
-    orders = list(product(*(permutations(row) for row in table)))
-    return sum(statistic(order) >= observed - 1e-9 for order in orders) / len(orders)
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        [[1.0, 2.0, 3.0]] * 3,
-        [[3.0, 2.0, 1.0]] * 3,
-        [[1.0, 2.0, 3.0], [0.1, 0.3, 0.2], [5.0, 7.0, 6.0]],
-        [[2.0, 1.0, 3.0], [3.0, 1.0, 2.0], [1.0, 3.0, 2.0]],
-    ],
-)
-def test_page_is_exact(table: list[list[float]]) -> None:
-    assert page_p_value(table, increasing=True) == pytest.approx(exact_page_p_value(table), abs=1e-12)
-    turned = [row[::-1] for row in table]
-    assert page_p_value(table, increasing=False) == pytest.approx(exact_page_p_value(turned), abs=1e-12)
-
-
 @quick
-@given(seeds, st.integers(3, 5), st.integers(3, 6))
-def test_page_agrees_with_scipy_and_ranks_within_pairs(seed: int, pairs: int, widths: int) -> None:
+@given(seeds, st.lists(st.sampled_from([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2]), min_size=2, max_size=6, unique=True))
+def test_slope_is_the_least_squares_line_through_the_means(seed: int, widths: list[float]) -> None:
     rng = np.random.default_rng(seed)
-    table = rng.standard_normal((pairs, widths))
-    expected = stats.page_trend_test(table, method="exact").pvalue
-    assert page_p_value(table.tolist(), increasing=True) == pytest.approx(expected, abs=1e-12)
-    shifted = np.exp(table) + rng.standard_normal((pairs, 1))  # any rising map, any level per pair
-    assert page_p_value(shifted.tolist(), increasing=True) == pytest.approx(expected, abs=1e-12)
-    assert page_p_value((-table).tolist(), increasing=False) == pytest.approx(expected, abs=1e-12)
+    points = {width: Estimate(float(rng.standard_normal()), float(rng.uniform(0.1, 1)), 5) for width in widths}
+    position, means = np.log2(widths), np.array([point.mean for point in points.values()])
+    found = slope(points)
+    assert found.mean == pytest.approx(np.polyfit(position, means, 1)[0], abs=1e-9)
+    # the error of a linear function of independent means: move each by its own error
+    moved = [
+        np.polyfit(position, means + np.eye(len(means))[index] * point.error, 1)[0] - found.mean
+        for index, point in enumerate(points.values())
+    ]
+    assert found.error == pytest.approx(math.sqrt(np.square(moved).sum()), rel=1e-6)
+    assert 5 - 1e-9 <= found.freedom <= 5 * len(widths) + 1e-9
+
+
+def test_slope_finds_no_trend_where_there_is_none() -> None:
+    rng = np.random.default_rng(1)
+    rejected = 0
+    for _ in range(400):
+        points = {width: plain(rng.standard_normal(6)) for width in (0.25, 0.5, 1.0)}
+        rejected += one_sided_p_value(slope(points), 0.0, above=True) <= 0.05
+    assert 0.025 <= rejected / 400 <= 0.08  # 0.05 expected, three standard errors of 400 runs
 
 
 def plain(sample: np.ndarray) -> Estimate:

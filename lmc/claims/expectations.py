@@ -7,8 +7,9 @@ An expectation holds only where the effect reaches its threshold *and* the p-val
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lmc.claims.statistics import (
@@ -19,7 +20,7 @@ from lmc.claims.statistics import (
     estimate,
     mean_estimate,
     one_sided_p_value,
-    page_p_value,
+    slope,
 )
 
 ALPHA = 0.05
@@ -69,7 +70,8 @@ def worst(judgements: Sequence[Judgement]) -> Judgement:
     return max(judgements, key=lambda each: (SEVERITY.index(each.verdict), each.p_value or 0.0))
 
 
-def _judge_parts(expectation: _PerPart, observations: Sequence[Observation]) -> Judgement:
+def _judge_parts(expectation: _PerPart, observations: Sequence[Observation], *, pooled: bool = False) -> Judgement:
+    """The worst of the parts' judgements; where ``pooled``, their significance is that of their mean."""
     if not observations:
         return Judgement(FAILS, "nothing was measured", threshold=expectation.threshold)
     undefined = [each for each in observations if each.value is None or not math.isfinite(each.value)]
@@ -81,21 +83,26 @@ def _judge_parts(expectation: _PerPart, observations: Sequence[Observation]) -> 
             f"width {first.width:g}, pair {first.pair}, {first.part or first.group}",
             threshold=expectation.threshold,
         )
-    judgements = []
+    judged = {}
     for part in dict.fromkeys(each.part for each in observations):
         found = expectation.judge_part([each for each in observations if each.part == part])
-        prefix = f"{part}: " if part else ""
-        judgements.append(
-            Judgement(
-                found.verdict,
-                prefix + found.reason,
-                found.effect,
-                found.p_value,
-                expectation.threshold,
-                found.interval,
-            )
+        judged[part] = replace(
+            found, reason=f"{part}: {found.reason}" if part else found.reason, threshold=expectation.threshold
         )
-    return worst(judgements)
+    if not pooled or len(judged) == 1:
+        return worst(list(judged.values()))
+    if failing := [each for each in judged.values() if each.verdict == FAILS]:
+        return worst(failing)
+    together = expectation.judge_part(_mean_over_parts(observations))
+    reason = f"mean of {len(judged)} layers: {together.reason}"
+    return replace(together, reason=reason, threshold=expectation.threshold)
+
+
+def _mean_over_parts(observations: Sequence[Observation]) -> list[Observation]:
+    groups: dict[Observation, list[float]] = defaultdict(list)
+    for each in observations:
+        groups[replace(each, part="", value=None)].append(float(each.value or 0.0))
+    return [replace(each, value=sum(values) / len(values)) for each, values in groups.items()]
 
 
 class _PerPart(Protocol):
@@ -126,41 +133,39 @@ def _too_few(observations: Sequence[Observation]) -> Judgement | None:
 
 @dataclass(frozen=True)
 class Trend:
-    """The value rises (or falls) with width: Page's test, and from narrowest to widest by a minimum.
+    """The value rises (or falls) with width: t-test of the slope, and a least change over the widths.
 
     Args:
         increasing: the direction.
         by: the least change of the mean from the narrowest to the widest, in the claim's unit.
+        pooled: every layer must change by ``by``, but the p-value is that of the mean over the layers.
     """
 
     increasing: bool
     by: float
+    pooled: bool = False
 
     @property
     def threshold(self) -> str:
         """The threshold as text."""
-        return f"{'rises' if self.increasing else 'falls'} by at least {self.by:g}, p <= {ALPHA:g}"
+        where = " at every layer" if self.pooled else ""
+        return f"{'rises' if self.increasing else 'falls'} by at least {self.by:g}{where}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `Expectation`."""
-        return _judge_parts(self, observations)
+        return _judge_parts(self, observations, pooled=self.pooled)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
         if too_few := _too_few(observations):
             return too_few
-        widths = by_width(observations)
-        if len(widths) < 3:
-            return Judgement(INCONCLUSIVE, f"{len(widths)} widths are too few for a trend test")
-        tested = [{each.pair: each.value for each in group if each.independent} for group in widths.values()]
-        pairs = [pair for pair in tested[0] if all(pair in group for group in tested)]
-        if len(pairs) < MIN_PAIRS:
-            return Judgement(INCONCLUSIVE, f"only {len(pairs)} pairs were measured at every width")
-        table = [[float(group[pair] or 0.0) for group in tested] for pair in pairs]
-        p_value = page_p_value(table, increasing=self.increasing)
-        first, *_, last = (estimate(group) for group in widths.values())
+        points = {width: estimate(group) for width, group in by_width(observations).items()}
+        if len(points) < 3:
+            return Judgement(INCONCLUSIVE, f"{len(points)} widths are too few for a trend")
+        p_value = one_sided_p_value(slope(points), 0.0, above=self.increasing)
+        first, *_, last = points.values()
         change = difference(last, first)
-        means = " -> ".join(f"{estimate(group).mean:.4g}" for group in widths.values())
+        means = " -> ".join(f"{point.mean:.4g}" for point in points.values())
         reached = change.mean >= self.by if self.increasing else change.mean <= -self.by
         return _conclude(reached, p_value, f"{means}, p = {p_value:.2g}", change)
 
@@ -213,20 +218,23 @@ class Contrast:
         larger: the family expected to have the larger values.
         smaller: the other.
         by: the least difference of the means, in the claim's unit.
+        pooled: every layer must differ by ``by``, but the p-value is that of the mean over the layers.
     """
 
     larger: str
     smaller: str
     by: float
+    pooled: bool = False
 
     @property
     def threshold(self) -> str:
         """The threshold as text."""
-        return f"{self.larger} exceeds {self.smaller} by at least {self.by:g}, p <= {ALPHA:g}"
+        where = " at every layer" if self.pooled else ""
+        return f"{self.larger} exceeds {self.smaller} by at least {self.by:g}{where}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `Expectation`."""
-        return _judge_parts(self, observations)
+        return _judge_parts(self, observations, pooled=self.pooled)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""

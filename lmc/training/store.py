@@ -62,7 +62,7 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"cannot read {path}: {error}; check the store's permissions") from error
+            raise StoreError(f"cannot read {path}: {error.strerror}; choose another store") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             self._set_aside(path, error)
             return None
@@ -146,6 +146,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would hide a shared store from others
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,0 +1,82 @@
+"""The shape of the package: imports point one way, and the light commands stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "lmc"
+LAYERS = [  # from the bottom up; a module may import from its own layer and those below
+    {"errors"},
+    {"specs"},
+    {"tiers", "theory", "data", "nets", "merging"},
+    {"training", "measuring"},
+    {"claims"},
+    {"reporting"},
+    {"running"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+MODULES = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of the package that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("lmc.")}
+    return found & set(RANK)
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_every_part_has_a_rank() -> None:
+    assert {part_of(path) for path in MODULES} == set(RANK)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    upwards = {name for name in imported(path) if RANK[name] > RANK[part_of(path)]}
+    assert not upwards, f"{path} imports from above: {upwards}"
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules loaded once ``code`` ran in a fresh interpreter."""
+    script = f"{code}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["lmc", "lmc.running.plugin", "lmc.running.cli", "lmc.running.session", "lmc.claims.paper"],
+)
+def test_light_modules_load_no_torch(module: str) -> None:
+    assert "torch" not in loaded_after(f"import {module}")
+
+
+def test_public_names_resolve() -> None:
+    import lmc
+
+    assert set(lmc.__all__) == set(lmc._HOME_OF)
+    for name in lmc.__all__:
+        assert getattr(lmc, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'combine'"):
+        _ = lmc.combine
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_is_one_idea(path: Path) -> None:
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= 350, f"{path} has {lines} lines; is it two ideas?"
