@@ -220,3 +220,11 @@ def test_the_norm_ratio_tells_llfc_from_lewc(seed: int, layer: int, lam: float) 
 def test_norm_ratio_at_zero(merged: list[float], f_a: list[float], f_b: list[float], expected: float) -> None:
     found = llfc_norm_ratio(rows(merged), rows(f_a), rows(f_b)).item()
     assert found == pytest.approx(expected, abs=1e-15, nan_ok=True)
+
+
+def test_tiny_activations_do_not_underflow() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(4, 50, generator=generator) for _ in range(2))
+    small = 1e-25
+    torch.testing.assert_close(cosine(x * small, y * small), cosine(x, y), rtol=0, atol=1e-5)
+    torch.testing.assert_close(ratio(x * small, y * small), ratio(x, y), rtol=1e-5, atol=0)

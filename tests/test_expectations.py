@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from lmc.claims.expectations import (
     worst,
 )
 from lmc.claims.statistics import Observation
+from lmc.errors import SpecError
 
 DISJOINT = ("0-1", "2-3", "4-5")
 WIDTHS = (1.0, 2.0, 4.0)
@@ -77,6 +79,13 @@ CASES: list[tuple[str, Expectation, list[Observation], str, str]] = [
     ("trend the other way", RISES, family(FALLING), FAILS, "0.9 -> 0.5 -> 0.2"),
     ("trend falling the other way", FALLS, family(RISING), FAILS, "0.2 -> 0.5 -> 0.9"),
     ("trend too small", RISES, family({1.0: 0.2, 2.0: 0.4, 4.0: 0.6}, spread=0.001), FAILS, "0.2 -> 0.4 -> 0.6"),
+    (
+        "trend falls too little",
+        FALLS,
+        family({1.0: 0.6, 2.0: 0.4, 4.0: 0.2}, spread=0.001),
+        FAILS,
+        "0.6 -> 0.4 -> 0.2",
+    ),
     ("trend flat", RISES, family(dict.fromkeys(WIDTHS, 0.5), spread=0.0), FAILS, "0.5 -> 0.5 -> 0.5"),
     ("trend scrambled", RISES, disjoint(SCRAMBLED), INCONCLUSIVE, "p exceeds 0.05"),
     ("trend of two pairs", RISES, TWO_PAIRS, INCONCLUSIVE, "2 independent pairs at width 1 are fewer than 3"),
@@ -201,6 +210,38 @@ def test_parts_are_judged_apart() -> None:
     assert ABOVE.judge(mixed).verdict == FAILS
 
 
+UNSURE = family({1.0: 0.7}, spread=0.4), family({1.0: 0.5}, spread=0.4, group="weak")
+SURE = family({1.0: 0.9}), family({1.0: 0.1}, group="weak")
+REVERSED = family({1.0: 0.5}, spread=0.4), family({1.0: 0.7}, spread=0.4, group="weak")
+
+
+@pytest.mark.parametrize(
+    ("parts", "apart", "pooled"),
+    [
+        ([SURE, SURE], HOLDS, HOLDS),
+        ([SURE, UNSURE], INCONCLUSIVE, HOLDS),  # one layer alone is too noisy, the mean of the layers is not
+        ([UNSURE, UNSURE], INCONCLUSIVE, INCONCLUSIVE),  # the same models again are no further evidence
+        ([SURE, REVERSED], FAILS, FAILS),  # every layer must have the effect
+    ],
+)
+def test_pooled_parts_share_their_significance_not_their_effect(
+    parts: list[tuple[list[Observation], list[Observation]]], apart: str, pooled: str
+) -> None:
+    observations = [
+        each for index, (strong, weak) in enumerate(parts) for each in in_part(strong + weak, f"relu{index}")
+    ]
+    assert STRONGER.judge(observations).verdict == apart
+    found = replace(STRONGER, pooled=True).judge(observations)
+    assert found.verdict == pooled, found
+    assert "at every layer" in found.threshold
+    if pooled != FAILS:
+        means = [
+            np.mean([each.value for each in strong]) - np.mean([each.value for each in weak])
+            for strong, weak in parts
+        ]
+        assert found.effect == pytest.approx(np.mean(means))
+
+
 def test_severity_orders_verdicts_and_among_equals_the_larger_p_value_counts() -> None:
     assert SEVERITY == (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
     for better, graver in combinations(SEVERITY, 2):
@@ -233,3 +274,22 @@ def test_effects_carry_their_interval() -> None:
     fall = FALLS.judge(family(FALLING))
     assert fall.effect == pytest.approx(-0.7)
     assert fall.interval[0] < -0.7 < fall.interval[1]
+
+
+def test_a_trend_that_turns_back_fails() -> None:
+    found = RISES.judge(family({1.0: 0.2, 2.0: 5.0, 4.0: 0.9}))
+    assert found.verdict == FAILS
+    assert "turns back at width 4" in found.reason
+
+
+def test_pooled_layers_without_data_decide() -> None:
+    layers = [replace(each, part="one") for each in family(RISING)]
+    lonely = [replace(each, part="two") for each in family(RISING) if each.pair.endswith("-1")]
+    assert Trend(increasing=True, by=0.5, pooled=True).judge(layers).verdict == HOLDS
+    assert Trend(increasing=True, by=0.5, pooled=True).judge([*layers, *lonely]).verdict == INCONCLUSIVE
+
+
+@pytest.mark.parametrize("arguments", [{}, {"above": 0.0, "below": 1.0}, {"above": 0.0, "at": "middle"}])
+def test_level_checks_its_arguments(arguments: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="needs one of above and below"):
+        Level(**arguments)

@@ -115,8 +115,8 @@ def test_refusals() -> None:
         ("mlp", 2, 4, range(4, 5)),
         ("vgg-small", 1 / 2, 1205, range(1200, 1206)),
         ("vgg11", 1, 1, range(3)),
-        ("resnet20", 4, 7, range(7, 8)),
-        ("resnet8", 2, 7, range(6, 9)),
+        ("resnet20", 8, 7, range(7, 8)),
+        ("resnet8", 4, 7, range(6, 9)),
     ],
 )
 def test_stack_seeds(arch: str, width: float, seed: int, expected: range) -> None:

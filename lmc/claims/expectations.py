@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol
 
 from lmc.claims.statistics import (
@@ -22,6 +23,7 @@ from lmc.claims.statistics import (
     one_sided_p_value,
     slope,
 )
+from lmc.errors import SpecError
 
 ALPHA = 0.05
 MIN_PAIRS = 3
@@ -91,8 +93,8 @@ def _judge_parts(expectation: _PerPart, observations: Sequence[Observation], *, 
         )
     if not pooled or len(judged) == 1:
         return worst(list(judged.values()))
-    if failing := [each for each in judged.values() if each.verdict == FAILS]:
-        return worst(failing)
+    if decided := [each for each in judged.values() if each.verdict == FAILS or each.p_value is None]:
+        return worst(decided)
     together = expectation.judge_part(_mean_over_parts(observations))
     reason = f"mean of {len(judged)} layers: {together.reason}"
     return replace(together, reason=reason, threshold=expectation.threshold)
@@ -135,9 +137,12 @@ def _too_few(observations: Sequence[Observation]) -> Judgement | None:
 class Trend:
     """The value rises (or falls) with width: t-test of the slope, and a least change over the widths.
 
+    A step between neighbouring widths that significantly goes the other way fails it.
+
     Args:
         increasing: the direction.
-        by: the least change of the mean from the narrowest to the widest, in the claim's unit.
+        by: the least change of the mean from the narrowest to the widest, in the claim's unit; below zero
+            where a layer that has no room left may stay where it is.
         pooled: every layer must change by ``by``, but the p-value is that of the mean over the layers.
     """
 
@@ -148,8 +153,11 @@ class Trend:
     @property
     def threshold(self) -> str:
         """The threshold as text."""
+        way, back = ("rises", "falls") if self.increasing else ("falls", "rises")
+        if self.by < 0:
+            return f"{way}, no layer {back} by more than {-self.by:g}, p <= {ALPHA:g}"
         where = " at every layer" if self.pooled else ""
-        return f"{'rises' if self.increasing else 'falls'} by at least {self.by:g}{where}, p <= {ALPHA:g}"
+        return f"{way} by at least {self.by:g}{where}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `Expectation`."""
@@ -167,7 +175,15 @@ class Trend:
         change = difference(last, first)
         means = " -> ".join(f"{point.mean:.4g}" for point in points.values())
         reached = change.mean >= self.by if self.increasing else change.mean <= -self.by
-        return _conclude(reached, p_value, f"{means}, p = {p_value:.2g}", change)
+        found = _conclude(reached, p_value, f"{means}, p = {p_value:.2g}", change)
+        backwards = [
+            width
+            for (_, before), (width, after) in pairwise(points.items())
+            if one_sided_p_value(difference(after, before), 0.0, above=not self.increasing) <= ALPHA
+        ]
+        if backwards:
+            return replace(found, verdict=FAILS, reason=f"{found.reason}; turns back at width {backwards[0]:g}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -183,6 +199,10 @@ class Level:
     above: float | None = None
     below: float | None = None
     at: str = "widest"
+
+    def __post_init__(self) -> None:
+        if (self.above is None) == (self.below is None) or self.at not in ("widest", "narrowest"):
+            raise SpecError(f"{self} needs one of above and below, at the widest or the narrowest width")
 
     @property
     def threshold(self) -> str:

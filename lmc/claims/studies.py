@@ -62,19 +62,6 @@ def barrier(name: str) -> Callable[[dict[str, Any]], Values]:
     return lambda record: {"": record["path"]["barriers"][f"{name}_barrier_midpoint"]}
 
 
-def barrier_both(name: str) -> Callable[[dict[str, Any]], Values]:
-    """The barrier called ``name`` at the midpoint, and at the maximum where the path was measured."""
-
-    def extract(record: dict[str, Any]) -> Values:
-        found = record["path"]["barriers"]
-        values: Values = {"midpoint": found[f"{name}_barrier_midpoint"]}
-        if len(record["path"]["lams"]) > len(MIDPOINT):
-            values["maximum"] = found[f"{name}_barrier_maximum"]
-        return values
-
-    return extract
-
-
 def midpoint(quantity: str) -> Callable[[dict[str, Any]], Values]:
     """``quantity`` of the model merged at λ = ½."""
 

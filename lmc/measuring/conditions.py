@@ -14,13 +14,21 @@ from torch.nn import functional as F
 
 def norm(x: Tensor) -> Tensor:
     """Row-wise Euclidean norm."""
-    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return norms.double()
+    rows, scale = _scaled(x)
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return norms.double() * scale
+
+
+def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (N, D) over their largest magnitude, and that magnitude in float64: tiny rows do not underflow."""
+    rows = x.flatten(1)
+    largest = rows.abs().amax(1, keepdim=True)
+    return rows / torch.where(largest > 0, largest, torch.ones_like(largest)), largest[:, 0].double()
 
 
 def cosine(x: Tensor, y: Tensor) -> Tensor:
     """Row-wise cosine similarity; 1 where both rows are zero (they agree), 0 where only one is."""
-    x, y = x.flatten(1), y.flatten(1)
+    (x, _), (y, _) = _scaled(x), _scaled(y)
     norm_x, norm_y = norm(x), norm(y)
     dots = torch.linalg.vecdot(x, y).double()
     agree = ((norm_x == 0) & (norm_y == 0)).double()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lmc.data import Dataset
 
-MEASURE_VERSION = 1
+MEASURE_VERSION = 2
 """Raised whenever the measuring code changes what a measurement holds; part of every key."""
 
 MIDPOINT = (0.0, 0.5, 1.0)

@@ -65,7 +65,7 @@ def merge(models: Sequence[State], weights: Sequence[float] | None = None) -> di
 
 def _average(name: str, models: Sequence[State], shares: Sequence[float]) -> Tensor:
     first = models[0][name]
-    if not first.dtype.is_floating_point:
+    if not (first.dtype.is_floating_point or first.dtype.is_complex):
         return first.clone()
     kept = [(model[name], share) for model, share in zip(models, shares, strict=True) if share > 0]
     total = kept[0][0] * kept[0][1]

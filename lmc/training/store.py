@@ -121,7 +121,7 @@ class Store:
         except FileNotFoundError:
             self._set_aside(self.record_path("models", key), ValueError("its weights are missing"))
         except OSError as error:
-            raise StoreError(f"cannot read {path}: {error}; check the store's permissions") from error
+            raise StoreError(f"cannot read {path}: {error}; choose another store") from error
         except (ValueError, SafetensorError) as error:
             self._set_aside(path, error)
             self._set_aside(self.record_path("models", key), error)

@@ -1,0 +1,51 @@
+"""The README says what is true: its tables are the committed results', its Python runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from lmc.claims.paper import CLAIMS
+from lmc.reporting.results import read_results
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_tables_are_those_of_the_committed_results() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "readme.py"), "--check"]
+    found = subprocess.run(command, check=False)
+    assert found.returncode == 0, "run python benchmarks/readme.py"
+
+
+def test_every_claim_has_a_committed_verdict() -> None:
+    document = read_results(ROOT / "benchmarks" / "baselines" / "quick-cpu.json")
+    assert [claim["id"] for claim in document["claims"]] == [claim.id for claim in CLAIMS]
+    assert "dirty" not in document["commit"]
+
+
+def test_thresholds_come_from_other_seeds_than_verdicts() -> None:
+    seeds = []
+    for name in ("quick-cpu", "pilot-quick-cpu"):
+        document = read_results(ROOT / "benchmarks" / "baselines" / f"{name}.json")
+        settings = [setting for claim in document["claims"] for setting in claim["settings"]]
+        trained = [setting["values"] for setting in settings if setting["name"] != "theory"]
+        pairs = {value["pair"] for values in trained for value in values}
+        seeds.append({int(seed) for pair in pairs for seed in pair.split("-")})
+    assert seeds[0]
+    assert seeds[1]
+    assert not seeds[0] & seeds[1]
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    script = f"{example}\nassert middle.keys() == a.keys()"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+
+
+def test_every_path_it_names_exists() -> None:
+    named = re.findall(r"`((?:lmc|benchmarks|tests)/[\w/.-]+)`", README)
+    assert named
+    assert all((ROOT / name).exists() for name in named)
