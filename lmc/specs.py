@@ -110,7 +110,7 @@ class RunSpec:
         return f"{self.arch} x{self.width:g} on {self.dataset}, decay {self.weight_decay:g}, seed {self.init_seed}"
 
 
-_STACKED = {"mlp": (1 / 4, 1), "vgg": (1 / 2, 1), "resnet": (2, 4)}
+_STACKED = {"mlp": (1 / 4, 1), "vgg": (3 / 4, 1), "resnet": (2, 4)}
 """By family: widths up to the first pay off in stacks of six, up to the second in stacks of three."""
 
 

@@ -112,9 +112,11 @@ def _quick() -> Tier:
             epochs=20,
             batch_size=16,
         ),
-        (1 / 8, 1 / 4, 1 / 2),
+        (1 / 8, 1 / 4, 1 / 2, 3 / 4),
     )
-    resnet = Family(dataclasses.replace(vgg.recipe, arch="resnet8", lr=0.3, epochs=12), (1 / 4, 1, 3 / 2))
+    resnet = Family(
+        dataclasses.replace(vgg.recipe, arch="resnet8", weight_decay=0.02, epochs=12), (1 / 4, 1, 3 / 2)
+    )
     return Tier(
         "quick",
         (
@@ -132,7 +134,7 @@ def _quick() -> Tier:
             Setting(
                 "vgg-digits",
                 "vgg",
-                {"strong": vgg, "weak": _variant(vgg, weight_decay=5e-4, widths=(1 / 4, 1 / 2))},
+                {"strong": vgg, "weak": _variant(vgg, weight_decay=5e-4, widths=(3 / 4,))},
                 min_accuracy=0.93,
             ),
             Setting(

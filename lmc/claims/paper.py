@@ -47,8 +47,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="At the largest width the merged model is about as accurate as the models it was made of.",
         unit="share",
         study=over_pairs(barrier("accuracy")),
-        expect=Level(below=0.05),
-        why="Five points of accuracy, against 20 to 60 at the narrowest; pilots: 0.02 to 0.03.",
+        expect=Level(below=0.07),
+        why="Seven points of accuracy, against 30 to 65 at the narrowest; pilots: 0.006 to 0.04.",
     ),
     Claim(
         id="fig2a-uncalibrated-loss-stays-above",
@@ -75,7 +75,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="nats",
         study=over_pairs(barrier("calibrated_loss")),
         expect=Level(below=0.2),
-        why="A fifth or less of the narrow barrier, and a tenth of chance level ln 10; pilots: 0.05 to 0.1.",
+        why="A fifth or less of the narrow barrier, and a tenth of chance level ln 10; pilots: 0.02 to 0.11.",
     ),
     Claim(
         id="fig3-lewc-rises-with-width",
@@ -84,9 +84,10 @@ CLAIMS: tuple[Claim, ...] = (
         "sum rises with width.",
         unit="cosine",
         study=over_pairs(layers("outputs", "lewc_cosine", skip=1)),
-        expect=Trend(increasing=True, by=-0.005, pooled=True),
-        why="The paper claims the direction at every layer. The first layer is left to Fig. 4: all models "
-        "read the same input, so LEWC there is weak additivity itself. Pilots: the last layer rises by 0.2.",
+        expect=Trend(increasing=True, by=-0.03, pooled=True),
+        why="Pilots: the mean rises by 0.09 to 0.24. Layers of ResNet's first block, which collapses, stand at "
+        "0.95 at every width and vary by 0.03. The first layer is left to Fig. 4: all models read the same "
+        "input, so LEWC there is weak additivity itself.",
     ),
     Claim(
         id="fig3-last-layer-approaches-ensemble",
@@ -95,7 +96,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="cosine",
         study=over_pairs(layers("outputs", "lewc_cosine", only_last=True)),
         expect=Level(above=0.88),
-        why="Pilots: 0.91 to 0.94, against 0.6 to 0.7 at the narrowest; 1 is the limit.",
+        why="Pilots: 0.92 to 0.96, against 0.6 to 0.7 at the narrowest; 1 is the limit.",
     ),
     Claim(
         id="fig4-additivity-rises-with-width",
@@ -103,12 +104,11 @@ CLAIMS: tuple[Claim, ...] = (
         statement="ReLU acts more linearly on the two models' pre-activations as they widen.",
         unit="cosine",
         study=over_pairs(layers("relus", "additivity_cosine")),
-        expect=Trend(increasing=True, by=-0.005, pooled=True),
-        why="The paper claims the direction, not a size.",
+        expect=Trend(increasing=True, by=-0.015, pooled=True),
+        why="The paper claims the direction, not a size. Pilots: layers that stand at 0.95 vary by 0.01.",
         known_gaps={
-            "mlp-digits": "On digits the narrow MLP starts at 0.99 and falls: its units rarely change sign (in "
-            "pilots the two models' pre-activations agree in sign for 86 % of their energy in the first layer "
-            "at the narrowest width, 46 % at the widest), so ReLU is linear there without any low rank.",
+            "mlp-digits": "On digits the narrow MLP starts at 0.99 in every layer: its units rarely change "
+            "sign, so ReLU is linear there without any low rank, and nothing is left to rise.",
         },
     ),
     Claim(
@@ -127,8 +127,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="ratio",
         study=over_pairs(layers("weights", "orthogonality_ratio", skip=1)),
         expect=Trend(increasing=False, by=0.05, pooled=True),
-        why="Pilots: every layer of MLP and VGG falls by 0.18 or more; ResNet's first block, which collapses, "
-        "varies most.",
+        why="Pilots: the mean over layers falls by 0.26 to 0.45, and no layer by less than 0.1.",
     ),
     Claim(
         id="fig8-preactivation-recovery-rises-with-width",
@@ -136,8 +135,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="One model's weights recover its own pre-activation from the merged activations.",
         unit="cosine",
         study=over_pairs(layers("weights", "recovery_cosine", skip=1)),
-        expect=Trend(increasing=True, by=-0.005, pooled=True),
-        why="The paper claims the direction at every layer. Pilots: 0.03 nearest the input, 0.25 at the last.",
+        expect=Trend(increasing=True, by=-0.03, pooled=True),
+        why="Pilots: the mean rises by 0.12 to 0.21; layers of ResNet's first block vary by 0.03.",
     ),
     Claim(
         id="fig9-weak-decay-raises-barrier",
@@ -146,11 +145,11 @@ CLAIMS: tuple[Claim, ...] = (
         unit="nats",
         study=over_pairs(barrier("calibrated_loss"), "weak", "strong"),
         expect=Contrast("weak", "strong", by=0.02),
-        why="Pilots: 0.17 more for VGG and ResNet, at the widths where the barrier vanishes.",
+        why="Pilots: 0.17 more for ResNet; small where strongly decayed models have no barrier left.",
         known_gaps={
-            "mlp-digits": "For the MLP under Adam the sign changes with width: in pilots weak decay has the "
-            "smaller barrier at x0.25 (0.52 against 0.61) and the larger at x1 (0.13 against 0.05). F.9 says of "
-            "the paper's own sweep that smaller decay gives smaller barriers; Section 5.4 says the opposite.",
+            "mlp-digits": "For the MLP under Adam the weakly decayed models have the smaller barrier at these "
+            "widths (pilots: 0.28 against 0.36). F.9 says of the paper's own sweep that smaller decay gives "
+            "smaller barriers; Section 5.4 says the opposite.",
         },
     ),
     Claim(
@@ -170,10 +169,6 @@ CLAIMS: tuple[Claim, ...] = (
         study=over_pairs(layers("relus", "additivity_cosine"), "strong", "weak"),
         expect=Contrast("strong", "weak", by=0.0, pooled=True),
         why="The paper claims the direction at every layer.",
-        known_gaps={
-            "mlp-digits": "No difference to see: weakly and strongly decayed MLPs are both at 0.99 beyond the "
-            "first layer. The paper calls the effect especially pronounced for VGG-11 and ResNet-20.",
-        },
     ),
     Claim(
         id="fig10c-weak-decay-breaks-orthogonality",
