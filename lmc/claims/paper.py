@@ -109,6 +109,8 @@ CLAIMS: tuple[Claim, ...] = (
         known_gaps={
             "mlp-digits": "On digits the narrow MLP starts at 0.99 in every layer: its units rarely change "
             "sign, so ReLU is linear there without any low rank, and nothing is left to rise.",
+            "resnet-digits": "On digits narrow ResNets stand at 0.98 on average already, because their first "
+            "blocks collapse under strong decay; the rise to the widest is 0.005 in pilots, within the noise.",
         },
     ),
     Claim(
@@ -144,12 +146,15 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Models trained with weak weight decay show the larger calibrated barrier.",
         unit="nats",
         study=over_pairs(barrier("calibrated_loss"), "weak", "strong"),
-        expect=Contrast("weak", "strong", by=0.02),
-        why="Pilots: 0.17 more for ResNet; small where strongly decayed models have no barrier left.",
+        expect=Contrast("weak", "strong", by=0.1),
+        why="Pilots: 0.17 more for ResNet. A tenth of a nat is what one would notice beside the narrow models' "
+        "barrier of about 1.",
         known_gaps={
             "mlp-digits": "For the MLP under Adam the weakly decayed models have the smaller barrier at these "
             "widths (pilots: 0.28 against 0.36). F.9 says of the paper's own sweep that smaller decay gives "
             "smaller barriers; Section 5.4 says the opposite.",
+            "vgg-digits": "On data this easy a wide VGG merges either way: the barrier is larger under weak decay "
+            "in every run, but only by about 0.05 (pilots: 0.075 against 0.025).",
         },
     ),
     Claim(

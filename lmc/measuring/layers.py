@@ -61,14 +61,22 @@ def measure_layers(model_a: nn.Module, model_b: nn.Module, merged: nn.Module, in
 
 @torch.no_grad()
 def measure_layers_and_logits(
-    model_a: nn.Module, model_b: nn.Module, merged: nn.Module, inputs: Inputs
+    model_a: nn.Module, model_b: nn.Module, merged: nn.Module, inputs: Inputs, limit: int | None = None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """`measure_layers`, and the logits (M, classes) of models ``a``, ``b`` and ``m`` (merged) besides."""
+    """`measure_layers` on the first ``limit`` test inputs (rounded up to whole batches; ``None`` for all).
+
+    Returns:
+        The layers, and besides the logits (M, classes) of models ``a``, ``b`` and ``m`` (merged) on all.
+    """
     models = {"a": model_a.eval(), "b": model_b.eval(), "m": merged.eval()}
     modules = {key: dict(model.named_modules()) for key, model in models.items()}
     logits: dict[str, list[Tensor]] = defaultdict(list)
     sums: dict[tuple[str, str, str], RowMean] = defaultdict(RowMean)
     for batch in inputs.test_batches():
+        if limit is not None and sum(map(len, logits["m"])) >= limit:
+            for key, model in models.items():
+                logits[key].append(model(batch))
+            continue
         caught: dict[str, Capture] = {}
         for key, model in models.items():
             with capturing(model) as capture:
