@@ -21,7 +21,7 @@ from lmc.errors import DeviceError, LmcError, SpecError, StoreError
 from lmc.measuring.pairs import PairMeasurement
 from lmc.reporting.results import read_results, results_document, write_results
 from lmc.reporting.table import verdict_table
-from lmc.running.cells import missing_cells, training_block
+from lmc.running.cells import Cell, Workplace, make_cell, missing_cells, training_block
 from lmc.running.executors import LocalExecutor
 from lmc.running.session import make_missing, needed
 from lmc.running.settings import Settings, resolve_device
@@ -112,26 +112,23 @@ def test_a_killed_worker_is_replaced_then_reported(tmp_path: Path, monkeypatch: 
     (case,) = cases([CLAIM], TIER)
     settings = settings_in(tmp_path)
     monkeypatch.setattr(executors, "make_cell", _kill_once)
-    monkeypatch.setenv("LMC_TEST_MARK", str(tmp_path / "mark"))
     records = make_missing([case], settings)
     assert len(records) == 15
-    assert (tmp_path / "mark").exists()
+    assert (settings.home / "killed").exists()
     monkeypatch.setattr(executors, "make_cell", _kill_always)
     with pytest.raises(LmcError, match=r"killed 2 times while making .*fewer workers"):
         make_missing([case], settings_in(tmp_path / "other"))
 
 
-def _kill_once(cell: object, workplace: object) -> None:
-    from lmc.running.cells import make_cell
-
-    mark = Path(os.environ["LMC_TEST_MARK"])
+def _kill_once(cell: Cell, workplace: Workplace) -> None:
+    mark = workplace.store.parent / "killed"
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    make_cell(cell, workplace)  # type: ignore[arg-type]
+    make_cell(cell, workplace)
 
 
-def _kill_always(cell: object, workplace: object) -> None:
+def _kill_always(cell: Cell, workplace: Workplace) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 

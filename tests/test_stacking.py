@@ -66,7 +66,7 @@ def test_training_agrees_with_the_reference_path(arch: str, width: float, optimi
     for each, trained in zip(specs, train_stack(specs, DIGITS), strict=True):
         reference = train(each, DIGITS)
         # BatchNorm amplifies rounding step by step; a wrong gradient would be off by about the learning rate
-        torch.testing.assert_close(trained.state, reference.state, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(trained.state, reference.state, rtol=1e-2, atol=5e-3)
         assert trained.log["loss"] == pytest.approx(reference.log["loss"], rel=1e-3)
         assert trained.log["parameters"] == reference.log["parameters"]
 
