@@ -9,10 +9,12 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lmc.claims.judging import CaseResult, claim_verdict
 from lmc.errors import StoreError
+
+if TYPE_CHECKING:
+    from lmc.claims.judging import CaseResult
 
 SCHEMA = "lmc-results/1"
 
@@ -51,6 +53,8 @@ def results_document(
 
 
 def _claim(results: list[CaseResult]) -> dict[str, Any]:
+    from lmc.claims.judging import claim_verdict  # here, so that reading a file loads no scipy
+
     claim = results[0].case.claim
     verdict = claim_verdict(results)
     deciding = next((each for each in results if each.judgement.verdict == verdict), results[0])

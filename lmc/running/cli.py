@@ -76,6 +76,38 @@ def claims() -> None:
 
 
 @app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The results file to compare with.")],
+    new: Annotated[Path, typer.Argument(help="The results file in question.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    tolerance: Annotated[float, typer.Option(help="Share by which run time may differ.")] = 0.25,
+) -> None:
+    """What changed between two runs: verdicts, effects, run time. Exits with 1 where something got worse."""
+    import json
+
+    from lmc.reporting.diff import compare
+    from lmc.reporting.results import read_results
+
+    found = compare(read_results(old), read_results(new), tolerance=tolerance)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    else:
+        for line in found.lines() or [f"nothing differs in {found.compared} pairs of claim and setting"]:
+            typer.echo(line)
+    if found.worse:
+        raise typer.Exit(1)
+
+
+@app.command()
+def summary(results: Annotated[Path, typer.Argument(help="A results file.")]) -> None:
+    """The verdicts of a run as Markdown, for a CI job's summary page."""
+    from lmc.reporting.markdown import summary as markdown
+    from lmc.reporting.results import read_results
+
+    typer.echo(markdown(read_results(results)), nl=False)
+
+
+@app.command()
 def plan(tier: Tier = None, store: StoreDir = None, device: Device = None, workers: Workers = None) -> None:
     """What a tier would train and measure: models, FLOPs, time, memory and disk."""
     from lmc.running.planning import make_plan

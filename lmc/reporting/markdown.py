@@ -1,0 +1,62 @@
+"""The verdicts of a run as Markdown, for the summary page of a CI job."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+_HEAD = "| claim | where | verdict | measured | expected |\n|---|---|---|---|---|"
+_ESCAPES = str.maketrans({mark: f"&#{ord(mark)};" for mark in "\\|`*$"} | {"\n": " ", "\r": " "})
+
+
+def summary(document: Mapping[str, Any]) -> str:
+    """A Markdown summary: the count of each verdict, what does not hold, the known gaps.
+
+    Args:
+        document: a results document.
+
+    Returns:
+        Markdown ending in a line break. HTML, pipes, and marks that GitHub would typeset are escaped.
+    """
+    rows = [(claim, setting) for claim in document["claims"] for setting in claim["settings"]]
+    counts = Counter(_kind(setting) for _, setting in rows)
+    machine = document["machine"]
+    about = (
+        f"{document['seconds']:.0f} s on {machine.get('gpu') or machine.get('processor', 'an unknown processor')} "
+        f"({machine.get('device', 'unknown device')}), commit {document['commit']}"
+    )
+    parts = [
+        f"## lmc: tier {_escaped(document['tier'])}",
+        _escaped(about),
+        "| verdict | claims and settings |\n|---|---|\n"
+        + "\n".join(f"| {_escaped(kind)} | {count} |" for kind, count in sorted(counts.items())),
+    ]
+    open_rows = [_row(claim, setting) for claim, setting in rows if _kind(setting) not in ("holds", "known gap")]
+    if open_rows:
+        parts += ["### Does not hold", "\n".join([_HEAD, *open_rows])]
+    gaps = [_gap(claim, setting) for claim, setting in rows if setting["known_gap"]]
+    if gaps:
+        parts += ["### Known gaps", "\n".join(gaps)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _kind(setting: Mapping[str, Any]) -> str:
+    """The verdict; where a known gap explains one that does not hold, that."""
+    return "known gap" if setting["known_gap"] and setting["verdict"] != "holds" else str(setting["verdict"])
+
+
+def _row(claim: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
+    said = f"{claim['statement']} ({claim['ref']}; {claim['id']})"
+    cells = (said, setting["name"], setting["verdict"], setting["reason"], setting["threshold"])
+    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+
+
+def _gap(claim: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
+    closed = ", so this gap is closed: remove it" if setting["verdict"] == "holds" else ""
+    return _escaped(f"- {claim['id']} on {setting['name']} {setting['verdict']}{closed}. {setting['known_gap']}")
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=False).translate(_ESCAPES)
