@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from lmc.measuring.layers import measure_layers
     from lmc.measuring.paths import interpolation_path, measure_path
     from lmc.merging import fit_inverse_temperature, interpolate, merge, reset_bn_stats
+    from lmc.merging.permutation_spec import permute, random_permutations
+    from lmc.merging.tracing import trace_permutation_spec
+    from lmc.merging.weight_matching import weight_matching
     from lmc.nets import build
     from lmc.specs import RunSpec
     from lmc.training.engine import train
@@ -24,6 +27,9 @@ _HOMES = {
     "lmc.measuring.layers": ("measure_layers",),
     "lmc.measuring.paths": ("interpolation_path", "measure_path"),
     "lmc.merging": ("fit_inverse_temperature", "interpolate", "merge", "reset_bn_stats"),
+    "lmc.merging.permutation_spec": ("permute", "random_permutations"),
+    "lmc.merging.tracing": ("trace_permutation_spec",),
+    "lmc.merging.weight_matching": ("weight_matching",),
     "lmc.nets": ("build",),
     "lmc.specs": ("RunSpec",),
     "lmc.training.engine": ("train",),
@@ -40,6 +46,10 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "merge",
     "reset_bn_stats",
     "fit_inverse_temperature",
+    "trace_permutation_spec",
+    "weight_matching",
+    "permute",
+    "random_permutations",
     "interpolation_path",
     "measure_path",
     "measure_layers",
