@@ -1,0 +1,180 @@
+"""Which coordinates of a pre-activation matter, and whether two models use the same ones (Fig. 5, 6, 21, 22)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lmc.errors import MergeError, SpecError
+from lmc.measuring.capture import capturing
+from lmc.measuring.evaluation import Inputs
+
+ACTIVE_THRESHOLD = 0.05
+"""A coordinate counts as active above this share of the layer's largest moment; §5.2 only says "negligible". Below
+it, a coordinate adds less than 1/400 of what the largest one adds to the second moment of the pre-activation."""
+
+BINS = 50
+
+
+@torch.no_grad()
+def root_second_moments(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+    """√E[h_c²] of every channel c of every ReLU input h, over the test inputs (§5.2, Fig. 5; all layers: F.7).
+
+    The moment is uncentered: a coordinate that is constant but not zero does count. The test set is streamed:
+    no more than one batch of activations is held.
+
+    Args:
+        model: put into evaluation mode; its ReLUs are modules, each used once, with channels on axis 1.
+        inputs: the test images.
+
+    Returns:
+        By ReLU name, in order of execution: float64 (channels,) on the model's device.
+
+    Raises:
+        MergeError: a moment is not finite; the ReLU is named.
+
+    Deviates:
+        Behind a convolution the mean is over inputs *and positions*, giving one number per channel; the paper
+        does not say whether it counts channels or the coordinates (channel, row, column). Channels are what a
+        layer's width and its permutations count.
+    """
+    model.eval()
+    squares: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for batch in inputs.test_batches():
+        with capturing(model) as caught:
+            model(batch)
+        for name, h in caught.preactivations.items():
+            channels = h.double().transpose(0, 1).flatten(1)  # (channels, N · positions)
+            total = channels.square().sum(1)
+            squares[name] = squares[name] + total if name in squares else total
+            counts[name] = counts.get(name, 0) + channels.shape[1]
+    moments = {name: (total / counts[name]).sqrt() for name, total in squares.items()}
+    for name, each in moments.items():
+        _check(each, f"the pre-activation of {name}")
+    return moments
+
+
+def active(moments: Tensor, threshold: float = ACTIVE_THRESHOLD) -> Tensor:
+    """The coordinates whose root second moment exceeds ``threshold`` times the largest one (§5.2, Fig. 6).
+
+    Args:
+        moments: floating (channels,), see `root_second_moments`.
+        threshold: in (0, 1), relative to the largest moment.
+
+    Returns:
+        bool (channels,). Nothing is active in a dead layer, where all moments are zero.
+
+    Raises:
+        SpecError: ``threshold`` is not in (0, 1), or ``moments`` is not one row of numbers >= 0.
+        MergeError: a moment is not finite.
+    """
+    if not 0 < threshold < 1:
+        raise SpecError(f"threshold is {threshold!r}; it must lie between 0 and 1, e.g. {ACTIVE_THRESHOLD}")
+    _check(moments, "the layer")
+    return moments > threshold * moments.amax()
+
+
+def active_share(flags: Tensor) -> float:
+    """The share of coordinates that are active (Fig. 5).
+
+    Args:
+        flags: bool (channels,), see `active`.
+    """
+    return float(flags.double().mean())
+
+
+def overlap_ratio(active_a: Tensor, active_b: Tensor) -> float:
+    """|A ∩ B| / |A ∪ B| of the active coordinates of two models (Fig. 6; with permutations: F.8, Fig. 22).
+
+    Without overlap and with all else zero, σ(λ h_a + (1-λ) h_b) = λ σ(h_a) + (1-λ) σ(h_b) exactly (§5.2).
+
+    Args:
+        active_a: bool (channels,), see `active`.
+        active_b: the same of model b.
+
+    Returns:
+        A number in [0, 1]; 0 where neither has an active coordinate, as nothing overlaps then.
+
+    Raises:
+        SpecError: the two differ in shape.
+    """
+    if active_a.shape != active_b.shape:
+        shapes = f"{tuple(active_a.shape)} and {tuple(active_b.shape)}"
+        raise SpecError(f"active coordinates of shapes {shapes}; compare one layer of two models of one width")
+    union = int((active_a | active_b).sum())
+    return int((active_a & active_b).sum()) / union if union else 0.0
+
+
+def histogram(moments: Tensor, bins: int = BINS) -> dict[str, Any]:
+    """How many root second moments fall into each bin, and the share of the leftmost one (Fig. 5; F.7, Fig. 21).
+
+    Args:
+        moments: floating (channels,), see `root_second_moments`.
+        bins: number of bins of equal width.
+
+    Returns:
+        JSON-ready: ``counts`` per bin, ``largest`` (the right edge of the last bin) and ``leftmost_share``,
+        the number that Figure 21 prints next to "Small input std.". A dead layer is all in its leftmost bin.
+
+    Raises:
+        SpecError: ``bins`` is less than 1, or ``moments`` is not one row of numbers >= 0.
+        MergeError: a moment is not finite.
+
+    Deviates:
+        The first bin starts at 0, not at the smallest moment, so that "small" means the same in every layer.
+    """
+    if bins < 1:
+        raise SpecError(f"bins is {bins!r}; it must be at least 1, e.g. {BINS}")
+    _check(moments, "the layer")
+    largest = float(moments.amax())
+    relative = moments.double().cpu().numpy() / (largest or 1.0)
+    counts = np.histogram(relative, bins, range=(0.0, 1.0))[0].tolist()
+    return {"counts": counts, "largest": largest, "leftmost_share": counts[0] / len(moments)}
+
+
+def measure_activity(model_a: nn.Module, model_b: nn.Module, inputs: Inputs) -> dict[str, Any]:
+    """Active coordinates of every ReLU input of two models, and their overlap (Fig. 5, 6, 21, 22).
+
+    For Figure 22, pass a model b whose weights are permuted to match a.
+
+    Args:
+        model_a: put into evaluation mode.
+        model_b: of the same architecture.
+        inputs: the test images.
+
+    Returns:
+        JSON-ready, by ReLU name in order of execution: ``active_share_a``, ``active_share_b``,
+        ``overlap_ratio`` and ``histogram`` (of model a). Empty where no ReLU is a module.
+
+    Raises:
+        MergeError: a moment is not finite, or the models' ReLUs differ.
+        SpecError: the models differ in width.
+    """
+    moments_a, moments_b = (root_second_moments(model, inputs) for model in (model_a, model_b))
+    if list(moments_a) != list(moments_b):
+        raise MergeError(
+            f"ReLUs {list(moments_a)} and {list(moments_b)} differ; compare models of one architecture"
+        )
+    found = {}
+    for name, of_a in moments_a.items():
+        flags_a, flags_b = active(of_a), active(moments_b[name])
+        found[name] = {
+            "active_share_a": active_share(flags_a),
+            "active_share_b": active_share(flags_b),
+            "overlap_ratio": overlap_ratio(flags_a, flags_b),
+            "histogram": histogram(of_a),
+        }
+    return found
+
+
+def _check(moments: Tensor, what: str) -> None:
+    if moments.ndim != 1 or not len(moments):
+        raise SpecError(f"moments of {what} have shape {tuple(moments.shape)}; pass one number per channel")
+    if not torch.isfinite(moments).all():
+        raise MergeError(f"moments of {what} are NaN or infinite; the model diverged, train it again")
+    if (moments < 0).any():
+        raise SpecError(f"moments of {what} are as small as {float(moments.amin())}; pass roots of second moments")
