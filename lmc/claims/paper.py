@@ -1,7 +1,8 @@
 """The paper's claims as data, in paper order, and the controls.
 
 Every threshold but that of Fig. 9 was chosen before the verdict seeds were trained, from the pilot seeds
-(1206-1211, and 1200-1205 before them); the pilot's numbers are kept in ``benchmarks/baselines/pilot-quick-cpu.json``. ``why`` gives the reason.
+(1206-1211, and 1200-1205 before them); the pilot's numbers are kept in
+``benchmarks/baselines/pilot-quick-cpu.json``. ``why`` gives the reason.
 """
 
 from __future__ import annotations
