@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -80,24 +80,13 @@ class Dataset:
             raise DataError(
                 f"{train_size} training images asked for, but {self.name!r} has {len(self.train_images)}"
             )
-        return Dataset(
-            self.name,
-            self.train_images[:train_size],
-            self.train_labels[:train_size],
-            self.test_images,
-            self.test_labels,
-            self.classes,
-            self.source,
+        return replace(
+            self,
+            train_images=self.train_images[:train_size],
+            train_labels=self.train_labels[:train_size],
         )
 
     def to(self, device: torch.device) -> Dataset:
         """The same dataset with its tensors on ``device``."""
-        return Dataset(
-            self.name,
-            self.train_images.to(device),
-            self.train_labels.to(device),
-            self.test_images.to(device),
-            self.test_labels.to(device),
-            self.classes,
-            self.source,
-        )
+        tensors = ("train_images", "train_labels", "test_images", "test_labels")
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})

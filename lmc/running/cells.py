@@ -156,18 +156,20 @@ def _dataset(name: str, data_dir: Path) -> Dataset:
 
 
 def prepare_process(threads: int) -> None:
-    """Set up a worker process: no denormals, its share of threads, Ctrl-C left to the main process.
-
-    Denormal numbers, which strong decay produces, slow CPU arithmetic by up to twelve times.
-    """
+    """Set up a worker process: its arithmetic, Ctrl-C left to the main process, no life after it."""
     import signal
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare_arithmetic(threads)
+    _exit_with_parent()
+
+
+def prepare_arithmetic(threads: int) -> None:
+    """Set the threads, and flush the denormals of strong decay: they slow a CPU by up to twelve times."""
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
-    _exit_with_parent()
 
 
 def _exit_with_parent() -> None:

@@ -170,10 +170,10 @@ def probe(block: tuple[RunSpec, ...], device: str) -> tuple[float, float]:
     import torch
 
     from lmc.data import Dataset
-    from lmc.running.cells import prepare_process
+    from lmc.running.cells import prepare_arithmetic
     from lmc.training.engine import initial_model, train, train_stack
 
-    prepare_process(1)
+    prepare_arithmetic(1)
     spec = block[0]
     shape, classes, *_ = SHAPES[spec.dataset]
     steps, evaluated = 6, 200
