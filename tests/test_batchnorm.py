@@ -9,8 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lmc.data import load_dataset
 from lmc.errors import MergeError
-from lmc.merging import has_bn, reset_bn_stats
+from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
+from lmc.merging import has_bn, interpolate, reset_bn_stats
+from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
+from lmc.specs import RunSpec
+from lmc.training.engine import initial_model, train
 
 F64 = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -151,6 +156,70 @@ def test_modes_and_momenta_are_kept_after_an_exception(case: str) -> None:
     with pytest.raises(OSError if case == "data" else RuntimeError):
         reset_bn_stats(net, batches())
     assert settings_of(net) == before
+
+
+def statistics_of(net: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer.clone() for name, buffer in net.named_buffers()}
+
+
+def failing(case: str) -> Iterator[Tensor]:
+    """Batches of which the second cannot be had, or read, or normalised."""
+    if case != "none":
+        yield rng_tensor(0, 8, 3)
+    if case == "data":
+        raise KeyboardInterrupt
+    if case == "model":
+        yield rng_tensor(0, 8, 5)
+    if case == "one image":
+        yield rng_tensor(0, 1, 3)
+
+
+@pytest.mark.parametrize("case", ["none", "data", "model", "one image"])
+def test_statistics_are_restored_after_an_exception(case: str) -> None:
+    net = two_norms()
+    before = statistics_of(net)
+    with pytest.raises((RuntimeError, KeyboardInterrupt, MergeError)):
+        reset_bn_stats(net, failing(case))
+    torch.testing.assert_close(statistics_of(net), before, rtol=0.0, atol=0.0)
+    assert not any(module._forward_pre_hooks for module in net.modules())
+    reset_bn_stats(net, [rng_tensor(0, 8, 3)])
+    assert (statistics_of(net)["1.running_mean"] != before["1.running_mean"]).all()
+
+
+def test_a_batch_of_one_image_is_refused_with_a_remedy() -> None:
+    with pytest.raises(MergeError, match=r"\(1, 4\) gives BatchNorm1d.* two images or more"):
+        reset_bn_stats(two_norms(), [rng_tensor(0, 8, 3), rng_tensor(0, 1, 3)])
+    with pytest.raises(MergeError, match=r"BatchNorm2d.* two images or more"):
+        reset_bn_stats(stale(nn.BatchNorm2d(3)), [rng_tensor(0, 1, 3, 1, 1)])
+    assert reset_bn_stats(stale(nn.BatchNorm2d(3)), [rng_tensor(0, 1, 3, 2, 1)]) == 1
+
+
+def test_statistics_travel_between_models() -> None:
+    one, other = two_norms(), two_norms()
+    reset_bn_stats(one, [rng_tensor(0, 8, 3)])
+    read = read_bn_stats(one)
+    write_bn_stats(other, read)
+    torch.testing.assert_close(statistics_of(other), statistics_of(one), rtol=0.0, atol=0.0)
+    reset_bn_stats(one, [rng_tensor(1, 8, 3)])
+    assert not torch.equal(read[0], read_bn_stats(one)[0]), "what was read is a copy"
+
+
+def test_half_of_the_digits_gives_nearly_the_statistics_of_all() -> None:
+    """What the limit of 5,000 images rests on: the merged model's loss hardly depends on how many more there are."""
+    digits = load_dataset("digits", None)
+    recipe = {"width": 1 / 8, "lr": 0.05, "weight_decay": 1e-3, "epochs": 4, "batch_size": 50}
+    spec = RunSpec(dataset="digits", arch="vgg-small", train_size=1000, **recipe)
+    a, b = (train(spec.with_seed(seed), digits) for seed in (2, 3))
+    model, inputs = initial_model(spec, digits), Inputs.of(digits, 1000, "cpu")
+    model.load_state_dict(interpolate(a.state, b.state, 0.5))
+    losses = {}
+    for images in (0, 40, 500, 1000):
+        if images:
+            reset_bn_stats(model, inputs.train_batches(images))
+        losses[images] = evaluate_logits(logits_of(model, inputs), inputs.labels).calibrated_loss
+    assert losses[1000] < 0.7 * losses[0], "the reset matters"
+    assert losses[500] == pytest.approx(losses[1000], rel=0.01)
+    assert abs(losses[40] - losses[1000]) > abs(losses[500] - losses[1000]), "fewer images are worse"
 
 
 def test_a_net_without_batchnorm_is_left_alone() -> None:

@@ -55,6 +55,41 @@ def test_beta_minimises_the_loss(seed: int, scale: float, smoothing: float) -> N
     assert found == pytest.approx(expected, rel=1e-6)  # scipy's own precision without a derivative
 
 
+def bisected_beta(logits: Tensor, labels: Tensor, smoothing: float) -> float:
+    """The root of the derivative by log β, by as many halvings as float64 has bits."""
+    scores = logits - logits.gather(1, labels[:, None])
+    low, high = map(math.log, BETA_RANGE)
+    for _ in range(60):
+        middle = (low + high) / 2
+        shares = torch.softmax(math.exp(middle) * scores, dim=1)
+        rising = ((shares - smoothing / logits.shape[1]) * scores).sum() > 0
+        low, high = (low, middle) if rising else (middle, high)
+    return math.exp((low + high) / 2)
+
+
+@pytest.mark.parametrize("smoothed", [False, True])
+@pytest.mark.parametrize("seed", range(40))
+def test_newton_finds_what_bisection_does(seed: int, smoothed: bool) -> None:
+    """From far too confident to far too shy, from useless to separable: roots within the bounds and beyond."""
+    rng = np.random.default_rng(seed)
+    images, classes = int(rng.integers(1, 200)), int(rng.integers(2, 12))
+    labels = torch.from_numpy(rng.integers(0, classes, images))
+    signal = torch.eye(classes, dtype=torch.float64)[labels] * rng.uniform(-1, 8)
+    logits = (signal + torch.from_numpy(rng.normal(size=(images, classes)))) * 10 ** rng.uniform(-4, 4)
+    smoothing = 1 / (images + 2) if smoothed else 0.0
+    found = fit_inverse_temperature(logits, labels, smoothing=smoothing).item()
+    assert found == pytest.approx(bisected_beta(logits, labels, smoothing), rel=1e-9, abs=0.0)
+
+
+def test_a_stack_is_fitted_as_if_each_were_alone() -> None:
+    cases = [noisy_logits(0, scale=scale)[0] for scale in (1e-5, 0.1, 1.0, 30.0, 1e6)]
+    labels = noisy_logits(0)[1]
+    separable = 5.0 * torch.eye(4, dtype=torch.float64)[labels]
+    cases += [separable, -separable, torch.zeros_like(separable)]
+    together = fit_inverse_temperature(torch.stack(cases), labels)
+    assert together.tolist() == [fit_inverse_temperature(each, labels).item() for each in cases]
+
+
 @quick
 @given(seeds, st.floats(0.1, 10), st.sampled_from([0.0, 0.05]))
 def test_scaling_the_logits_divides_beta(seed: int, factor: float, smoothing: float) -> None:

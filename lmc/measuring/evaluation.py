@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lmc.data import Dataset, Normaliser
+from lmc.errors import MergeError
 from lmc.merging import calibration_split, fit_inverse_temperature
+from lmc.merging.temperature import scores_by_class
 
 
 @dataclass(frozen=True)
@@ -31,25 +32,59 @@ class Evaluation:
 
 
 def evaluate_logits(logits: Tensor, labels: Tensor) -> Evaluation:
-    """Evaluate logits (N, classes) against int64 labels (N,); losses in float64.
+    """Evaluate logits (N, classes) against int64 labels (N,): `evaluate_all` of one point."""
+    return evaluate_all(logits[None], labels)[0]
+
+
+BLOCK = 2**21
+"""Logits evaluated at once, at most, unless one point has more: 16 MiB in float64, some of it in a cache."""
+
+
+def evaluate_all(logits: Tensor, labels: Tensor) -> list[Evaluation]:
+    """Evaluate every point of a stack of logits, each as if it were alone; losses in float64.
 
     Deviates: β is fitted to labels smoothed by 1/(n + 2) of the n fitting images (Platt 1999), so that
     it stays finite where a model makes no mistake on them; on the paper's 2,000 images this is 0.05 %.
 
+    Args:
+        logits: (points, N, classes).
+        labels: int64 (N,).
+
+    Returns:
+        One evaluation per point.
+
     Raises:
         MergeError: a logit is not finite, or there are too few images to split.
     """
-    logits, labels = logits.double().cpu(), labels.cpu()
+    labels = labels.cpu()
     fitted, judged = calibration_split(len(labels))
-    beta = fit_inverse_temperature(logits[fitted], labels[fitted], smoothing=1 / (len(fitted) + 2))
-    true = logits.gather(1, labels[:, None])
-    rivals = logits.scatter(1, labels[:, None], float("-inf")).amax(1)
-    return Evaluation(
-        accuracy=(true[:, 0] > rivals).double().mean().item(),
-        loss=F.cross_entropy(logits, labels).item(),
-        beta=beta.item(),
-        calibrated_loss=F.cross_entropy(beta * logits[judged], labels[judged]).item(),
-    )
+    points = max(1, BLOCK // max(1, logits[0].numel())) if len(logits) else 1
+    found = []
+    for block in torch.split(logits, points):
+        block = block.cpu()
+        if not torch.isfinite(block).all():
+            raise MergeError("the logits hold NaN or infinite values; the model diverged")
+        betas = fit_inverse_temperature(block[:, fitted], labels[fitted], smoothing=1 / (len(fitted) + 2))
+        scores = scores_by_class(block)
+        true = scores.gather(1, labels.expand(len(block), 1, -1))
+        right = (true[:, 0] == 0) & ((scores == 0).sum(1) == 1)
+        losses = _cross_entropy(scores, true)
+        calibrated = _cross_entropy(
+            betas[:, None, None] * scores[..., judged], betas[:, None, None] * true[..., judged]
+        )
+        columns = right.double().mean(-1), losses, betas, calibrated
+        found += [Evaluation(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+    return found
+
+
+def _cross_entropy(scores: Tensor, true: Tensor) -> Tensor:
+    """Mean over images of log Σ exp(score) - the true class's score, (points,).
+
+    Args:
+        scores: see `scores_by_class`; (points, classes, N).
+        true: those of the true classes, (points, 1, N).
+    """
+    return (scores.exp().sum(1).log() - true[:, 0]).mean(-1)
 
 
 BATCH = 200

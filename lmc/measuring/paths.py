@@ -2,17 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from lmc.measuring.evaluation import Evaluation, Inputs, evaluate_logits, logits_of
-from lmc.merging import State, interpolate, reset_bn_stats
+from lmc.errors import MergeError
+from lmc.measuring.evaluation import Evaluation, Inputs, evaluate_all, logits_of
+from lmc.measuring.first_layer import FirstLayer, answering, find_first_layer
+from lmc.merging import State, has_bn, reset_bn_stats
+from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
+from lmc.merging.weights import check_same_architecture
 
 BN_IMAGES = 5000
 """Training images the merged model's BatchNorm statistics are recomputed on, at most."""
+
+KEPT_BYTES = 64 * 2**20
+"""First-layer pre-activations of both models held at once, at most, unless one batch has more."""
+
+REPLAYED = 2**18
+"""Pre-activations the rest of the net is run on at once, at least: a narrow net's time is calls, not arithmetic."""
+
+PROBED = 4
+"""Images that a net's first layer is looked for on."""
+
+NUMBER_COST = 32
+"""Multiply-adds that take as long as interpolating one number, which memory limits."""
+
+
+@torch.no_grad()
+def load_interpolated(model: nn.Module, a: State, b: State, lam: float) -> None:
+    """Overwrite ``model`` with θ(λ) = λ θ_a + (1-λ) θ_b, the same numbers as `lmc.interpolate` gives.
+
+    Besides the model no more than one tensor of each state is held, where the mappings read them lazily.
+
+    Args:
+        model: a module of the architecture; its tensors are written in place.
+        a: state dict of model a (λ = 1); integer buffers are always its.
+        b: state dict of model b (λ = 0).
+        lam: λ in [0, 1].
+
+    Raises:
+        MergeError: λ is out of range, the models or ``model`` differ in architecture, or a state shares
+            its memory with ``model``. In the latter cases the model may be overwritten in part.
+    """
+    if not 0 <= lam <= 1:
+        raise MergeError(f"lam is {lam!r}; it must be between 0 (model b) and 1 (model a)")
+    targets: dict[str, Tensor] = model.state_dict()
+    nothing = torch.empty(0)
+    check_same_architecture(dict.fromkeys(a, nothing), dict.fromkeys(b, nothing))
+    check_same_architecture(dict.fromkeys(a, nothing), dict.fromkeys(targets, nothing), "the model to overwrite")
+    for name, target in targets.items():
+        _write(name, target, a[name], b[name], lam)
+
+
+def _write(name: str, target: Tensor, one: Tensor, other: Tensor, lam: float) -> None:
+    check_same_architecture({name: one}, {name: other})
+    if one.shape != target.shape:  # its dtype and device may differ, as for load_state_dict
+        raise MergeError(
+            f"the model to overwrite is of another architecture: {name} is {tuple(target.shape)}, "
+            f"the first model's is {tuple(one.shape)}; build it with the width of the checkpoints"
+        )
+    if target.numel() and target.data_ptr() in (one.data_ptr(), other.data_ptr()):
+        raise MergeError(f"{name} of a state is the overwritten model's own; merge into a third model")
+    if lam == 1 or not (one.dtype.is_floating_point or one.dtype.is_complex):
+        target.copy_(one)
+    elif lam == 0:
+        target.copy_(other)
+    elif (one.dtype, one.device) == (target.dtype, target.device):
+        torch.mul(one, lam, out=target).add_(other, alpha=1 - lam)
+    else:
+        target.copy_(torch.add(one * lam, other, alpha=1 - lam))
 
 
 def interpolation_path(
@@ -27,8 +89,8 @@ def interpolation_path(
 
     Args:
         model: a module of the architecture, overwritten.
-        a: state dict of model a (λ = 1).
-        b: state dict of model b (λ = 0).
+        a: state dict of model a (λ = 1); it may read its tensors lazily.
+        b: state dict of model b (λ = 0), likewise.
         lams: points in [0, 1].
         inputs: test images, and training images for the reset.
         known: logits (M, classes) already at hand, by λ; these are not computed again.
@@ -36,16 +98,139 @@ def interpolation_path(
     Returns:
         One evaluation and one tensor of logits (M, classes) per λ.
     """
-    found = dict(known or {})
-    for lam in lams:
-        if lam in found:
-            continue
-        model.load_state_dict(interpolate(a, b, lam))
-        if 0 < lam < 1:
+    logits = _logits_along(model, a, b, lams, inputs, known or {})
+    return _evaluate(logits, inputs), logits
+
+
+def _evaluate(logits: Sequence[Tensor], inputs: Inputs) -> list[Evaluation]:
+    return evaluate_all(torch.stack([each.cpu().double() for each in logits]), inputs.labels) if logits else []
+
+
+def _logits_along(
+    model: nn.Module,
+    a: State,
+    b: State,
+    lams: Sequence[float],
+    inputs: Inputs,
+    known: Mapping[float, Tensor],
+) -> list[Tensor]:
+    """Logits (M, classes) for every λ of ``lams``."""
+    found = dict(known)
+    missing = [lam for lam in dict.fromkeys(lams) if lam not in found]
+    inner = [lam for lam in missing if 0 < lam < 1]
+    layer = None
+    if inner:
+        load_interpolated(model, a, b, 1)
+        layer = find_first_layer(model.eval(), next(inputs.test_batches())[:PROBED])
+    path = _ReplayedPath(model, a, b, inputs, layer, missing) if layer is not None else None
+    if path is not None and path.pays:
+        found |= path.logits()
+        return [found[lam] for lam in lams]
+    for lam in missing:
+        load_interpolated(model, a, b, lam)
+        if lam in inner:
             reset_bn_stats(model, inputs.train_batches(BN_IMAGES))
         found[lam] = logits_of(model, inputs)
-    logits = [found[lam] for lam in lams]
-    return [evaluate_logits(each, inputs.labels) for each in logits], logits
+    return [found[lam] for lam in lams]
+
+
+class _ReplayedPath:
+    """A path on which the first layer runs for the endpoints only.
+
+    For a fixed input its pre-activations at λ are λ those of a + (1-λ) those of b. The images are taken a
+    chunk at a time, for every λ in turn, so that the pre-activations held stay within `KEPT_BYTES`.
+
+    Args:
+        model: overwritten.
+        a: state of model a.
+        b: state of model b.
+        inputs: test and training images.
+        layer: the model's first layer.
+        lams: the points wanted, at least one of them between the endpoints.
+    """
+
+    def __init__(
+        self, model: nn.Module, a: State, b: State, inputs: Inputs, layer: FirstLayer, lams: Sequence[float]
+    ) -> None:
+        self.model, self.a, self.b, self.inputs, self.layer, self.lams = model, a, b, inputs, layer, lams
+        self.inner = [lam for lam in lams if 0 < lam < 1]
+        per_image = 2 * layer.outputs * inputs.dtype.itemsize
+        self.chunk = max(1, KEPT_BYTES // (per_image * inputs.batch)) * inputs.batch
+        trained = min(BN_IMAGES, len(inputs.train)) if has_bn(model) else 0
+        # The reset needs all its images in a row, so they are kept as a whole or not at all.
+        self.kept_training = trained if trained * per_image <= KEPT_BYTES else 0
+
+    @property
+    def pays(self) -> bool:
+        """Whether less time goes into interpolating than into running the layer for every λ."""
+        test, layer = len(self.inputs.test), self.layer
+        inner, endpoints = len(self.inner), len(self.lams) - len(self.inner)
+        chunks = -(-test // self.chunk) + (self.kept_training > 0)
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        images = test + self.kept_training
+        saved = layer.own_macs * (inner * images - (2 - endpoints) * test - 2 * self.kept_training)
+        return saved > NUMBER_COST * (inner * layer.outputs * images + (inner + 2) * chunks * parameters)
+
+    @torch.no_grad()
+    def logits(self) -> dict[float, Tensor]:
+        """Logits (M, classes) by λ."""
+        self.model.eval()
+        statistics = self._reset() if has_bn(self.model) else {}
+        parts: dict[float, list[Tensor]] = {lam: [] for lam in self.lams}
+        tests, labels = (torch.split(each, self.chunk) for each in (self.inputs.test, self.inputs.labels))
+        for test, label in zip(tests, labels, strict=True):
+            images = replace(self.inputs, test=test, labels=label)
+            ends = [_joined(self._endpoint(lam, images.test_batches(), parts.get(lam))) for lam in (0.0, 1.0)]
+            for lam in self.inner:
+                load_interpolated(self.model, self.a, self.b, lam)
+                if statistics:
+                    write_bn_stats(self.model, statistics[lam])
+                with answering(self.layer.module) as replay:
+                    parts[lam] += map(self.model, replay(_between(ends, lam), test.shape[1:]))
+            del ends  # before the next chunk's are made
+        return {lam: torch.cat(each) for lam, each in parts.items()}
+
+    def _reset(self) -> dict[float, list[Tensor]]:
+        """BatchNorm statistics of every point between the endpoints."""
+        shape, found = self.inputs.train.shape[1:], {}
+        ends = []
+        if self.kept_training:
+            ends = [self._endpoint(lam, self.inputs.train_batches(BN_IMAGES)) for lam in (0.0, 1.0)]
+        for lam in self.inner:
+            load_interpolated(self.model, self.a, self.b, lam)
+            if ends:
+                with answering(self.layer.module) as replay:
+                    reset_bn_stats(self.model, replay(_between(ends, lam), shape))
+            else:
+                reset_bn_stats(self.model, self.inputs.train_batches(BN_IMAGES))
+            found[lam] = read_bn_stats(self.model)
+        return found
+
+    def _endpoint(self, lam: float, images: Iterable[Tensor], logits: list[Tensor] | None = None) -> list[Tensor]:
+        """The first layer's answers at an endpoint; with ``logits``, the whole net runs and adds its own there."""
+        load_interpolated(self.model, self.a, self.b, lam)
+        found = []
+        for batch in images:
+            if logits is None:
+                found.append(self.layer.respond(batch))
+            else:
+                response, output = self.layer.respond_within(self.model, batch)
+                found.append(response)
+                logits.append(output)
+        return found
+
+
+def _joined(responses: Sequence[Tensor]) -> list[Tensor]:
+    """The same in fewer tensors, of at least `REPLAYED` numbers where there are as many."""
+    size = -(-REPLAYED // responses[0].numel())
+    if size == 1:
+        return list(responses)
+    return [torch.cat(list(responses[start : start + size])) for start in range(0, len(responses), size)]
+
+
+def _between(ends: Sequence[Sequence[Tensor]], lam: float) -> Iterator[Tensor]:
+    for at_b, at_a in zip(*ends, strict=True):
+        yield torch.lerp(at_b, at_a, lam)
 
 
 def barriers(lams: Sequence[float], path: Sequence[Evaluation]) -> dict[str, float | None]:
@@ -67,8 +252,7 @@ def barriers(lams: Sequence[float], path: Sequence[Evaluation]) -> dict[str, flo
     for name, sign in (("loss", 1), ("calibrated_loss", 1), ("accuracy", -1)):
         values = [getattr(point, name) for point in path]
         excess = [
-            sign * (value - lam * values[-1] - (1 - lam) * values[0])
-            for lam, value in zip(lams, values, strict=True)
+            sign * (value - lam * values[-1] - (1 - lam) * values[0]) for lam, value in zip(lams, values, strict=True)
         ]
         found[f"{name}_barrier_midpoint"] = excess[list(lams).index(0.5)] if 0.5 in lams else None
         found[f"{name}_barrier_maximum"] = max(excess) if len(lams) > 3 else None
@@ -88,8 +272,8 @@ def measure_path(
     The ensemble averages the endpoints' logits; under LEWC the merged model's midpoint equals it up
     to scale. Arguments are those of `interpolation_path`.
     """
-    path, logits = interpolation_path(model, a, b, lams, inputs, known)
-    ensemble = evaluate_logits(logits[0].double() + logits[-1].double(), inputs.labels)
+    logits = _logits_along(model, a, b, lams, inputs, known or {})
+    *path, ensemble = _evaluate([*logits, logits[0].double() + logits[-1].double()], inputs)
     return {
         "lams": list(lams),
         "points": [asdict(point) for point in path],

@@ -22,7 +22,8 @@ def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
 
     The statistics are the cumulative mean over the batches of each batch's mean and (unbiased)
     variance, as PyTorch computes it with ``momentum=None`` (Jordan et al., ICLR 2023). Doing it
-    twice gives the same statistics as doing it once. Mode and momentum of every module are kept.
+    twice gives the same statistics as doing it once. Mode and momentum of every module are kept; after
+    an error so are the statistics.
 
     Args:
         model: any module; nothing happens where it has no BatchNorm.
@@ -32,7 +33,8 @@ def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
         The number of batches seen.
 
     Raises:
-        MergeError: a BatchNorm keeps no running statistics, or there was no batch.
+        MergeError: a BatchNorm keeps no running statistics, there was no batch, or one gives a
+            BatchNorm a single value per channel.
     """
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not layers:
@@ -41,6 +43,8 @@ def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
         raise MergeError("a BatchNorm has track_running_stats=False; there are no statistics to reset")
     modes = {module: module.training for module in model.modules()}
     momenta = {layer: layer.momentum for layer in layers}
+    before = read_bn_stats(model)
+    guards = [layer.register_forward_pre_hook(_refuse_single_values) for layer in layers]
     seen = 0
     try:
         model.eval()
@@ -51,11 +55,43 @@ def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
         for batch in batches:
             model(batch)
             seen += 1
+        if not seen:
+            raise MergeError("no batch to reset the BatchNorm statistics on; pass training data")
+    except BaseException:
+        write_bn_stats(model, before)
+        raise
     finally:
+        for guard in guards:
+            guard.remove()
         for layer, momentum in momenta.items():
             layer.momentum = momentum
         for module, mode in modes.items():
             module.training = mode
-    if not seen:
-        raise MergeError("no batch to reset the BatchNorm statistics on; pass training data")
     return seen
+
+
+def read_bn_stats(model: nn.Module) -> list[Tensor]:
+    """Copies of every BatchNorm's running statistics and count of batches."""
+    return [buffer.clone() for buffer in _statistics(model)]
+
+
+@torch.no_grad()
+def write_bn_stats(model: nn.Module, statistics: list[Tensor]) -> None:
+    """Put back what `read_bn_stats` read, of this model or another of its architecture."""
+    for buffer, value in zip(_statistics(model), statistics, strict=True):
+        buffer.copy_(value)
+
+
+def _statistics(model: nn.Module) -> list[Tensor]:
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    return [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
+
+
+def _refuse_single_values(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """A variance needs two values; torch's own error speaks of training and names no remedy."""
+    shape = inputs[0].shape
+    if len(shape) > 1 and inputs[0].numel() == shape[1]:
+        raise MergeError(
+            f"a batch of shape {tuple(shape)} gives {layer} one value per channel and so no variance; "
+            "reset on batches of two images or more, without a last batch of one"
+        )

@@ -150,9 +150,7 @@ def check_state(spec: PermutationSpec, state: State, what: str = "the state dict
     for name, labels in spec.axes.items():
         shape = tuple(state[name].shape)
         wanted = tuple(axis and spec.groups[axis.group] * axis.repeat for axis in labels)
-        if len(shape) != len(wanted) or any(
-            want not in (None, size) for want, size in zip(wanted, shape, strict=True)
-        ):
+        if len(shape) != len(wanted) or any(want not in (None, size) for want, size in zip(wanted, shape, strict=True)):
             raise MergeError(f"{what} has {name} of shape {shape}, the specification says {wanted}; use one width")
 
 

@@ -115,9 +115,7 @@ class _Labeller(fx.Interpreter):
         parameters = [name for name, _ in model.named_parameters()]
         unused = [name for name in parameters if name not in self.axes]
         if unused:
-            raise MergeError(
-                f"parameters {unused[:3]} take no part in the forward pass; remove them from the module"
-            )
+            raise MergeError(f"parameters {unused[:3]} take no part in the forward pass; remove them from the module")
         state = model.state_dict()
         axes = {
             name: tuple(map(self.groups.find, self.axes.get(name, (None,) * tensor.ndim)))
@@ -182,9 +180,7 @@ class _Labeller(fx.Interpreter):
         if isinstance(module, _BatchNorm):
             if module.running_mean is None:
                 self._refuse(n, "is a BatchNorm without running statistics (track_running_stats=False)")
-            self._assign(
-                name, module, dict.fromkeys(("weight", "bias", "running_mean", "running_var"), labels[1:2])
-            )
+            self._assign(name, module, dict.fromkeys(("weight", "bias", "running_mean", "running_var"), labels[1:2]))
             return labels
         if isinstance(module, nn.LayerNorm):
             behind = labels[len(labels) - len(module.normalized_shape) :]
@@ -269,9 +265,7 @@ class _Labeller(fx.Interpreter):
         name, home = n.target, "torch"
         if callable(n.target):
             name, home = getattr(n.target, "__name__", ""), str(getattr(n.target, "__module__", ""))
-        return (
-            str(name).replace("_", "").lower() if home.split(".")[0] in {"torch", "_operator", "builtins"} else ""
-        )
+        return str(name).replace("_", "").lower() if home.split(".")[0] in {"torch", "_operator", "builtins"} else ""
 
     def _refuse(self, n: fx.Node, why: str) -> NoReturn:
         raise MergeError(

@@ -102,9 +102,7 @@ class _Problem:
         check_same_architecture(a, b)
         self.labels = {name: labels for name, labels in spec.axes.items() if name not in spec.buffers}
         self.sizes, self.a, self.b = spec.groups, a, b
-        for name, state, what in [
-            (name, state, what) for name in self.labels for state, what in ((a, "a"), (b, "b"))
-        ]:
+        for name, state, what in [(name, state, what) for name in self.labels for state, what in ((a, "a"), (b, "b"))]:
             if not torch.isfinite(state[name]).all():
                 raise MergeError(f"{name} of model {what} holds NaN or infinite values; the model diverged")
         # group -> the (parameter, axis) it orders
@@ -120,9 +118,7 @@ class _Problem:
                 if met.count(group) > 1:
                     self.quadratic[group].add(name)
                 self.neighbours[group] |= {other for other in met if other != group or met.count(group) > 1}
-        norms = [
-            sum(state[name].double().square().sum().item() for name in self.labels) ** 0.5 for state in (a, b)
-        ]
+        norms = [sum(state[name].double().square().sum().item() for name in self.labels) ** 0.5 for state in (a, b)]
         self.least_gain = LEAST_GAIN * norms[0] * norms[1]
 
     def objective(self, permutations: Permutations, names: Iterable[str] | None = None) -> float:
