@@ -11,11 +11,11 @@ from typing import Any
 
 from lmc.errors import SpecError
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised whenever the training code changes what a spec produces; part of every key."""
 
 ARCHITECTURES = ("mlp", "mlp-bn", "mlp-skip", "vgg11", "vgg-small", "resnet20", "resnet8")
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("sgd", "adam", "sophia")
 SCHEDULES = ("constant", "warmup-linear")
 PRECISIONS = ("fp32", "bf16")
 
@@ -29,12 +29,14 @@ class RunSpec:
         arch: one of `ARCHITECTURES`.
         width: multiplier of the architecture's base width (MLP 512 units, VGG 64 channels,
             ResNet 16 channels); may be a fraction as long as every layer keeps a whole width.
+        depth: hidden layers of an MLP (the paper's has 3); other architectures have their own and keep 3.
         bias: whether linear layers (and convolutions of nets without BatchNorm) have a bias.
         train_size: how many training images are used, in a fixed order; ``None`` means all.
         augment: random horizontal flip and random crop with padding 4.
-        optimizer: ``"sgd"`` (with ``momentum``) or ``"adam"`` (L2 decay, as in Appendix B.1).
+        optimizer: ``"sgd"`` (with ``momentum``) or ``"adam"`` (L2 decay, as in Appendix B.1), or ``"sophia"``
+            (SophiaH, with decoupled decay; F.10).
         lr: peak learning rate.
-        weight_decay: L2 coefficient, applied to every parameter.
+        weight_decay: coefficient of the decay, applied to every parameter.
         schedule: ``"constant"`` or ``"warmup-linear"`` (up over ``warmup`` of the steps, then
             linearly to zero).
         warmup: share of the steps spent warming up.
@@ -51,6 +53,7 @@ class RunSpec:
     dataset: str
     arch: str
     width: float
+    depth: int = 3
     bias: bool = True
     train_size: int | None = None
     augment: bool = False
@@ -76,10 +79,12 @@ class RunSpec:
         _in_range("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
         _in_range("weight_decay", self.weight_decay, low=0.0)
         _in_range("warmup", self.warmup, low=0.0, high=1.0, open_high=True)
-        for name in ("epochs", "batch_size"):
+        for name in ("depth", "epochs", "batch_size"):
             _whole(name, getattr(self, name), low=1)
         if self.train_size is not None:
             _whole("train_size", self.train_size, low=1)
+        if self.depth != 3 and not self.arch.startswith("mlp"):
+            raise SpecError(f"depth is {self.depth}, but {self.arch} has its own depth; leave it at 3")
         for name in ("init_seed", "data_seed"):
             _whole(name, getattr(self, name), low=0)
         for name in ("bias", "augment"):
@@ -107,7 +112,12 @@ class RunSpec:
 
     def describe(self) -> str:
         """One line for logs and error messages."""
-        return f"{self.arch} x{self.width:g} on {self.dataset}, decay {self.weight_decay:g}, seed {self.init_seed}"
+        optimizer = " (sophia)" if self.optimizer == "sophia" else ""
+        depth = f" of {self.depth} hidden layers" if self.depth != 3 else ""
+        return (
+            f"{self.arch} x{self.width:g}{depth} on {self.dataset}, decay {self.weight_decay:g}{optimizer}, "
+            f"seed {self.init_seed}"
+        )
 
 
 _STACKED = {"mlp": (1 / 4, 1), "vgg": (3 / 4, 1), "resnet": (2, 4)}
@@ -122,7 +132,7 @@ def stack_seeds(spec: RunSpec) -> range:
     """
     narrow, middle = next(widths for name, widths in _STACKED.items() if spec.arch.startswith(name))
     size = 6 if spec.width <= narrow else 3 if spec.width <= middle else 1
-    if spec.init_seed != spec.data_seed or spec.precision != "fp32":
+    if spec.init_seed != spec.data_seed or spec.precision != "fp32" or spec.optimizer == "sophia":
         size = 1
     first = spec.init_seed - spec.init_seed % size
     return range(first, first + size)

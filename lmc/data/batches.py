@@ -27,9 +27,7 @@ class Normaliser:
     def fit(cls, images: Tensor) -> Normaliser:
         """Statistics of uint8 ``images`` (N, C, H, W); a constant channel is only centred."""
         channels = images.shape[1]
-        counts = torch.stack(
-            [torch.bincount(images[:, c].flatten(), minlength=256) for c in range(channels)]
-        ).double()
+        counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(channels)]).double()
         values = torch.arange(256, dtype=torch.float64, device=images.device)
         share = counts / counts.sum(1, keepdim=True)
         mean = share @ values

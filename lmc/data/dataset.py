@@ -46,9 +46,7 @@ class Dataset:
 
     def _check_split(self, split: str, images: Tensor, labels: Tensor) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
-            self._refuse(
-                f"{split}_images is {images.dtype} {tuple(images.shape)}; expected torch.uint8 (N, C, H, W)"
-            )
+            self._refuse(f"{split}_images is {images.dtype} {tuple(images.shape)}; expected torch.uint8 (N, C, H, W)")
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             self._refuse(
                 f"{split}_labels is {labels.dtype} {tuple(labels.shape)}; expected torch.int64 ({len(images)},)"
@@ -77,9 +75,7 @@ class Dataset:
         if train_size is None or train_size == len(self.train_images):
             return self
         if train_size > len(self.train_images):
-            raise DataError(
-                f"{train_size} training images asked for, but {self.name!r} has {len(self.train_images)}"
-            )
+            raise DataError(f"{train_size} training images asked for, but {self.name!r} has {len(self.train_images)}")
         return replace(
             self,
             train_images=self.train_images[:train_size],

@@ -20,7 +20,7 @@ MLP_UNITS = 512
 Shape = tuple[int, int, int]
 
 
-def build(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = True) -> nn.Module:
+def build(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = True, depth: int = 3) -> nn.Module:
     """Build an untrained network.
 
     Args:
@@ -29,6 +29,7 @@ def build(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = T
         shape: (C, H, W) of one image.
         classes: number of logits.
         bias: see `lmc.specs.RunSpec`.
+        depth: hidden layers of an MLP; other architectures have their own.
 
     Returns:
         A module in training mode, with PyTorch's default initialisation from the global generator.
@@ -39,7 +40,7 @@ def build(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = T
     channels, side, pixels = shape[0], min(shape[1:]), shape[0] * shape[1] * shape[2]
 
     def mlp(**variant: bool) -> nn.Module:
-        return MLP(pixels, _units(width, MLP_UNITS), classes, bias=bias, **variant)
+        return MLP(pixels, _units(width, MLP_UNITS), classes, depth=depth, bias=bias, **variant)
 
     def vgg_of(plan: tuple[int | None, ...]) -> nn.Module:
         halvings = plan.count(None)

@@ -30,7 +30,7 @@ class NetCost:
         return 6 * self.macs
 
 
-def net_cost(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = True) -> NetCost:
+def net_cost(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = True, depth: int = 3) -> NetCost:
     """Count a network on the ``meta`` device: nothing is allocated.
 
     Args:
@@ -39,12 +39,13 @@ def net_cost(arch: str, width: float, shape: Shape, classes: int, *, bias: bool 
         shape: (C, H, W) of one image.
         classes: number of logits.
         bias: see `lmc.specs.RunSpec`.
+        depth: see `lmc.nets.build`.
 
     Raises:
         SpecError: see `lmc.nets.build`.
     """
     with torch.device("meta"):
-        network = build(arch, width, shape, classes, bias=bias).eval()
+        network = build(arch, width, shape, classes, bias=bias, depth=depth).eval()
         macs = 0
 
         def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from lmc.data import Dataset, Normaliser, augment, epoch_order
 from lmc.errors import SpecError
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
-from lmc.training.optimisers import learning_rate, make_optimizer
+from lmc.training.optimisers import learning_rate, make_optimizer, needs_curvature
 from lmc.training.stacking import stack, unstack
 
 EpochHook = Callable[[int, int], None]
@@ -40,7 +41,7 @@ def initial_model(spec: RunSpec, dataset: Dataset) -> nn.Module:
     """The untrained network of ``spec``: the same weights on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.init_seed)
-        return build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias)
+        return build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias, depth=spec.depth)
 
 
 def train(
@@ -65,7 +66,10 @@ def train(
         SpecError: the batch is larger than the training set.
         DataError: fewer images than ``train_size``.
     """
-    return _train([spec], dataset, torch.device(device), stacked=False, on_epoch=on_epoch)[0]
+    with torch.random.fork_rng(), warnings.catch_warnings():  # for the noise of Sophia's curvature estimates
+        torch.manual_seed(spec.data_seed)
+        warnings.filterwarnings("ignore", message=".*backward\\(\\) with create_graph=True")
+        return _train([spec], dataset, torch.device(device), stacked=False, on_epoch=on_epoch)[0]
 
 
 def train_stack(
@@ -115,23 +119,26 @@ def _train(
     losses: list[list[float]] = []  # one list of members per epoch
     started = time.perf_counter()
     for epoch in range(spec.epochs):
-        orders = [epoch_order(len(images), generator, device) for generator in generators]
+        orders = torch.stack([epoch_order(len(images), each, device) for each in generators], dim=1)
+        orders = orders[: batches * batch].view(batches, batch * members)  # the members' images in turn
+        targets = labels[orders]
         total = torch.zeros(members, device=device)
         for index in range(batches):
-            picked = [order[index * batch : (index + 1) * batch] for order in orders]
-            parts = [images[each] for each in picked]
+            picked = images.index_select(0, orders[index])
             if spec.augment:
-                parts = [augment(part, generator) for part, generator in zip(parts, generators, strict=True)]
-            joined = torch.cat([normalise(part) for part in parts], dim=1)  # (batch, members · C, H, W)
+                shares = picked.view(batch, members, *picked.shape[1:]).unbind(1)
+                pairs = zip(shares, generators, strict=True)
+                picked = torch.stack([augment(*pair) for pair in pairs], dim=1).flatten(0, 1)
+            joined = normalise(picked).view(batch, -1, *images.shape[2:])  # (batch, members · C, H, W)
             inputs = joined.contiguous(memory_format=layout)
-            targets = torch.stack([labels[each] for each in picked], dim=1).flatten()
+            step = epoch * batches + index
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(spec, epoch * batches + index, steps)
+                group["lr"] = learning_rate(spec, step, steps)
             optimizer.zero_grad(set_to_none=True)
             with autocast:
                 logits = model(inputs).float().view(batch * members, -1)
-            each_loss = F.cross_entropy(logits, targets, reduction="none").view(batch, members).mean(0)
-            each_loss.sum().backward()  # type: ignore[no-untyped-call]
+            each_loss = F.cross_entropy(logits, targets[index], reduction="none").view(batch, members).mean(0)
+            each_loss.sum().backward(create_graph=needs_curvature(spec, step))  # type: ignore[no-untyped-call]
             optimizer.step()
             total += each_loss.detach()
         losses.append((total / batches).tolist())

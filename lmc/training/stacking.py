@@ -96,8 +96,8 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(inputs, weight)
         outputs = inputs.new_empty(inputs.shape[1], len(weight), weight.shape[2]).transpose(0, 1)
-        for model in range(len(weight)):
-            torch.mm(inputs[model], weight[model], out=outputs[model])
+        for each, factor, product in zip(inputs.unbind(), weight.unbind(), outputs.unbind(), strict=True):
+            torch.mm(each, factor, out=product)
         return outputs
 
     @staticmethod
@@ -105,13 +105,14 @@ class _Products(torch.autograd.Function):
         (gradient,) = gradients
         inputs, weight = ctx.saved_tensors
         for_weight = torch.empty_like(weight)
-        for model in range(len(weight)):
-            torch.mm(inputs[model].T, gradient[model], out=for_weight[model])
+        gradients = gradient.unbind()
+        for each, above, product in zip(inputs.unbind(), gradients, for_weight.unbind(), strict=True):
+            torch.mm(each.T, above, out=product)
         if not ctx.needs_input_grad[0]:
             return None, for_weight
         for_inputs = torch.empty(inputs.shape, dtype=inputs.dtype, device=inputs.device)
-        for model in range(len(weight)):
-            torch.mm(gradient[model], weight[model].T, out=for_inputs[model])
+        for above, factor, product in zip(gradients, weight.unbind(), for_inputs.unbind(), strict=True):
+            torch.mm(above, factor.T, out=product)
         return for_inputs, for_weight
 
 
