@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,20 +43,39 @@ def root_second_moments(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
         layer's width and its permutations count.
     """
     model.eval()
-    squares: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
+    moments = Moments()
     for batch in inputs.test_batches():
         with capturing(model) as caught:
             model(batch)
-        for name, h in caught.preactivations.items():
-            channels = h.double().transpose(0, 1).flatten(1)  # (channels, N · positions)
-            total = channels.square().sum(1)
-            squares[name] = squares[name] + total if name in squares else total
-            counts[name] = counts.get(name, 0) + channels.shape[1]
-    moments = {name: (total / counts[name]).sqrt() for name, total in squares.items()}
-    for name, each in moments.items():
-        _check(each, f"the pre-activation of {name}")
-    return moments
+        moments.add(caught.preactivations)
+    return moments.roots()
+
+
+class Moments:
+    """√E[h_c²] of every channel, gathered batch by batch."""
+
+    def __init__(self) -> None:
+        self._squares: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, preactivations: Mapping[str, Tensor]) -> None:
+        """Add one batch of ReLU inputs, each (N, channels, ...)."""
+        for name, h in preactivations.items():
+            axes = [axis for axis in range(h.ndim) if axis != 1]
+            total = h.double().square().sum(axes)
+            self._squares[name] = self._squares[name] + total if name in self._squares else total
+            self._counts[name] = self._counts.get(name, 0) + h.numel() // h.shape[1]
+
+    def roots(self) -> dict[str, Tensor]:
+        """By ReLU name: float64 (channels,).
+
+        Raises:
+            MergeError: a moment is not finite; the ReLU is named.
+        """
+        moments = {name: (total / self._counts[name]).sqrt() for name, total in self._squares.items()}
+        for name, each in moments.items():
+            _check(each, f"the pre-activation of {name}")
+        return moments
 
 
 def active(moments: Tensor, threshold: float = ACTIVE_THRESHOLD) -> Tensor:
@@ -136,39 +156,36 @@ def histogram(moments: Tensor, bins: int = BINS) -> dict[str, Any]:
     return {"counts": counts, "largest": largest, "leftmost_share": counts[0] / len(moments)}
 
 
-def measure_activity(model_a: nn.Module, model_b: nn.Module, inputs: Inputs) -> dict[str, Any]:
-    """Active coordinates of every ReLU input of two models, and their overlap (Fig. 5, 6, 21, 22).
+def chance_overlap(share_a: float, share_b: float) -> float:
+    """The overlap ratio of two independent random subsets with these shares: pq / (p + q - pq).
 
-    For Figure 22, pass a model b whose weights are permuted to match a.
+    What `overlap_ratio` must stay below for the models to avoid each other, and exceed for them to agree.
 
     Args:
-        model_a: put into evaluation mode.
-        model_b: of the same architecture.
-        inputs: the test images.
+        share_a: p, the active share of model a.
+        share_b: q, that of model b.
+    """
+    union = share_a + share_b - share_a * share_b
+    return share_a * share_b / union if union else 0.0
+
+
+def compare_activity(of_a: Tensor, of_b: Tensor) -> dict[str, float]:
+    """Active neurons of one layer of two models, and their overlap (Fig. 6, 22).
+
+    Args:
+        of_a: root second moments (channels,), see `root_second_moments`.
+        of_b: the same of model b; permuted to match a for Figure 22.
 
     Returns:
-        JSON-ready, by ReLU name in order of execution: ``active_share_a``, ``active_share_b``,
-        ``overlap_ratio`` and ``histogram`` (of model a). Empty where no ReLU is a module.
-
-    Raises:
-        MergeError: a moment is not finite, or the models' ReLUs differ.
-        SpecError: the models differ in width.
+        JSON-ready: ``active_share`` (mean of both), ``overlap_ratio`` and ``overlap_chance``.
     """
-    moments_a, moments_b = (root_second_moments(model, inputs) for model in (model_a, model_b))
-    if list(moments_a) != list(moments_b):
-        raise MergeError(
-            f"ReLUs {list(moments_a)} and {list(moments_b)} differ; compare models of one architecture"
-        )
-    found = {}
-    for name, of_a in moments_a.items():
-        flags_a, flags_b = active(of_a), active(moments_b[name])
-        found[name] = {
-            "active_share_a": active_share(flags_a),
-            "active_share_b": active_share(flags_b),
-            "overlap_ratio": overlap_ratio(flags_a, flags_b),
-            "histogram": histogram(of_a),
-        }
-    return found
+    flags_a, flags_b = active(of_a), active(of_b)
+    shares = active_share(flags_a), active_share(flags_b)
+    return {
+        "active_share": sum(shares) / 2,
+        "overlap_ratio": overlap_ratio(flags_a, flags_b),
+        "overlap_chance": chance_overlap(*shares),
+    }
 
 
 def _check(moments: Tensor, what: str) -> None:

@@ -7,6 +7,8 @@ input, to be averaged. Rows are reduced in the tensors' own precision. A row who
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -89,15 +91,38 @@ def recovery_cosine(w_merged: Tensor, own: Tensor) -> Tensor:
     return cosine(w_merged, own)
 
 
-def commutativity_distance(ab: Tensor, ba: Tensor) -> Tensor:
-    """‖x - y‖² / (‖x‖ ‖y‖) of x = W^a z^b and y = W^b z^a, 0 under commutativity (Def. C.1, Fig. 11).
+class CommutativityDistance:
+    """‖X - Y‖² / (‖X‖ ‖Y‖) of X = W^a Z^b and Y = W^b Z^a over all inputs, 0 under commutativity (Def. C.1, Fig. 11).
 
-    Normalised as in Zhou et al. (NeurIPS 2023); 0 where both are zero, NaN where only one is.
+    Normalised as Zhou et al. (NeurIPS 2023) do, who take the norms over the whole matrices, not input by
+    input: single inputs on which a collapsed layer answers almost nothing would else decide the mean.
     """
-    x, y = ab.flatten(1), ba.flatten(1)
-    product = norm(x) * norm(y)
-    distance = norm(x - y).square()
-    return _defined_quotient(distance, product)
+
+    def __init__(self) -> None:
+        self.apart, self.first, self.second = 0.0, 0.0, 0.0
+
+    def add(self, ab: Tensor, ba: Tensor) -> None:
+        """Add a batch of W^a z^b and W^b z^a, each (N, ...)."""
+        self.apart += float(norm(ab - ba).square().sum())
+        self.first += float(norm(ab).square().sum())
+        self.second += float(norm(ba).square().sum())
+
+    @property
+    def relative(self) -> float | None:
+        """‖X - Y‖² / (‖X‖² + ‖Y‖²), in [0, 2]: 1 for unrelated sides, half the distance where norms are equal.
+
+        It stays bounded where one model's layer has collapsed, and is ``None`` only where both have.
+        """
+        total = self.first + self.second
+        return self.apart / total if total and math.isfinite(total) else None
+
+    @property
+    def value(self) -> float | None:
+        """The distance; 0 where both sides are zero, ``None`` where only one is or something is not finite."""
+        product = math.sqrt(self.first * self.second)
+        if not math.isfinite(product) or (product == 0 and self.apart != 0):
+            return None
+        return self.apart / product if product else 0.0
 
 
 def _defined_quotient(top: Tensor, bottom: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lmc.measuring import conditions
+from lmc.measuring.activity import Moments, compare_activity
 from lmc.measuring.capture import Capture, capturing, respond
 from lmc.measuring.evaluation import Inputs
 
@@ -51,10 +52,12 @@ def measure_layers(model_a: nn.Module, model_b: nn.Module, merged: nn.Module, in
         ``outputs``: for each ReLU output in order, then the logits: ``lewc_cosine`` (Fig. 3),
         ``llfc_norm_ratio`` (App. C), ``endpoint_cosine`` (Fig. 14), ``norm_merged`` and
         ``norm_endpoints`` (Fig. 20).
-        ``relus``: for each ReLU: ``additivity_cosine`` (Fig. 4).
+        ``relus``: for each ReLU: ``additivity_cosine`` (Fig. 4), ``active_share``, ``overlap_ratio`` and
+        ``overlap_chance`` (Fig. 6, 22; see `lmc.measuring.activity.compare_activity`).
         ``weights``: for each linear layer or convolution: ``orthogonality_ratio`` (Fig. 7, the mean of
         both directions), ``recovery_cosine`` (Fig. 8, of both models), ``commutativity_distance``
-        (Fig. 11). ``None`` where a quantity is undefined for every input (dead layers).
+        and ``relative_commutativity`` (Fig. 11; see `lmc.measuring.conditions.CommutativityDistance`).
+        ``None`` where a quantity is undefined for every input (dead layers).
     """
     return measure_layers_and_logits(model_a, model_b, merged, inputs)[0]
 
@@ -72,6 +75,8 @@ def measure_layers_and_logits(
     modules = {key: dict(model.named_modules()) for key, model in models.items()}
     logits: dict[str, list[Tensor]] = defaultdict(list)
     sums: dict[tuple[str, str, str], RowMean] = defaultdict(RowMean)
+    distances: dict[str, conditions.CommutativityDistance] = defaultdict(conditions.CommutativityDistance)
+    activity = {"a": Moments(), "b": Moments()}
     for batch in inputs.test_batches():
         if limit is not None and sum(map(len, logits["m"])) >= limit:
             for key, model in models.items():
@@ -84,10 +89,18 @@ def measure_layers_and_logits(
             logits[key].append(capture.activations[OUTPUT])
             caught[key] = capture
         _add_outputs(sums, caught)
-        _add_weights(sums, caught, modules)
+        _add_weights(sums, distances, caught, modules)
+        for key, moments in activity.items():
+            moments.add(caught[key].preactivations)
     records: dict[str, dict[str, dict[str, float | None]]] = {"outputs": {}, "relus": {}, "weights": {}}
     for (group, layer, quantity), mean in sums.items():
         records[group].setdefault(layer, {})[quantity] = mean.value
+    for layer, distance in distances.items():
+        records["weights"][layer]["commutativity_distance"] = distance.value
+        records["weights"][layer]["relative_commutativity"] = distance.relative
+    of_a, of_b = activity["a"].roots(), activity["b"].roots()
+    for layer, moments_a in of_a.items():
+        records["relus"][layer] |= compare_activity(moments_a, of_b[layer])
     return records, {key: torch.cat(parts) for key, parts in logits.items()}
 
 
@@ -111,6 +124,7 @@ def _add_outputs(sums: dict[tuple[str, str, str], RowMean], caught: dict[str, Ca
 
 def _add_weights(
     sums: dict[tuple[str, str, str], RowMean],
+    distances: dict[str, conditions.CommutativityDistance],
     caught: dict[str, Capture],
     modules: dict[str, dict[str, nn.Module]],
 ) -> None:
@@ -126,5 +140,4 @@ def _add_weights(
         for module, own in ((w_a, own_a), (w_b, own_b)):
             rows = conditions.recovery_cosine(respond(module, z_m), own)
             sums["weights", layer, "recovery_cosine"].add(rows)
-        rows = conditions.commutativity_distance(foreign_b, foreign_a)
-        sums["weights", layer, "commutativity_distance"].add(rows)
+        distances[layer].add(foreign_b, foreign_a)

@@ -54,8 +54,9 @@ def measure_ranks(model: nn.Module) -> dict[str, dict[str, float]]:
         model: any module, on any device with float64.
 
     Returns:
-        JSON-ready, by layer name: ``stable_rank``, ``effective_rank``, ``relative_stable_rank`` (over
-        min(rows, columns): the paper's "rank relative to the width") and ``frobenius_norm``. All are 0
+        JSON-ready, by layer name: ``stable_rank``, ``effective_rank``, ``relative_stable_rank``
+        and ``relative_effective_rank`` (over min(rows, columns): the paper's "rank relative to the width"), and
+        ``frobenius_norm``. All are 0
         for a layer of zeros, as strong decay leaves behind.
 
     Raises:
@@ -70,6 +71,7 @@ def measure_ranks(model: nn.Module) -> dict[str, dict[str, float]]:
             "stable_rank": _stable(values),
             "effective_rank": _effective(values),
             "relative_stable_rank": _stable(values) / len(values),
+            "relative_effective_rank": _effective(values) / len(values),
             "frobenius_norm": float(torch.linalg.vector_norm(values)) * scale,
         }
     return found

@@ -1,0 +1,156 @@
+"""How each measurement is carried out on trained models; every record is JSON-ready."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmc.data import Dataset
+from lmc.measuring.activity import active, active_share, histogram, root_second_moments
+from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
+from lmc.measuring.flatness import measure_flatness
+from lmc.measuring.layers import measure_layers_and_logits
+from lmc.measuring.measurements import (
+    FlatnessMeasurement,
+    Measurement,
+    MergeMeasurement,
+    ModelMeasurement,
+    PairMeasurement,
+)
+from lmc.measuring.merges import measure_merge
+from lmc.measuring.paths import BN_IMAGES, measure_path
+from lmc.measuring.ranks import measure_ranks
+from lmc.merging import interpolate, reset_bn_stats
+from lmc.nets import build, memory_format_of
+from lmc.specs import RunSpec
+
+LAYER_IMAGES = 400
+"""Test inputs that layers are measured on: the mean of 400 cosines is known to a few thousandths, far better
+than pairs of models agree."""
+
+States = Sequence[Mapping[str, Tensor]]
+
+
+def measure(measurement: Measurement, states: States, dataset: Dataset, device: torch.device | str) -> dict[str, Any]:
+    """Carry out ``measurement``.
+
+    Args:
+        measurement: what to measure.
+        states: the weights of its specs, in their order.
+        dataset: the specs' dataset.
+        device: where to compute.
+
+    Returns:
+        JSON-ready: ``status`` (``"measured"``), ``accuracies`` of the models on the test set, and by kind
+
+        - pair: ``distance`` ‖θ_a - θ_b‖ over the parameters (after alignment), ``path`` (see `measure_path`) and
+          ``layers`` (see `measure_layers`; on the first `LAYER_IMAGES` test inputs; none where permuted at random);
+        - model: ``evaluation``, ``ranks`` by layer, and ``relus`` (active share and histogram) by ReLU;
+        - flatness: see `lmc.measuring.flatness.measure_flatness`;
+        - merge: see `lmc.measuring.merges.measure_merge`.
+
+    Raises:
+        MergeError: a model's logits are not finite, or weight matching cannot trace the architecture.
+    """
+    inputs = Inputs.of(dataset, measurement.specs[0].train_size, device)
+    models = [_network(measurement.specs[0], dataset, device) for _ in measurement.specs]
+    for model, state in zip(models, states, strict=True):
+        model.load_state_dict(state)
+    spare = _network(measurement.specs[0], dataset, device)
+    if isinstance(measurement, PairMeasurement):
+        return _pair(measurement, models[0], models[1], spare, inputs)
+    if isinstance(measurement, FlatnessMeasurement):
+        return _flatness(measurement, models[0], models[1], spare, inputs)
+    if isinstance(measurement, MergeMeasurement):
+        found = measure_merge(models, spare, measurement.weights, inputs, LAYER_IMAGES)
+        return {"status": "measured", **found}
+    assert isinstance(measurement, ModelMeasurement)
+    return _model(models[0], inputs)
+
+
+@torch.no_grad()
+def _pair(
+    measurement: PairMeasurement, a: nn.Module, b: nn.Module, merged: nn.Module, inputs: Inputs
+) -> dict[str, Any]:
+    align(measurement, a, b, inputs)
+    state_a, state_b = a.state_dict(), b.state_dict()
+    known: dict[float, Tensor] = {}
+    layers: dict[str, Any] = {}
+    if measurement.alignment != "random":
+        merged.load_state_dict(interpolate(state_a, state_b, 0.5))
+        reset_bn_stats(merged, inputs.train_batches(BN_IMAGES))
+        layers, logits = measure_layers_and_logits(a, b, merged, inputs, LAYER_IMAGES)
+        known = {0.0: logits["b"], 0.5: logits["m"], 1.0: logits["a"]}
+    path = measure_path(merged, state_a, state_b, measurement.lams, inputs, known)
+    points = path["points"]
+    return {
+        "status": "measured",
+        "accuracies": [points[-1]["accuracy"], points[0]["accuracy"]],
+        "distance": distance(a, b),
+        "path": path,
+        "layers": layers,
+    }
+
+
+def align(measurement: PairMeasurement, a: nn.Module, b: nn.Module, inputs: Inputs) -> None:
+    """Permute the models in place as the measurement's alignment says; their functions stay.
+
+    Raises:
+        MergeError: the architecture cannot be traced, or a permutation would change the function.
+    """
+    if measurement.alignment == "none":
+        return
+    from lmc.merging.permutation_spec import permute, random_permutations
+    from lmc.merging.tracing import trace_permutation_spec
+    from lmc.merging.weight_matching import weight_matching
+
+    spec = trace_permutation_spec(a, next(inputs.test_batches())[:2])
+    if measurement.alignment == "matching":
+        found = weight_matching(spec, a.state_dict(), b.state_dict())
+        b.load_state_dict(permute(b.state_dict(), spec, found.permutations))
+        return
+    for model, run in zip((a, b), measurement.specs, strict=True):
+        permutations = random_permutations(spec, run.init_seed)
+        model.load_state_dict(permute(model.state_dict(), spec, permutations))
+
+
+def distance(a: nn.Module, b: nn.Module) -> float:
+    """‖θ_a - θ_b‖ over the parameters."""
+    squares = [
+        (one - other).detach().double().square().sum()
+        for one, other in zip(a.parameters(), b.parameters(), strict=True)
+    ]
+    return math.sqrt(float(sum(squares)))
+
+
+def _flatness(
+    measurement: FlatnessMeasurement, a: nn.Module, b: nn.Module, spare: nn.Module, inputs: Inputs
+) -> dict[str, Any]:
+    found = measure_flatness(spare, a.state_dict(), distance(a, b), measurement.alphas, inputs, measurement.a.init_seed)
+    accuracy_b = evaluate_logits(logits_of(b, inputs), inputs.labels).accuracy
+    return {"status": "measured", "accuracies": [found["points"][0]["accuracy"], accuracy_b], **found}
+
+
+def _model(model: nn.Module, inputs: Inputs) -> dict[str, Any]:
+    evaluation = evaluate_logits(logits_of(model, inputs), inputs.labels)
+    relus = {
+        name: {"active_share": active_share(active(moments)), "histogram": histogram(moments)}
+        for name, moments in root_second_moments(model, inputs).items()
+    }
+    return {
+        "status": "measured",
+        "accuracies": [evaluation.accuracy],
+        "evaluation": asdict(evaluation),
+        "ranks": measure_ranks(model),
+        "relus": relus,
+    }
+
+
+def _network(spec: RunSpec, dataset: Dataset, device: torch.device | str) -> nn.Module:
+    network = build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias, depth=spec.depth)
+    return network.to(device).to(memory_format=memory_format_of(spec.arch)).eval()
