@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lmc.claims.expectations import Expectation
+from lmc.claims.judgement import Expectation
 from lmc.claims.statistics import Observation
-from lmc.measuring.pairs import PairMeasurement
+from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting
 
 Records = Mapping[str, dict[str, Any]]
@@ -25,7 +25,7 @@ class Study:
         groups: families the setting must have.
     """
 
-    needs: Callable[[Setting], Sequence[PairMeasurement]]
+    needs: Callable[[Setting], Sequence[Measurement]]
     observe: Callable[[Setting, Records], list[Observation]]
     groups: tuple[str, ...] = ("strong",)
 
@@ -43,6 +43,7 @@ class Claim:
         expect: the test they must pass.
         why: the reason for the thresholds, from pilot seeds.
         kinds: architectures the paper claims it for; empty where no model is needed.
+        dataset: the one dataset it is about; empty for any.
         known_gaps: setting name to the reason why it is known not to reproduce there.
         core: whether it belongs to the paper's core claims.
     """
@@ -55,5 +56,6 @@ class Claim:
     expect: Expectation
     why: str
     kinds: tuple[str, ...] = ("mlp", "vgg", "resnet")
+    dataset: str = ""
     known_gaps: Mapping[str, str] = field(default_factory=dict)
     core: bool = True

@@ -1,18 +1,12 @@
-"""What a claim expects of its numbers: a handful of tests, each with an effect size and a p-value.
-
-An expectation holds only where the effect reaches its threshold *and* the p-value is at most
-`ALPHA`, on at least `MIN_PAIRS` independent pairs. An undefined or non-finite number fails it first.
-"""
+"""What a claim expects of its numbers: a handful of tests, each with an effect size and a p-value."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Protocol
 
+from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_parts, too_few
 from lmc.claims.statistics import (
     Estimate,
     Observation,
@@ -23,114 +17,8 @@ from lmc.claims.statistics import (
     one_sided_p_value,
     slope,
 )
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from lmc.errors import SpecError
-
-ALPHA = 0.05
-MIN_PAIRS = 3
-
-HOLDS, FAILS, INCONCLUSIVE, INVALID, NOT_RUN = "holds", "fails", "inconclusive", "invalid", "not-run"
-SEVERITY = (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
-"""Verdicts from best to worst; a claim's verdict is the worst of its settings', theirs of their parts'."""
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The outcome of one expectation on one setting.
-
-    Args:
-        verdict: one of `SEVERITY`.
-        reason: one line with the numbers.
-        effect: the effect size, in the claim's unit.
-        p_value: of the null hypothesis that there is no such effect.
-        threshold: what the effect had to reach, as text.
-        interval: 95 % interval of the effect.
-    """
-
-    verdict: str
-    reason: str
-    effect: float | None = None
-    p_value: float | None = None
-    threshold: str = ""
-    interval: tuple[float, float] | None = None
-
-
-class Expectation(Protocol):
-    """Judges the observations of one setting."""
-
-    @property
-    def threshold(self) -> str:
-        """What is expected, as text."""
-        ...
-
-    def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on all parts together."""
-        ...
-
-
-def worst(judgements: Sequence[Judgement]) -> Judgement:
-    """The judgement with the worst verdict; among those that hold, the one with the largest p-value."""
-    return max(judgements, key=lambda each: (SEVERITY.index(each.verdict), each.p_value or 0.0))
-
-
-def _judge_parts(expectation: _PerPart, observations: Sequence[Observation], *, pooled: bool = False) -> Judgement:
-    """The worst of the parts' judgements; where ``pooled``, their significance is that of their mean."""
-    if not observations:
-        return Judgement(FAILS, "nothing was measured", threshold=expectation.threshold)
-    undefined = [each for each in observations if each.value is None or not math.isfinite(each.value)]
-    if undefined:
-        first = undefined[0]
-        return Judgement(
-            FAILS,
-            f"{len(undefined)} of {len(observations)} values are undefined, the first at "
-            f"width {first.width:g}, pair {first.pair}, {first.part or first.group}",
-            threshold=expectation.threshold,
-        )
-    judged = {}
-    for part in dict.fromkeys(each.part for each in observations):
-        found = expectation.judge_part([each for each in observations if each.part == part])
-        judged[part] = replace(
-            found, reason=f"{part}: {found.reason}" if part else found.reason, threshold=expectation.threshold
-        )
-    if not pooled or len(judged) == 1:
-        return worst(list(judged.values()))
-    if decided := [each for each in judged.values() if each.verdict == FAILS or each.p_value is None]:
-        return worst(decided)
-    together = expectation.judge_part(_mean_over_parts(observations))
-    reason = f"mean of {len(judged)} layers: {together.reason}"
-    return replace(together, reason=reason, threshold=expectation.threshold)
-
-
-def _mean_over_parts(observations: Sequence[Observation]) -> list[Observation]:
-    groups: dict[Observation, list[float]] = defaultdict(list)
-    for each in observations:
-        groups[replace(each, part="", value=None)].append(float(each.value or 0.0))
-    return [replace(each, value=sum(values) / len(values)) for each, values in groups.items()]
-
-
-class _PerPart(Protocol):
-    @property
-    def threshold(self) -> str: ...
-
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement: ...
-
-
-def _conclude(reached: bool, p_value: float, reason: str, effect: Estimate) -> Judgement:
-    if not reached:
-        verdict = FAILS
-    elif p_value <= ALPHA:
-        verdict = HOLDS
-    else:
-        verdict, reason = INCONCLUSIVE, f"{reason}; p exceeds {ALPHA:g}"
-    return Judgement(verdict, reason, effect.mean, p_value, interval=effect.interval())
-
-
-def _too_few(observations: Sequence[Observation]) -> Judgement | None:
-    for width, group in by_width(observations).items():
-        pairs = len({each.pair for each in group if each.independent})
-        if pairs < MIN_PAIRS:
-            reason = f"{pairs} independent pairs at width {width:g} are fewer than {MIN_PAIRS}"
-            return Judgement(INCONCLUSIVE, reason)
-    return None
 
 
 @dataclass(frozen=True)
@@ -161,12 +49,12 @@ class Trend:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `Expectation`."""
-        return _judge_parts(self, observations, pooled=self.pooled)
+        return judge_parts(self, observations, pooled=self.pooled)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
-        if too_few := _too_few(observations):
-            return too_few
+        if few := too_few(observations):
+            return few
         points = {width: estimate(group) for width, group in by_width(observations).items()}
         if len(points) < 3:
             return Judgement(INCONCLUSIVE, f"{len(points)} widths are too few for a trend")
@@ -175,7 +63,7 @@ class Trend:
         change = difference(last, first)
         means = " -> ".join(f"{point.mean:.4g}" for point in points.values())
         reached = change.mean >= self.by if self.increasing else change.mean <= -self.by
-        found = _conclude(reached, p_value, f"{means}, p = {p_value:.2g}", change)
+        found = conclude(reached, p_value, f"{means}, p = {p_value:.2g}", change)
         backwards = [
             width
             for (_, before), (width, after) in pairwise(points.items())
@@ -212,14 +100,14 @@ class Level:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `Expectation`."""
-        return _judge_parts(self, observations)
+        return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
         widths = by_width(observations)
         width = (max if self.at == "widest" else min)(widths)
-        if too_few := _too_few(widths[width]):
-            return too_few
+        if few := too_few(widths[width]):
+            return few
         found = estimate(widths[width])
         bound = self.above if self.above is not None else self.below
         assert bound is not None
@@ -227,7 +115,7 @@ class Level:
         reached = found.mean > bound if self.above is not None else found.mean < bound
         low, high = found.interval()
         reason = f"{found.mean:.4g} [{low:.4g}, {high:.4g}] at width {width:g}, p = {p_value:.2g}"
-        return _conclude(reached, p_value, reason, found)
+        return conclude(reached, p_value, reason, found)
 
 
 @dataclass(frozen=True)
@@ -254,28 +142,155 @@ class Contrast:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `Expectation`."""
-        return _judge_parts(self, observations, pooled=self.pooled)
+        return judge_parts(self, observations, pooled=self.pooled)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
-        groups = [
-            by_width(each for each in observations if each.group == name) for name in (self.larger, self.smaller)
-        ]
-        widths = [width for width in groups[0] if width in groups[1]]
-        if not widths:
-            return Judgement(INCONCLUSIVE, f"{self.larger} and {self.smaller} have no width in common")
-        for group in groups:
-            for width in widths:
-                if too_few := _too_few(group[width]):
-                    return too_few
-        large, small = (mean_estimate([estimate(group[width]) for width in widths]) for group in groups)
+        arms = compared(observations, self.larger, self.smaller)
+        if isinstance(arms, Judgement):
+            return arms
+        widths, large, small = arms
         gap = difference(large, small)
         p_value = one_sided_p_value(gap, 0.0, above=True)
         reason = (
             f"{self.larger} {large.mean:.4g}, {self.smaller} {small.mean:.4g} "
             f"at width {', '.join(f'{width:g}' for width in widths)}, p = {p_value:.2g}"
         )
-        return _conclude(gap.mean >= self.by, p_value, reason, gap)
+        return conclude(gap.mean >= self.by, p_value, reason, gap)
+
+
+def compared(
+    observations: Sequence[Observation], one: str, other: str
+) -> tuple[list[float], Estimate, Estimate] | Judgement:
+    """Two groups' means over the widths both have, and these widths; a judgement where that cannot be had."""
+    groups = [by_width(each for each in observations if each.group == name) for name in (one, other)]
+    widths = [width for width in groups[0] if width in groups[1]]
+    if not widths:
+        return Judgement(INCONCLUSIVE, f"{one} and {other} have no width in common")
+    for group in groups:
+        for width in widths:
+            if few := too_few(group[width]):
+                return few
+    first, second = (mean_estimate([estimate(group[width]) for width in widths]) for group in groups)
+    return widths, first, second
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """The mean rises along an order of families, averaged over the widths all have: t-test of the slope.
+
+    Args:
+        families: in the order of rising values.
+        by: the least rise from the first to the last, in the claim's unit.
+    """
+
+    families: tuple[str, ...]
+    by: float
+
+    @property
+    def threshold(self) -> str:
+        """The threshold as text."""
+        return f"rises by at least {self.by:g} along {', '.join(self.families)}, p <= {ALPHA:g}"
+
+    def judge(self, observations: Sequence[Observation]) -> Judgement:
+        """See `Expectation`."""
+        return judge_parts(self, observations)
+
+    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
+        """The verdict on one part."""
+        points = []
+        for family in self.families:
+            arms = compared(observations, self.families[0], family)
+            if isinstance(arms, Judgement):
+                return arms
+            points.append(arms[2])
+        p_value = one_sided_p_value(slope({2.0**step: each for step, each in enumerate(points)}), 0.0, above=True)
+        rise = difference(points[-1], points[0])
+        means = ", ".join(f"{name} {each.mean:.4g}" for name, each in zip(self.families, points, strict=True))
+        return conclude(rise.mean >= self.by, p_value, f"{means}, p = {p_value:.2g}", rise)
+
+
+@dataclass(frozen=True)
+class Similar:
+    """Two families' means differ by less than a margin: two one-sided t-tests (Schuirmann 1987).
+
+    Args:
+        one: a family.
+        other: the family it is compared with.
+        within: the margin, in the claim's unit.
+        pooled: the tests are made on the mean over layers, not layer by layer.
+    """
+
+    one: str
+    other: str
+    within: float
+    pooled: bool = False
+
+    @property
+    def threshold(self) -> str:
+        """The threshold as text."""
+        where = " on average over layers" if self.pooled else ""
+        return f"{self.one} and {self.other} differ by less than {self.within:g}{where}, p <= {ALPHA:g}"
+
+    def judge(self, observations: Sequence[Observation]) -> Judgement:
+        """See `Expectation`."""
+        return judge_parts(self, observations, mean_only=self.pooled)
+
+    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
+        """The verdict on one part."""
+        arms = compared(observations, self.one, self.other)
+        if isinstance(arms, Judgement):
+            return arms
+        widths, first, second = arms
+        gap = difference(first, second)
+        p_value = equivalence_p_value(gap, 0.0, self.within)
+        reason = (
+            f"{self.one} {first.mean:.4g}, {self.other} {second.mean:.4g} "
+            f"at width {', '.join(f'{width:g}' for width in widths)}, p = {p_value:.2g}"
+        )
+        return conclude(abs(gap.mean) < self.within, p_value, reason, gap)
+
+
+@dataclass(frozen=True)
+class Near:
+    """The mean at the widest is within a margin of what theory gives: two one-sided t-tests.
+
+    Args:
+        target: what theory gives.
+        within: the margin, in the claim's unit.
+    """
+
+    target: float
+    within: float
+
+    @property
+    def threshold(self) -> str:
+        """The threshold as text."""
+        return f"within {self.within:g} of {self.target:g} at the widest width, p <= {ALPHA:g}"
+
+    def judge(self, observations: Sequence[Observation]) -> Judgement:
+        """See `Expectation`."""
+        return judge_parts(self, observations)
+
+    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
+        """The verdict on one part."""
+        widths = by_width(observations)
+        width = max(widths)
+        if few := too_few(widths[width]):
+            return few
+        found = estimate(widths[width])
+        p_value = equivalence_p_value(found, self.target, self.within)
+        low, high = found.interval()
+        reason = f"{found.mean:.4g} [{low:.4g}, {high:.4g}] at width {width:g}, p = {p_value:.2g}"
+        return conclude(abs(found.mean - self.target) < self.within, p_value, reason, found)
+
+
+def equivalence_p_value(found: Estimate, target: float, margin: float) -> float:
+    """p-value of "the mean is not within ``margin`` of ``target``": the larger of two one-sided ones."""
+    return max(
+        one_sided_p_value(found, target - margin, above=True),
+        one_sided_p_value(found, target + margin, above=False),
+    )
 
 
 @dataclass(frozen=True)
@@ -297,7 +312,7 @@ class Within:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `Expectation`."""
-        return _judge_parts(self, observations)
+        return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmc.claims.claim import Claim, Records
-from lmc.claims.expectations import INVALID, NOT_RUN, SEVERITY, Judgement
+from lmc.claims.judgement import Judgement
 from lmc.claims.statistics import Observation
+from lmc.claims.verdicts import INVALID, NOT_RUN, SEVERITY
 from lmc.tiers import Setting, Tier
 
 
@@ -49,13 +50,18 @@ def cases(claims: Sequence[Claim], tier: Tier) -> list[Case]:
             found.append(Case(claim, None))
             continue
         wanted = set(claim.study.groups)
-        settings = [each for each in tier.settings if each.kind in claim.kinds]
+        settings = [each for each in tier.settings if each.kind in claim.kinds and _on_dataset(claim, each)]
         suited = [each for each in settings if wanted <= set(each.families)]
         found += [Case(claim, each) for each in suited]
         if not suited:
             lacking = f"no {' or '.join(claim.kinds)} trained as {', '.join(sorted(wanted))}"
+            lacking += f" on {claim.dataset}" if claim.dataset else ""
             found.append(Case(claim, None, f"tier {tier.name} has {lacking}"))
     return found
+
+
+def _on_dataset(claim: Claim, setting: Setting) -> bool:
+    return claim.dataset in ("", setting.families["strong"].recipe.dataset)
 
 
 def judge(case: Case, records: Records) -> CaseResult:
@@ -85,15 +91,12 @@ def _unmet(claim: Claim, setting: Setting, records: Records) -> str:
         what = measurement.describe()
         if record["status"] != "measured":
             return f"{what}: {record['status']}"
-        if measurement.a != measurement.b and record["distance"] == 0:
+        if len(set(measurement.specs)) > 1 and record.get("distance") == 0:
             return f"{what}: the two models are identical"
-        for spec, point in (
-            (measurement.b, record["path"]["points"][0]),
-            (measurement.a, record["path"]["points"][-1]),
-        ):
-            if point["accuracy"] < setting.min_accuracy:
+        for spec, accuracy in zip(measurement.specs, record["accuracies"], strict=True):
+            if accuracy < setting.min_accuracy:
                 return (
-                    f"{spec.describe()} reaches an accuracy of {point['accuracy']:.3f}, "
+                    f"{spec.describe()} reaches an accuracy of {accuracy:.3f}, "
                     f"below the {setting.min_accuracy:g} that counts as trained"
                 )
     return ""

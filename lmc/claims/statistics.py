@@ -2,7 +2,8 @@
 
 The unit of replication is the model, not the pair: all pairs of n models serve the estimate (a
 U-statistic), and its standard error comes from leaving out one model at a time (the delete-one jackknife;
-Efron & Stein 1981), with n - 1 degrees of freedom.
+Efron & Stein 1981), with n - 1 degrees of freedom. Where pairs (or larger groups) share no model, each of them
+is left out as a whole, which gives the usual standard error of a mean.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Observation:
 
     Args:
         width: width multiplier.
-        pair: ``"i-j"``, the seeds of the two models.
+        pair: the seeds of the models it was measured on, ``"i"``, ``"i-j"``, ``"i-j-k"``, ...
         value: the number; ``None`` where it is undefined.
         independent: whether the pair is one of the disjoint ones.
         part: the layer, where a claim is about every layer.
@@ -44,7 +45,7 @@ class Estimate:
     Args:
         mean: over all pairs.
         error: standard error.
-        freedom: degrees of freedom, the number of models less one.
+        freedom: degrees of freedom, the number of units that were left out in turn less one.
     """
 
     mean: float
@@ -58,23 +59,31 @@ class Estimate:
 
 
 def estimate(observations: Sequence[Observation]) -> Estimate:
-    """Mean over pairs and its jackknife error over models.
+    """Mean over pairs and its jackknife error over models, or over groups of models that share none.
 
     Raises:
-        ValueError: fewer than three models, or an undefined value.
+        ValueError: fewer than three units to leave out, or an undefined value.
     """
     values = [(_models(each.pair), _defined(each.value)) for each in observations]
-    models = sorted({model for pair, _ in values for model in pair})
-    if len(models) < 3:
-        raise ValueError(f"{len(models)} models are too few for an interval")
+    units = _units([models for models, _ in values])
+    if len(units) < 3:
+        raise ValueError(f"{len(units)} independent units are too few for an interval")
     mean = float(np.mean([value for _, value in values]))
     left_out = []
-    for model in models:
-        rest = [value for pair, value in values if model not in pair]
+    for unit in units:
+        rest = [value for models, value in values if not unit & models]
         left_out.append(float(np.mean(rest)) if rest else mean)
-    n = len(models)
+    n = len(units)
     spread = sum((value - np.mean(left_out)) ** 2 for value in left_out)
     return Estimate(mean, math.sqrt((n - 1) / n * spread), n - 1)
+
+
+def _units(measured: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+    """What is left out in turn: groups of models that no other group shares, else single models."""
+    groups = list(dict.fromkeys(measured))
+    models = sorted(frozenset().union(*groups))
+    disjoint = sum(map(len, groups)) == len(models)
+    return groups if disjoint else [frozenset([model]) for model in models]
 
 
 def slope(points: Mapping[float, Estimate]) -> Estimate:
@@ -126,9 +135,8 @@ def by_width(observations: Iterable[Observation]) -> dict[float, list[Observatio
     return dict(sorted(groups.items()))
 
 
-def _models(pair: str) -> tuple[str, str]:
-    first, _, second = pair.partition("-")
-    return first, second
+def _models(pair: str) -> frozenset[str]:
+    return frozenset(pair.split("-"))
 
 
 def _defined(value: float | None) -> float:

@@ -1,92 +1,133 @@
-"""Where claims get their numbers: measurements of trained pairs, and samples of the theorems."""
+"""Where claims about models get their numbers: arms of a study, each a measurement of a family of models."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from lmc import theory
 from lmc.claims.claim import Records, Study
 from lmc.claims.statistics import Observation
-from lmc.measuring.pairs import FULL_PATH, MIDPOINT, PairMeasurement
+from lmc.measuring.measurements import (
+    FULL_PATH,
+    MIDPOINT,
+    FlatnessMeasurement,
+    Measurement,
+    MergeMeasurement,
+    ModelMeasurement,
+    PairMeasurement,
+)
 from lmc.tiers import Family, Setting
 
 Values = dict[str, float | None]
-"""Numbers of one pair by part (layer); the part is empty where there is only one number."""
+"""Numbers of one measurement by part (layer); the part is empty where there is only one number."""
+
+Extract = Callable[[dict[str, Any]], Values]
+Samples = Iterator[tuple[bool, Measurement]]
+"""Measurements of a family at one width, each with whether it is one of the independent ones."""
 
 
-def pair_measurements(family: Family, width: float) -> Iterator[tuple[bool, PairMeasurement]]:
-    """Every pair of a family at one width: the whole path for independent pairs, else the midpoint."""
+def pairs(family: Family, width: float) -> Samples:
+    """Every pair of models: the whole path for independent pairs, else the midpoint."""
     for seeds in family.pairs:
         independent = seeds in family.independent
         a, b = (family.spec(width, seed) for seed in seeds)
         yield independent, PairMeasurement(a, b, FULL_PATH if independent else MIDPOINT)
 
 
-def over_pairs(extract: Callable[[dict[str, Any]], Values], *groups: str) -> Study:
-    """A study that takes ``extract(record)`` of every pair of the named families (default: strong)."""
-    names = groups or ("strong",)
+def aligned(alignment: str) -> Callable[[Family, float], Samples]:
+    """The independent pairs after permuting models: ``"matching"`` or ``"random"``."""
 
-    def chosen(setting: Setting) -> Iterator[tuple[str, float, bool, PairMeasurement]]:
-        families = [setting.families[name] for name in names]
+    def sample(family: Family, width: float) -> Samples:
+        lams = FULL_PATH if alignment == "matching" else MIDPOINT
+        for seeds in family.independent:
+            a, b = (family.spec(width, seed) for seed in seeds)
+            yield True, PairMeasurement(a, b, lams, alignment)
+
+    return sample
+
+
+def models(family: Family, width: float) -> Samples:
+    """Every model by itself."""
+    for seed in family.seeds:
+        yield True, ModelMeasurement(family.spec(width, seed))
+
+
+def flatness(family: Family, width: float) -> Samples:
+    """The first model of every independent pair, along a random direction as long as the pair's distance."""
+    for seeds in family.independent:
+        a, b = (family.spec(width, seed) for seed in seeds)
+        yield True, FlatnessMeasurement(a, b)
+
+
+def merges(*weights: float, models: int = 0) -> Callable[[Family, float], Samples]:
+    """Averages of disjoint groups of models, with these weights or with equal ones of ``models`` models."""
+
+    def sample(family: Family, width: float) -> Samples:
+        for seeds in family.groups(models or len(weights)):
+            yield True, MergeMeasurement(tuple(family.spec(width, seed) for seed in seeds), weights)
+
+    return sample
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a study.
+
+    Args:
+        extract: the numbers of one record.
+        family: role of the family that is measured.
+        sample: what is measured of it at one width.
+        label: group of the observations; empty for the family's role.
+    """
+
+    extract: Extract
+    family: str = "strong"
+    sample: Callable[[Family, float], Samples] = pairs
+    label: str = ""
+
+
+def study(*arms: Arm, widest: bool = False) -> Study:
+    """A study of one or more arms, at the widths that all arms' families have, or at the widest of them."""
+
+    def chosen(setting: Setting) -> Iterator[tuple[Arm, float, bool, Measurement]]:
+        families = [setting.families[arm.family] for arm in arms]
         shared = [width for width in families[0].widths if all(width in each.widths for each in families)]
-        for name, family in zip(names, families, strict=True):
+        shared = shared[-1:] if widest else shared
+        for arm, family in zip(arms, families, strict=True):
             for width in shared:
-                for independent, measurement in pair_measurements(family, width):
-                    yield name, width, independent, measurement
+                for independent, measurement in arm.sample(family, width):
+                    yield arm, width, independent, measurement
 
-    def needs(setting: Setting) -> list[PairMeasurement]:
+    def needs(setting: Setting) -> list[Measurement]:
         return [measurement for *_, measurement in chosen(setting)]
 
     def observe(setting: Setting, records: Records) -> list[Observation]:
         return [
             Observation(
                 width,
-                f"{measurement.a.init_seed}-{measurement.b.init_seed}",
+                "-".join(str(spec.init_seed) for spec in measurement.specs),
                 value,
                 independent=independent,
                 part=part,
-                group=name,
+                group=arm.label or arm.family,
             )
-            for name, width, independent, measurement in chosen(setting)
-            for part, value in extract(records[measurement.key]).items()
+            for arm, width, independent, measurement in chosen(setting)
+            for part, value in arm.extract(records[measurement.key]).items()
         ]
 
-    return Study(needs, observe, names)
+    return Study(needs, observe, tuple(dict.fromkeys(arm.family for arm in arms)))
 
 
-def barrier(name: str) -> Callable[[dict[str, Any]], Values]:
-    """The barrier called ``name`` (``loss``, ``calibrated_loss``, ``accuracy``) at the midpoint."""
-    return lambda record: {"": record["path"]["barriers"][f"{name}_barrier_midpoint"]}
+def over_pairs(extract: Extract, *families: str, widest: bool = False) -> Study:
+    """A study that takes ``extract(record)`` of every pair of the named families (default: strong)."""
+    return study(*(Arm(extract, family) for family in families or ("strong",)), widest=widest)
 
 
-def midpoint(quantity: str) -> Callable[[dict[str, Any]], Values]:
-    """``quantity`` of the model merged at λ = ½."""
-
-    def extract(record: dict[str, Any]) -> Values:
-        path = record["path"]
-        return {"": path["points"][path["lams"].index(0.5)][quantity]}
-
-    return extract
-
-
-def layers(group: str, quantity: str, *, skip: int = 0, only_last: bool = False) -> Callable[..., Values]:
-    """``quantity`` of every layer.
-
-    Args:
-        group: ``outputs``, ``relus`` or ``weights`` (see `lmc.measuring.layers.measure_layers`).
-        quantity: its name there.
-        skip: how many first layers are left out.
-        only_last: the last layer alone.
-    """
-
-    def extract(record: dict[str, Any]) -> Values:
-        found = list(record["layers"][group].items())
-        return {name: values[quantity] for name, values in (found[-1:] if only_last else found[skip:])}
-
-    return extract
+def over_aligned(extract: Extract, *alignments: str, widest: bool = False) -> Study:
+    """Pairs merged after ``matching`` or ``random`` permutations, or without any (``none``); groups of that name."""
+    arms = [Arm(extract, sample=pairs if each == "none" else aligned(each), label=each) for each in alignments]
+    return study(*arms, widest=widest)
 
 
 def self_merge() -> Study:
@@ -115,61 +156,3 @@ def computed(compute: Callable[[], Sequence[tuple[str, float]]]) -> Study:
         return [Observation(0.0, "0-0", value, part=part) for part, value in compute()]
 
     return Study(lambda _: [], observe, ())
-
-
-def theorem_5_3_errors() -> list[tuple[str, float]]:
-    """LEWC error of random nets that meet both conditions, for several depths and numbers of models."""
-    rng = np.random.default_rng(53)
-    found = []
-    for count in (2, 3, 5):
-        for depth in (1, 2, 4, 8):
-            nets = theory.orthogonal_nets(rng, models=count, layers=depth, units=12, inputs=9, classes=5)
-            weights = rng.dirichlet(np.ones(count)).tolist()
-            error = theory.lewc_error(nets, weights, rng.standard_normal((20, 9)))
-            found.append((f"{count} models, {depth} layers", error))
-    return found
-
-
-def theorem_5_3_slopes() -> list[tuple[str, float]]:
-    """d log(LEWC error) / d log(violation) when one premise of Theorem 5.3 is violated a little."""
-    found = []
-    sizes = np.array([1e-5, 1e-4, 1e-3, 1e-2])
-    for name in ("leak", "overlap", "bias"):
-        errors = []
-        for size in sizes:
-            rng = np.random.default_rng(53)
-            violation = {name: float(size)}
-            nets = theory.orthogonal_nets(rng, models=2, layers=4, units=16, inputs=9, classes=5, **violation)
-            errors.append(theory.lewc_error(nets, (0.5, 0.5), rng.standard_normal((200, 9))))
-        slope = float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])
-        found.append((name, slope))
-    return found
-
-
-def theorem_5_4_limit() -> list[tuple[str, float]]:
-    """Mean cosine of high-dimensional Gaussian vectors at λ = ½."""
-    rng = np.random.default_rng(54)
-    return [("d = 20000", float(theory.sampled_additivity(rng, 20_000, 100).mean()))]
-
-
-def theorem_5_4_rate() -> list[tuple[str, float]]:
-    """d log(deviation) / d log(dimension) of the cosine's root-mean-square deviation from the limit."""
-    rng = np.random.default_rng(54)
-    dimensions = np.array([64, 256, 1024, 4096])
-    spread = [
-        float(np.sqrt(np.mean((theory.sampled_additivity(rng, int(d), 600) - theory.GAUSSIAN_NULL) ** 2)))
-        for d in dimensions
-    ]
-    return [("slope", float(np.polyfit(np.log(dimensions), np.log(spread), 1)[0]))]
-
-
-def theorem_5_4_lambdas() -> list[tuple[str, float]]:
-    """Sampled mean cosine less c(λ), for several λ."""
-    rng = np.random.default_rng(54)
-    return [
-        (
-            f"λ = {lam:g}",
-            float(theory.sampled_additivity(rng, 10_000, 100, lam).mean()) - theory.additivity_limit(lam),
-        )
-        for lam in (0.1, 0.2, 0.3, 0.4, 0.5)
-    ]

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lmc.claims.verdicts import SEVERITY
 from lmc.errors import SpecError, StoreError
 
 WORSE, BETTER, MOVED = "worse", "better", "moved"
-SEVERITY = ("holds", "not-run", "inconclusive", "invalid", "fails")
-"""`lmc.claims.expectations.SEVERITY` once more, since importing that imports scipy; a test keeps them equal."""
 
 _HARDWARE = ("processor", "cores", "workers", "device", "gpu")  # what run time depends on
 _UPWARDS, _DOWNWARDS = re.compile(r"above |rises|.+ exceeds "), re.compile(r"below |falls")
@@ -202,9 +201,7 @@ def _cases(document: Mapping[str, Any]) -> dict[_Case, dict[str, Any]]:
 def _only(these: Iterable[_Case], those: Iterable[_Case]) -> tuple[_Case, ...]:
     others = set(those)
     claims = {claim for claim, _ in others}
-    found = [
-        (claim, setting if claim in claims else "") for claim, setting in these if (claim, setting) not in others
-    ]
+    found = [(claim, setting if claim in claims else "") for claim, setting in these if (claim, setting) not in others]
     return tuple(dict.fromkeys(found))
 
 
@@ -293,9 +290,7 @@ def _run_limits(old: Mapping[str, Any], new: Mapping[str, Any], common: int) -> 
     def machine(name: str) -> str:
         if name in ("processor", "device", "gpu"):
             return "verdicts compare, effects can move by rounding, run time does not count"
-        return "verdicts and effects compare, run time " + (
-            "does not count" if name in _HARDWARE else "may differ"
-        )
+        return "verdicts and effects compare, run time " + ("does not count" if name in _HARDWARE else "may differ")
 
     limits += _differing("machine", old["machine"], new["machine"], machine)
     so = "verdicts compare, effects and run time can move with it"
@@ -315,9 +310,7 @@ def _case_limits(pairs: Mapping[_Case, tuple[dict[str, Any], dict[str, Any]]]) -
     other = [(old, new) for old, new in pairs.values() if old["values"] and new["values"]]
     other = [(old, new) for old, new in other if _models(old) != _models(new)]
     if other:
-        so = (
-            f"in {len(other)} pairs of claim and setting; verdicts compare, effects on the worse side do not count"
-        )
+        so = f"in {len(other)} pairs of claim and setting; verdicts compare, effects on the worse side do not count"
         limits.append(Limit("models", _first_models(other[0][0]), _first_models(other[0][1]), so))
     for case, (old, new) in pairs.items():
         asked, asks = (f"{each['threshold']}, in {each['unit']}" for each in (old, new))
@@ -340,6 +333,4 @@ def _where(claim: str, setting: str) -> str:
 
 def _about(document: Mapping[str, Any]) -> str:
     device, commit = document["machine"].get("device", "unknown device"), document["commit"]
-    return (
-        f"tier {document['tier']} on {device}, {document['seconds']:.4g} s, {document['started']}, commit {commit}"
-    )
+    return f"tier {document['tier']} on {device}, {document['seconds']:.4g} s, {document['started']}, commit {commit}"

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from lmc.claims.verdicts import HOLDS, KNOWN_GAP, shown
+
 _HEAD = "| claim | where | verdict | measured | expected |\n|---|---|---|---|---|"
 _ESCAPES = str.maketrans({mark: f"&#{ord(mark)};" for mark in "\\|`*$"} | {"\n": " ", "\r": " "})
 
@@ -21,7 +23,7 @@ def summary(document: Mapping[str, Any]) -> str:
         Markdown ending in a line break. HTML, pipes, and marks that GitHub would typeset are escaped.
     """
     rows = [(claim, setting) for claim in document["claims"] for setting in claim["settings"]]
-    counts = Counter(_kind(setting) for _, setting in rows)
+    counts = Counter(shown(setting) for _, setting in rows)
     machine = document["machine"]
     about = (
         f"{document['seconds']:.0f} s on {machine.get('gpu') or machine.get('processor', 'an unknown processor')} "
@@ -33,18 +35,13 @@ def summary(document: Mapping[str, Any]) -> str:
         "| verdict | claims and settings |\n|---|---|\n"
         + "\n".join(f"| {_escaped(kind)} | {count} |" for kind, count in sorted(counts.items())),
     ]
-    open_rows = [_row(claim, setting) for claim, setting in rows if _kind(setting) not in ("holds", "known gap")]
+    open_rows = [_row(claim, setting) for claim, setting in rows if shown(setting) not in (HOLDS, KNOWN_GAP)]
     if open_rows:
         parts += ["### Does not hold", "\n".join([_HEAD, *open_rows])]
     gaps = [_gap(claim, setting) for claim, setting in rows if setting["known_gap"]]
     if gaps:
         parts += ["### Known gaps", "\n".join(gaps)]
     return "\n\n".join(parts) + "\n"
-
-
-def _kind(setting: Mapping[str, Any]) -> str:
-    """The verdict; where a known gap explains one that does not hold, that."""
-    return "known gap" if setting["known_gap"] and setting["verdict"] != "holds" else str(setting["verdict"])
 
 
 def _row(claim: Mapping[str, Any], setting: Mapping[str, Any]) -> str:

@@ -108,14 +108,14 @@ def write_results(document: Mapping[str, Any], path: Path) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
+        partial.write_text(
+            json.dumps(document, separators=(",", ":"), allow_nan=False, ensure_ascii=False) + "\n", "utf-8"
+        )
         os.replace(partial, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise StoreError(
-            f"cannot write {path}: {error.strerror}; choose another file with --lmc-results"
-        ) from error
+        raise StoreError(f"cannot write {path}: {error.strerror}; choose another file with --lmc-results") from error
 
 
 def read_results(path: Path) -> dict[str, Any]:

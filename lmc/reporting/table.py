@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lmc.claims.verdicts import KNOWN_GAP, shown
+
 _MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "invalid": "!", "not-run": "-"}
 
 
@@ -27,15 +29,11 @@ def verdict_table(document: Mapping[str, Any]) -> list[str]:
     counts: dict[str, int] = {}
     for claim in document["claims"]:
         for setting in claim["settings"]:
-            verdict = "known gap" if _is_gap(setting) else setting["verdict"]
+            verdict = shown(setting)
             counts[verdict] = counts.get(verdict, 0) + 1
     return [*lines, "", ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))]
 
 
-def _is_gap(setting: Mapping[str, Any]) -> bool:
-    return bool(setting["known_gap"]) and setting["verdict"] != "holds"
-
-
 def _verdict(setting: Mapping[str, Any]) -> str:
     verdict = setting["verdict"]
-    return f"{_MARKS[verdict]} {verdict}{' (known gap)' if _is_gap(setting) else ''}"
+    return f"{_MARKS[verdict]} {verdict}{' (known gap)' if shown(setting) == KNOWN_GAP else ''}"

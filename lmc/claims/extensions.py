@@ -1,0 +1,65 @@
+"""What the paper does not report but its theory says: more than two models, and a law for the barrier.
+
+Averages of more than two are of bias-free models, as the theorem asks: the merge shrinks a layer's output by
+k^-ℓ but its bias only by 1/k, so that with biases eight models' average answers with little but its biases.
+"""
+
+from __future__ import annotations
+
+from lmc.claims.claim import Claim
+from lmc.claims.expectations import Contrast, Trend
+from lmc.claims.extracts import barrier, merged_accuracy, merged_accuracy_loss, merged_lewc
+from lmc.claims.scaling import PowerLaw
+from lmc.claims.studies import Arm, merges, over_pairs, study
+
+_TWO, _FOUR, _EIGHT = merges(models=2), merges(models=4), merges(models=8)
+_UNEQUAL = merges(0.5, 0.3, 0.2)
+
+EXTENSIONS: tuple[Claim, ...] = (
+    Claim(
+        id="kmodels-follow-lambda-law",
+        ref="Thm. 5.3 for k models",
+        statement="The logits of 2, 3 or 4 averaged bias-free MLPs near Σ λ_i^L f_L(θ_i) with width.",
+        unit="cosine",
+        study=study(*(Arm(merged_lewc, "many", sample) for sample in (_TWO, _UNEQUAL, _FOUR))),
+        expect=Trend(increasing=True, by=0.05, pooled=True),
+        why="The theorem gives the limit 1, not a rate; two models rise by 0.2 (Fig. 3).",
+        kinds=("mlp",),
+        core=False,
+    ),
+    Claim(
+        id="kmodels-accuracy-rises-with-width",
+        ref="Thm. 5.3 for k models",
+        statement="The accuracy of 2 or 4 averaged bias-free MLPs rises with width.",
+        unit="share",
+        study=study(*(Arm(merged_accuracy, "many", sample) for sample in (_TWO, _FOUR))),
+        expect=Trend(increasing=True, by=0.05, pooled=True),
+        why="Half of what is asked of two models (Fig. 1): with more models the transition comes at larger widths.",
+        kinds=("mlp",),
+        core=False,
+    ),
+    Claim(
+        id="kmodels-merge-worse-than-two",
+        ref="Thm. 5.3 for k models",
+        statement="At a given width eight models lose more accuracy by averaging than two.",
+        unit="share",
+        study=study(
+            Arm(merged_accuracy_loss, "crowd", _EIGHT, "eight"),
+            Arm(merged_accuracy_loss, "crowd", _TWO, "two"),
+        ),
+        expect=Contrast("eight", "two", by=0.05),
+        why="k models share the width that two need for themselves.",
+        kinds=("mlp",),
+        core=False,
+    ),
+    Claim(
+        id="scaling-barrier-power-law",
+        ref="Fig. 2(b) (extension)",
+        statement="The calibrated barrier falls as a power of the width.",
+        unit="exponent",
+        study=over_pairs(barrier("calibrated_loss")),
+        expect=PowerLaw(exponent=0.25, tolerance=0.1),
+        why="Doubling the width four times should at least halve the barrier.",
+        core=False,
+    ),
+)

@@ -1,0 +1,160 @@
+"""Numbers taken from a measured record (see `lmc.measuring.records.measure`), by layer where there are several."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lmc import theory
+from lmc.claims.studies import Extract, Values
+
+Record = dict[str, Any]
+
+
+def barrier(name: str) -> Extract:
+    """The barrier of a pair called ``name`` (``loss``, ``calibrated_loss``, ``accuracy``) at the midpoint."""
+    return lambda record: {"": record["path"]["barriers"][f"{name}_barrier_midpoint"]}
+
+
+def midpoint(quantity: str) -> Extract:
+    """``quantity`` of the model merged at λ = ½."""
+    return lambda record: {"": _middle(record)[quantity]}
+
+
+def endpoint(quantity: str) -> Extract:
+    """``quantity`` of the models a pair consists of, averaged."""
+
+    def extract(record: Record) -> Values:
+        first, last = record["path"]["points"][0], record["path"]["points"][-1]
+        return {"": (first[quantity] + last[quantity]) / 2}
+
+    return extract
+
+
+def _middle(record: Record) -> dict[str, float]:
+    path = record["path"]
+    found: dict[str, float] = path["points"][path["lams"].index(0.5)]
+    return found
+
+
+def layers(group: str, quantity: str, *, skip: int = 0, only_last: bool = False) -> Extract:
+    """``quantity`` of every layer of a pair.
+
+    Args:
+        group: ``outputs``, ``relus`` or ``weights`` (see `lmc.measuring.layers.measure_layers`).
+        quantity: its name there.
+        skip: how many first layers are left out.
+        only_last: the last layer alone.
+    """
+
+    def extract(record: Record) -> Values:
+        found = list(record["layers"][group].items())
+        return {name: values[quantity] for name, values in (found[-1:] if only_last else found[skip:])}
+
+    return extract
+
+
+def layer_mean(extract: Extract) -> Extract:
+    """The mean over layers of another extract; undefined where a layer's is."""
+
+    def mean(record: Record) -> Values:
+        values = list(extract(record).values())
+        if not values or any(value is None for value in values):
+            return {"": None}
+        return {"": float(np.mean([value for value in values if value is not None]))}
+
+    return mean
+
+
+def beta_over_prediction(record: Record) -> Values:
+    """log2 of β(merged) over β(ensemble's mean logits), as a share of what LEWC predicts: L - 1 (Def. 4.1).
+
+    The merged logits of an L-layer net without normalisation are 2^-L (f_a + f_b), the ensemble's mean logits
+    (f_a + f_b) / 2; whatever β the ensemble needs, the merged model needs 2^(L-1) times that. The record keeps
+    the β of the sum f_a + f_b, half of the mean's.
+    """
+    depth = len(record["layers"]["outputs"])
+    found, mean_beta = _middle(record)["beta"], 2 * record["path"]["ensemble"]["beta"]
+    return {f"{depth} layers": math.log2(found / mean_beta) / math.log2(theory.lewc_inverse_temperature(depth))}
+
+
+def norm_decay(reference: str) -> Extract:
+    """d log2(norm) / d layer of the merged model's outputs: -1 under LEWC (Fig. 20), 0 under LLFC (App. C).
+
+    Args:
+        reference: ``"average"`` of the endpoints' outputs, or the endpoints' own norm, ``"endpoints"``.
+    """
+
+    def ratio(values: dict[str, float | None]) -> float | None:
+        if reference == "average":
+            return values["llfc_norm_ratio"]
+        merged, own = values["norm_merged"], values["norm_endpoints"]
+        return merged / own if merged is not None and own else None
+
+    def extract(record: Record) -> Values:
+        ratios = [ratio(values) for values in record["layers"]["outputs"].values()]
+        found = [value for value in ratios if value is not None and value > 0]
+        if len(found) < len(ratios):
+            return {"": None}
+        return {"": float(np.polyfit(np.arange(len(found)), np.log2(found), 1)[0])}
+
+    return extract
+
+
+def overlap_beyond_chance(record: Record) -> Values:
+    """Overlap of the two models' active neurons less what independent random sets of their sizes would have."""
+    return {
+        name: values["overlap_ratio"] - values["overlap_chance"] for name, values in record["layers"]["relus"].items()
+    }
+
+
+def ranks(quantity: str, *, skip: int = 0) -> Extract:
+    """``quantity`` of every weight of one model, see `lmc.measuring.ranks.measure_ranks`; the head is left out."""
+    return lambda record: {name: values[quantity] for name, values in list(record["ranks"].items())[skip:-1]}
+
+
+def activity(quantity: str) -> Extract:
+    """``active_share`` of every ReLU of one model."""
+    return lambda record: {name: values[quantity] for name, values in record["relus"].items()}
+
+
+def leftmost_share(record: Record) -> Values:
+    """Share of each ReLU's channels in the leftmost bin of Figure 21."""
+    return {name: values["histogram"]["leftmost_share"] for name, values in record["relus"].items()}
+
+
+def perturbed(quantity: str) -> Extract:
+    """How much ``quantity`` changes along the whole random step, as a loss: accuracy's fall counts as positive."""
+
+    def extract(record: Record) -> Values:
+        sign = -1 if quantity == "accuracy" else 1
+        return {"": sign * (record["points"][-1][quantity] - record["points"][0][quantity])}
+
+    return extract
+
+
+def perturbation_cosine(record: Record) -> Values:
+    """Cosine of every ReLU's output before and after the random step (Fig. 13)."""
+    return {name: values["perturbation_cosine"] for name, values in record["relus"].items()}
+
+
+def endpoint_cosine(record: Record) -> Values:
+    """Cosine of every ReLU's output in two trained models (Fig. 14)."""
+    return {name: values["endpoint_cosine"] for name, values in list(record["layers"]["outputs"].items())[:-1]}
+
+
+def merged_accuracy_loss(record: Record) -> Values:
+    """How far the accuracy of the average of k models stays below their own, on average."""
+    return {"": float(np.mean(record["accuracies"])) - record["merged"]["accuracy"]}
+
+
+def merged_accuracy(record: Record) -> Values:
+    """Accuracy of the average of k models, by k."""
+    return {f"{len(record['accuracies'])} models": record["merged"]["accuracy"]}
+
+
+def merged_lewc(record: Record) -> Values:
+    """cos(f_L(Σ λ_i θ_i), Σ λ_i^L f_L(θ_i)) of the logits of the average of k models, by k."""
+    return {f"{len(record['accuracies'])} models": list(record["outputs"].values())[-1]["lewc_cosine"]}

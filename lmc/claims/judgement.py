@@ -1,0 +1,135 @@
+"""What expectations have in common: the outcome, its rules, and how parts of a claim come together.
+
+An expectation holds only where the effect reaches its threshold *and* the p-value is at most
+`ALPHA`, on at least `MIN_PAIRS` independent pairs. An undefined or non-finite number fails it first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from lmc.claims.statistics import Estimate, Observation, by_width
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, SEVERITY
+
+ALPHA = 0.05
+MIN_PAIRS = 3
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The outcome of one expectation on one setting.
+
+    Args:
+        verdict: one of `SEVERITY`.
+        reason: one line with the numbers.
+        effect: the effect size, in the claim's unit.
+        p_value: of the null hypothesis that there is no such effect.
+        threshold: what the effect had to reach, as text.
+        interval: 95 % interval of the effect.
+    """
+
+    verdict: str
+    reason: str
+    effect: float | None = None
+    p_value: float | None = None
+    threshold: str = ""
+    interval: tuple[float, float] | None = None
+
+
+class Expectation(Protocol):
+    """Judges the observations of one setting."""
+
+    @property
+    def threshold(self) -> str:
+        """What is expected, as text."""
+        ...
+
+    def judge(self, observations: Sequence[Observation]) -> Judgement:
+        """The verdict on all parts together."""
+        ...
+
+
+def worst(judgements: Sequence[Judgement]) -> Judgement:
+    """The judgement with the worst verdict; among those that hold, the one with the largest p-value."""
+    return max(judgements, key=lambda each: (SEVERITY.index(each.verdict), each.p_value or 0.0))
+
+
+def judge_parts(
+    expectation: PerPart, observations: Sequence[Observation], *, pooled: bool = False, mean_only: bool = False
+) -> Judgement:
+    """The worst of the parts' judgements; where ``pooled``, their significance is that of their mean.
+
+    Where ``mean_only``, only the mean over the parts is judged.
+    """
+    if not observations:
+        return Judgement(FAILS, "nothing was measured", threshold=expectation.threshold)
+    undefined = [each for each in observations if each.value is None or not math.isfinite(each.value)]
+    if undefined:
+        first = undefined[0]
+        return Judgement(
+            FAILS,
+            f"{len(undefined)} of {len(observations)} values are undefined, the first at "
+            f"width {first.width:g}, pair {first.pair}, {first.part or first.group}",
+            threshold=expectation.threshold,
+        )
+    if mean_only:
+        found = expectation.judge_part(_mean_over_parts(observations))
+        return replace(found, reason=f"mean over layers: {found.reason}", threshold=expectation.threshold)
+    judged = {}
+    for part in dict.fromkeys(each.part for each in observations):
+        found = expectation.judge_part([each for each in observations if each.part == part])
+        judged[part] = replace(
+            found, reason=f"{part}: {found.reason}" if part else found.reason, threshold=expectation.threshold
+        )
+    if not pooled or len(judged) == 1:
+        return worst(list(judged.values()))
+    if decided := [each for each in judged.values() if each.verdict == FAILS or each.p_value is None]:
+        return worst(decided)
+    together = expectation.judge_part(_mean_over_parts(observations))
+    reason = f"mean of {len(judged)} layers: {together.reason}"
+    return replace(together, reason=reason, threshold=expectation.threshold)
+
+
+def _mean_over_parts(observations: Sequence[Observation]) -> list[Observation]:
+    groups: dict[Observation, list[float]] = defaultdict(list)
+    for each in observations:
+        groups[replace(each, part="", value=None)].append(float(each.value or 0.0))
+    return [replace(each, value=sum(values) / len(values)) for each, values in groups.items()]
+
+
+class PerPart(Protocol):
+    """Judges the observations of one part (layer)."""
+
+    @property
+    def threshold(self) -> str:
+        """What is expected, as text."""
+        ...
+
+    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
+        """The verdict on one part."""
+        ...
+
+
+def conclude(reached: bool, p_value: float, reason: str, effect: Estimate) -> Judgement:
+    """Holds where the effect is reached and significant; inconclusive where it is only reached."""
+    if not reached:
+        verdict = FAILS
+    elif p_value <= ALPHA:
+        verdict = HOLDS
+    else:
+        verdict, reason = INCONCLUSIVE, f"{reason}; p exceeds {ALPHA:g}"
+    return Judgement(verdict, reason, effect.mean, p_value, interval=effect.interval())
+
+
+def too_few(observations: Sequence[Observation]) -> Judgement | None:
+    """Inconclusive where a width has fewer than `MIN_PAIRS` independent pairs (or models)."""
+    for width, group in by_width(observations).items():
+        pairs = len({each.pair for each in group if each.independent})
+        if pairs < MIN_PAIRS:
+            reason = f"{pairs} independent pairs at width {width:g} are fewer than {MIN_PAIRS}"
+            return Judgement(INCONCLUSIVE, reason)
+    return None
