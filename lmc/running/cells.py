@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmc.errors import DataError, LmcError, MergeError
-from lmc.measuring.pairs import PairMeasurement
+from lmc.measuring.measurements import Measurement, PairMeasurement
 from lmc.specs import RunSpec, stack_seeds
 from lmc.training.store import Store
 
@@ -23,15 +23,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of work: models to train side by side, or one pair to measure.
+    """A piece of work: models to train side by side, or something to measure of trained ones.
 
     Args:
         what: the specs or the measurement.
         cost: relative expected time, for the order of work.
     """
 
-    what: tuple[RunSpec, ...] | PairMeasurement
+    what: tuple[RunSpec, ...] | Measurement
     cost: float
+
+    @property
+    def trains(self) -> tuple[RunSpec, ...]:
+        """The specs it trains; none where it measures."""
+        return self.what if isinstance(self.what, tuple) else ()
+
+    @property
+    def measures(self) -> Measurement | None:
+        """The measurement, or ``None`` where it trains."""
+        return None if isinstance(self.what, tuple) else self.what
 
     @property
     def makes(self) -> tuple[str, ...]:
@@ -41,11 +51,11 @@ class Cell:
     @property
     def needs(self) -> tuple[str, ...]:
         """Keys of the models that must be finished first."""
-        return () if isinstance(self.what, tuple) else (self.what.a.key, self.what.b.key)
+        return () if isinstance(self.what, tuple) else tuple(spec.key for spec in self.what.specs)
 
     def describe(self) -> str:
         """One line for logs and error messages."""
-        if isinstance(self.what, PairMeasurement):
+        if not isinstance(self.what, tuple):
             return self.what.describe()
         others = f" and {len(self.what) - 1} more seeds" if len(self.what) > 1 else ""
         return self.what[0].describe() + others
@@ -60,20 +70,20 @@ class Workplace:
     device: str
 
 
-def missing_cells(measurements: Iterable[PairMeasurement], store: Store, device: str) -> list[Cell]:
+def missing_cells(measurements: Iterable[Measurement], store: Store, device: str) -> list[Cell]:
     """The measurements the store lacks, and the models they need that it lacks."""
-    pairs: dict[str, PairMeasurement] = {}
+    missing: dict[str, Measurement] = {}
     blocks: dict[tuple[RunSpec, ...], None] = {}
     for measurement in measurements:
-        if measurement.key in pairs or store.has("measurements", measurement.key):
+        if measurement.key in missing or store.has("measurements", measurement.key):
             continue
-        pairs[measurement.key] = measurement
-        for spec in (measurement.a, measurement.b):
+        missing[measurement.key] = measurement
+        for spec in measurement.specs:
             block = training_block(spec, device)
             if block not in blocks and not store.has("models", spec.key):
                 blocks[block] = None
     trainings = [Cell(block, sum(map(cost_of, block))) for block in blocks]
-    return [*trainings, *(Cell(pair, cost_of(pair)) for pair in pairs.values())]
+    return [*trainings, *(Cell(each, cost_of(each)) for each in missing.values())]
 
 
 def training_block(spec: RunSpec, device: str) -> tuple[RunSpec, ...]:
@@ -82,17 +92,18 @@ def training_block(spec: RunSpec, device: str) -> tuple[RunSpec, ...]:
     return tuple(spec.with_seed(seed) for seed in seeds) if len(seeds) > 1 else (spec,)
 
 
-def cost_of(what: RunSpec | PairMeasurement) -> float:
+def cost_of(what: RunSpec | Measurement) -> float:
     """Relative expected time, in rough seconds; only the order of work and the progress depend on it."""
-    if isinstance(what, PairMeasurement):
-        return 0.05 * len(what.lams) + 0.01 * cost_of(what.a)
+    if not isinstance(what, RunSpec):
+        points = len(what.lams) if isinstance(what, PairMeasurement) else len(what.specs)
+        return 0.03 * points + 0.005 * cost_of(what.specs[0])
     convolutional = not what.arch.startswith("mlp")
     per_epoch = (0.15 if convolutional else 0.02) + (0.3 if convolutional else 0.1) * what.width**2
     return per_epoch * what.epochs
 
 
 def make_cell(cell: Cell, workplace: Workplace) -> None:
-    """Train the models or measure the pair, and put them into the store.
+    """Train the models or measure them, and put the outcome into the store.
 
     Raises:
         LmcError: data, store or device problems.
@@ -116,20 +127,20 @@ def _train(block: tuple[RunSpec, ...], store: Store, workplace: Workplace) -> No
         store.save_model(spec.key, trained.state, {"spec": asdict(spec), **trained.log})
 
 
-def _measure(measurement: PairMeasurement, store: Store, workplace: Workplace) -> None:
-    from lmc.measuring.pairs import measure_pair
+def _measure(measurement: Measurement, store: Store, workplace: Workplace) -> None:
+    from lmc.measuring.records import measure
 
     started = time.perf_counter()
     states = []
-    for spec in (measurement.a, measurement.b):
+    for spec in measurement.specs:
         record, state = _trained(spec, store, workplace)
         if record["status"] != "trained":
             store.write("measurements", measurement.key, {"status": f"{spec.describe()} {record['status']}"})
             return
         states.append(state)
-    dataset = _dataset(measurement.a.dataset, workplace.data)
+    dataset = _dataset(measurement.specs[0].dataset, workplace.data)
     try:
-        body = measure_pair(measurement, states[0], states[1], dataset, workplace.device)
+        body = measure(measurement, states, dataset, workplace.device)
     except MergeError as error:
         body = {"status": str(error)}
     store.write("measurements", measurement.key, {**body, "seconds": time.perf_counter() - started})

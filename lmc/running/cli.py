@@ -22,6 +22,11 @@ Tier = Annotated[str | None, typer.Option(help="quick, standard or paper (LMC_TI
 StoreDir = Annotated[Path | None, typer.Option("--store", help="Models and measurements (LMC_STORE).")]
 DataDir = Annotated[Path | None, typer.Option("--data", help="Prepared datasets (LMC_DATA).")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda (LMC_DEVICE).")]
+Claims = Annotated[str | None, typer.Option(help="Only ids that contain this; commas; core (LMC_CLAIMS).")]
+Arch = Annotated[str | None, typer.Option(help="Only mlp, vgg or resnet (LMC_ARCH).")]
+OnDataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset (LMC_DATASET).")]
+MaxWidth = Annotated[str | None, typer.Option(help="No model wider than this (LMC_MAX_WIDTH).")]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16 (LMC_PRECISION).")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes (LMC_WORKERS).")]
 
 
@@ -33,30 +38,39 @@ def run(
     device: Device = None,
     workers: Workers = None,
     results: Annotated[Path | None, typer.Option(help="The results file (LMC_RESULTS).")] = None,
-    claim: Annotated[list[str] | None, typer.Option(help="Only claims whose id contains this.")] = None,
+    claims: Claims = None,
+    arch: Arch = None,
+    dataset: OnDataset = None,
+    max_width: MaxWidth = None,
+    precision: Precision = None,
     pilot: Annotated[bool, typer.Option(help="Train the pilot seeds that thresholds are chosen on.")] = False,
 ) -> None:
     """Judge the claims of a tier, training and measuring what is missing.
 
     Exits with 1 where a claim without a known gap does not hold.
     """
-    from lmc.claims.expectations import HOLDS, NOT_RUN
-    from lmc.claims.judging import cases, judge
-    from lmc.claims.paper import CLAIMS
-    from lmc.errors import SpecError
+    from lmc.claims.judging import judge
+    from lmc.claims.verdicts import HOLDS, NOT_RUN
     from lmc.reporting.table import verdict_table
     from lmc.running.finish import finish
-    from lmc.running.session import make_missing
+    from lmc.running.session import make_missing, selected_cases
     from lmc.running.settings import Settings
-    from lmc.tiers import load_tier, with_pilot_seeds
 
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    settings = Settings.resolve(tier=tier, store=store, data=data, device=device, workers=workers, results=results)
-    chosen = load_tier(settings.tier)
-    claims = [each for each in CLAIMS if not claim or any(part in each.id for part in claim)]
-    if not claims:
-        raise SpecError(f"no claim's id contains {' or '.join(claim or [])}; see lmc claims")
-    selected = cases(claims, with_pilot_seeds(chosen) if pilot else chosen)
+    settings = Settings.resolve(
+        tier=tier,
+        store=store,
+        data=data,
+        device=device,
+        workers=workers,
+        results=results,
+        claims=claims,
+        arch=arch,
+        dataset=dataset,
+        max_width=max_width,
+        precision=precision,
+    )
+    selected = selected_cases(settings, pilot=pilot)
     records = make_missing(selected, settings)
     judged = [judge(case, records) for case in selected]
     document, path = finish(judged, settings, started=started, seconds=time.monotonic() - clock)
@@ -67,8 +81,8 @@ def run(
         raise typer.Exit(1)
 
 
-@app.command()
-def claims() -> None:
+@app.command("claims")
+def list_claims() -> None:
     """List the claims with their references."""
     from lmc.claims.paper import CLAIMS
 
@@ -109,12 +123,33 @@ def summary(results: Annotated[Path, typer.Argument(help="A results file.")]) ->
 
 
 @app.command()
-def plan(tier: Tier = None, store: StoreDir = None, device: Device = None, workers: Workers = None) -> None:
+def plan(
+    tier: Tier = None,
+    store: StoreDir = None,
+    device: Device = None,
+    workers: Workers = None,
+    claims: Claims = None,
+    arch: Arch = None,
+    dataset: OnDataset = None,
+    max_width: MaxWidth = None,
+    precision: Precision = None,
+) -> None:
     """What a tier would train and measure: models, FLOPs, time, memory and disk."""
     from lmc.running.planning import make_plan
     from lmc.running.settings import Settings
 
-    for line in make_plan(Settings.resolve(tier=tier, store=store, device=device, workers=workers)).lines():
+    settings = Settings.resolve(
+        tier=tier,
+        store=store,
+        device=device,
+        workers=workers,
+        claims=claims,
+        arch=arch,
+        dataset=dataset,
+        max_width=max_width,
+        precision=precision,
+    )
+    for line in make_plan(settings).lines():
         typer.echo(line)
 
 

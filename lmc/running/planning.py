@@ -6,15 +6,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lmc.claims.judging import cases
-from lmc.claims.paper import CLAIMS
 from lmc.errors import SpecError
-from lmc.measuring.pairs import PairMeasurement
+from lmc.measuring.measurements import FlatnessMeasurement, Measurement, PairMeasurement
 from lmc.running.cells import Cell, missing_cells, training_block
-from lmc.running.session import needed
+from lmc.running.session import needed, selected_cases
 from lmc.running.settings import Settings
 from lmc.specs import RunSpec
-from lmc.tiers import load_tier
 from lmc.training.store import Store
 
 SHAPES = {  # name: (C, H, W), classes, training images, test images
@@ -86,13 +83,13 @@ class Plan:
                 f"  {row.spec.dataset:<14} {row.spec.arch:<10} x{row.spec.width:<7g} "
                 f"decay {row.spec.weight_decay:<7g} {row.models:>3} models of {row.parameters / 1e6:.2f} M, "
                 f"{row.flops / 1e12:.3g} TFLOP and about {row.train_seconds:.1f} s each; "
-                f"{row.measurements} pairs, {row.measure_seconds:.1f} s each"
+                f"{row.measurements} measurements, {row.measure_seconds:.1f} s each"
             )
         models = sum(row.models for row in self.rows)
-        pairs = sum(row.measurements for row in self.rows)
+        measurements = sum(row.measurements for row in self.rows)
         flops = sum(row.models * row.flops for row in self.rows)
-        yield f"to train: {models} models, {flops / 1e12:.4g} TFLOP; to measure: {pairs} pairs"
-        yield f"already stored: {self.finished} measured pairs"
+        yield f"to train: {models} models, {flops / 1e12:.4g} TFLOP; {measurements} measurements"
+        yield f"already stored: {self.finished} measurements"
         yield (
             f"time about {_duration(self.seconds)}, memory about {self.memory_bytes / 2**30:.1f} GiB, "
             f"disk about {self.disk_bytes / 2**20:.0f} MiB in {self.settings.store}"
@@ -105,17 +102,16 @@ def make_plan(settings: Settings) -> Plan:
     Raises:
         SpecError: the tier is unknown, or its dataset's size is.
     """
-    tier = load_tier(settings.tier)
-    measurements = needed(cases(CLAIMS, tier))
+    measurements = needed(selected_cases(settings))
     missing = missing_cells(measurements, Store(settings.store), settings.device)
     groups: dict[RunSpec, list[Cell]] = {}
     for cell in missing:
-        spec = cell.what.a if isinstance(cell.what, PairMeasurement) else cell.what[0]
+        spec = cell.measures.specs[0] if cell.measures else cell.trains[0]
         groups.setdefault(spec.with_seed(0), []).append(cell)
     prober = _Prober(settings.device)
     rows = tuple(prober.row(spec, cells) for spec, cells in groups.items())
-    open_pairs = sum(isinstance(cell.what, PairMeasurement) for cell in missing)
-    return Plan(settings, rows, len(measurements) - open_pairs)
+    open_measurements = sum(cell.measures is not None for cell in missing)
+    return Plan(settings, rows, len(measurements) - open_measurements)
 
 
 class _Prober:
@@ -132,21 +128,21 @@ class _Prober:
             raise SpecError(f"cannot plan for dataset {spec.dataset!r}; known are {', '.join(SHAPES)}")
         shape, classes, train_images, test_images = SHAPES[spec.dataset]
         train_images = spec.train_size or train_images
-        cost = net_cost(spec.arch, spec.width, shape, classes, bias=spec.bias)
+        cost = net_cost(spec.arch, spec.width, shape, classes, bias=spec.bias, depth=spec.depth)
         step_flops = cost.training_flops * spec.batch_size
         step_seconds, image_seconds = self._probe(spec, step_flops)
         steps = spec.steps(train_images)
-        pairs = [cell.what for cell in cells if isinstance(cell.what, PairMeasurement)]
-        models = sum(len(cell.what) for cell in cells if isinstance(cell.what, tuple))
-        passes = sum(_image_passes(spec, pair, train_images, test_images) for pair in pairs)
+        measurements = [cell.measures for cell in cells if cell.measures]
+        models = sum(len(cell.trains) for cell in cells)
+        passes = sum(_image_passes(each, train_images, test_images) for each in measurements)
         return Row(
             spec,
             models,
-            len(pairs),
+            len(measurements),
             cost.parameters,
             float(step_flops) * steps,
             steps * step_seconds,
-            passes * image_seconds / len(pairs) if pairs else 0.0,
+            passes * image_seconds / len(measurements) if measurements else 0.0,
         )
 
     def _probe(self, spec: RunSpec, step_flops: float) -> tuple[float, float]:
@@ -202,13 +198,22 @@ def probe(block: tuple[RunSpec, ...], device: str) -> tuple[float, float]:
     return seconds, (time.perf_counter() - started) / evaluated
 
 
-def _image_passes(spec: RunSpec, pair: PairMeasurement, train_images: int, test_images: int) -> float:
-    """Forward passes of one image that measuring ``pair`` takes."""
+def _image_passes(measurement: Measurement, train_images: int, test_images: int) -> float:
+    """Forward passes of one image that a measurement takes."""
     from lmc.measuring.paths import BN_IMAGES
+    from lmc.measuring.records import LAYER_IMAGES
 
-    inner = len(pair.lams) - 2
-    resets = 0 if spec.arch in ("mlp", "mlp-skip") else (inner + 1) * min(BN_IMAGES, train_images)
-    return resets + len(pair.lams) * test_images + 10 * test_images  # the layers: three models, seven maps
+    spec, models = measurement.specs[0], len(measurement.specs)
+    layers = 10 * min(LAYER_IMAGES, test_images)  # three models, seven maps
+    if isinstance(measurement, PairMeasurement):
+        passes, merged = len(measurement.lams), len(measurement.lams) - 2
+        layers = 0 if measurement.alignment == "random" else layers
+    elif isinstance(measurement, FlatnessMeasurement):
+        passes, merged = len(measurement.alphas) + 4, len(measurement.alphas) - 1
+    else:
+        passes, merged = models + 1, int(models > 1)
+    resets = 0 if spec.arch in ("mlp", "mlp-skip") else merged * min(BN_IMAGES, train_images)
+    return resets + passes * test_images + layers
 
 
 def _duration(seconds: float) -> str:

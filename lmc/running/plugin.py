@@ -27,6 +27,11 @@ _OPTIONS = {
     "device": "auto (default), cpu or cuda",
     "workers": "worker processes (default: one per core)",
     "results": "where the results file goes",
+    "claims": "only claims whose id contains one of these, separated by commas; core for the core claims",
+    "arch": "only mlp, vgg or resnet",
+    "dataset": "only this dataset",
+    "max-width": "no model wider than this multiplier",
+    "precision": "auto (default), fp32 or bf16",
 }
 
 
@@ -35,6 +40,7 @@ class _Run:
     """What one session gathers."""
 
     settings: Settings
+    cases: list[Case]
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     clock: float = field(default_factory=time.monotonic)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -50,7 +56,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the ``--lmc-`` options; each is also an environment variable ``LMC_...``."""
     group = parser.getgroup("lmc", "claims about merging networks by averaging (pytest -m paper)")
     for name, text in _OPTIONS.items():
-        group.addoption(f"--lmc-{name}", default=None, help=f"{text}; also LMC_{name.upper()}")
+        group.addoption(f"--lmc-{name}", default=None, help=f"{text}; also LMC_{_variable(name)}")
+
+
+def _variable(name: str) -> str:
+    return name.upper().replace("-", "_")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,28 +75,24 @@ def run_of(config: pytest.Config) -> _Run:
         pytest.UsageError: a setting is wrong.
     """
     from lmc.errors import LmcError
+    from lmc.running.session import selected_cases
     from lmc.running.settings import Settings
-    from lmc.tiers import load_tier
 
     if _RUN not in config.stash:
-        options = {name: config.getoption(f"--lmc-{name}") for name in _OPTIONS}
+        options = {name.replace("-", "_"): config.getoption(f"--lmc-{name}") for name in _OPTIONS}
         try:
             settings = Settings.resolve(**options)
-            load_tier(settings.tier)
+            found = selected_cases(settings)
         except LmcError as error:
             raise pytest.UsageError(f"lmc: {error}") from None
-        config.stash[_RUN] = _Run(settings)
+        config.stash[_RUN] = _Run(settings, found)
     return config.stash[_RUN]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test that asks for ``lmc_case`` every case of the tier."""
     if "lmc_case" in metafunc.fixturenames:
-        from lmc.claims.judging import cases
-        from lmc.claims.paper import CLAIMS
-        from lmc.tiers import load_tier
-
-        found = cases(CLAIMS, load_tier(run_of(metafunc.config).settings.tier))
+        found = run_of(metafunc.config).cases
         metafunc.parametrize("lmc_case", found, ids=[f"{each.claim.id}-{each.name}" for each in found])
 
 

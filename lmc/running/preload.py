@@ -3,6 +3,5 @@
 import sklearn.datasets  # noqa: F401  (the embedded digits)
 import torch._dynamo  # noqa: F401  (the first optimizer imports it)
 
-import lmc.measuring.layers
-import lmc.measuring.paths
+import lmc.measuring.records
 import lmc.training.engine  # noqa: F401

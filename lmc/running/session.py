@@ -5,21 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lmc.claims.judging import Case
-from lmc.errors import LmcError
-from lmc.measuring.pairs import PairMeasurement
+from lmc.claims.claim import Claim
+from lmc.claims.judging import Case, cases
+from lmc.claims.paper import CLAIMS
+from lmc.errors import LmcError, SpecError
+from lmc.measuring.measurements import Measurement
 from lmc.running.cells import Workplace, missing_cells
 from lmc.running.executors import Executor, LocalExecutor
 from lmc.running.progress import showing_progress
-from lmc.running.settings import Settings
+from lmc.running.settings import Settings, fast_bf16
+from lmc.tiers import load_tier, restricted, with_pilot_seeds, with_precision
 from lmc.training.store import Store
 
 
-def needed(cases: Iterable[Case]) -> list[PairMeasurement]:
-    """Every measurement the cases read, once."""
+def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
+    """The claims and settings of models that ``settings`` ask for.
+
+    Args:
+        settings: tier, claims, architecture, dataset, widths and precision.
+        pilot: on the seeds that thresholds are chosen on.
+
+    Raises:
+        SpecError: nothing is left of the tier or of the claims.
+    """
+    tier = load_tier(settings.tier)
+    if settings.arch or settings.dataset or settings.max_width:
+        tier = restricted(tier, arch=settings.arch, dataset=settings.dataset, max_width=settings.max_width)
+    precision = settings.precision
+    if precision is None and tier.mixed_precision and fast_bf16(settings.device):
+        precision = "bf16"
+    if precision:
+        tier = with_precision(tier, precision)
+    asked = settings.claims
+    claims = [each for each in CLAIMS if not asked or any(_named(each, part) for part in asked)]
+    if not claims:
+        raise SpecError(f"no claim's id contains {' or '.join(asked)}; see lmc claims")
+    return cases(claims, with_pilot_seeds(tier) if pilot else tier)
+
+
+def _named(claim: Claim, part: str) -> bool:
+    return claim.core if part == "core" else part in claim.id
+
+
+def needed(selected: Iterable[Case]) -> list[Measurement]:
+    """Every measurement the selected cases read, once."""
     found = {
         measurement.key: measurement
-        for case in cases
+        for case in selected
         if case.setting is not None
         for measurement in case.claim.study.needs(case.setting)
     }
@@ -27,9 +59,9 @@ def needed(cases: Iterable[Case]) -> list[PairMeasurement]:
 
 
 def make_missing(
-    cases: Iterable[Case], settings: Settings, executor: Executor | None = None
+    selected: Iterable[Case], settings: Settings, executor: Executor | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Train and measure what the store lacks for ``cases``.
+    """Train and measure what the store lacks for ``selected``.
 
     Returns:
         Every needed record by measurement key.
@@ -38,7 +70,7 @@ def make_missing(
         LmcError: something cannot be made; what is finished stays in the store.
     """
     store = Store(settings.store)
-    measurements = needed(cases)
+    measurements = needed(selected)
     cells = missing_cells(measurements, store, settings.device)
     if cells:
         with showing_progress(cells) as on_done:

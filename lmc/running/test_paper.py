@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lmc.claims.expectations import HOLDS, NOT_RUN
 from lmc.claims.judging import CaseResult
+from lmc.claims.verdicts import HOLDS, NOT_RUN
 
 
 @pytest.mark.paper
@@ -25,9 +25,7 @@ def test_claim(lmc_result: CaseResult) -> None:
     )
     if lmc_result.known_gap:
         if found.verdict == HOLDS:
-            pytest.fail(
-                f"{explained}\n  this known gap is closed, remove it: {lmc_result.known_gap}", pytrace=False
-            )
+            pytest.fail(f"{explained}\n  this known gap is closed, remove it: {lmc_result.known_gap}", pytrace=False)
         pytest.xfail(lmc_result.known_gap)
     if found.verdict != HOLDS:
         pytest.fail(explained, pytrace=False)
