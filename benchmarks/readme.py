@@ -1,73 +1,120 @@
-"""Write the README's tables from committed results: ``python benchmarks/readme.py``.
+"""Write the tables of README.md and VERDICTS.md from committed results: ``python benchmarks/readme.py``.
 
-``--check`` changes nothing and exits with 1 where the README is out of date.
+``--check`` changes nothing and exits with 1 where a file is out of date.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lmc.claims.judging import cases
+from lmc.claims.paper import CLAIMS, ITEMS
+from lmc.claims.verdicts import KNOWN_GAP, shown
 from lmc.reporting.results import read_results
+from lmc.tiers import load_tier, tier_names
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ROOT / "benchmarks" / "baselines"
-TABLES = {"verdicts quick": "quick-cpu.json"}
+RESULTS = {"quick": "quick-cpu.json", "standard": "standard-mlp-cpu.json"}
+"""By tier, the committed results its verdicts are taken from."""
 
 
-def verdicts(name: str) -> str:
-    """A table of verdicts from a results file in the baselines folder."""
-    document = read_results(BASELINES / name)
-    machine, versions = document["machine"], document["versions"]
-    lines = [
-        f"`benchmarks/baselines/{name}`: {machine['cores']} cores of {machine['processor']}, "
-        f"torch {versions['torch']}, {document['seconds']:.0f} s with nothing stored.",
-        "",
-        "| claim | where | verdict | measured | expected |",
-        "|---|---|---|---|---|",
-    ]
-    for claim in document["claims"]:
-        for index, setting in enumerate(claim["settings"]):
-            lines.append(_row(claim if index == 0 else None, setting))
-    gaps = {
-        (claim["id"], setting["name"]): setting["known_gap"]
-        for claim in document["claims"]
-        for setting in claim["settings"]
-        if setting["known_gap"]
-    }
-    if gaps:
-        lines += ["", "Known gaps:", ""]
-        lines += [f"- {claim} on {setting}: {why}" for (claim, setting), why in gaps.items()]
+def documents() -> dict[str, dict[str, Any]]:
+    """The committed results documents there are, by tier."""
+    return {tier: read_results(BASELINES / name) for tier, name in RESULTS.items() if (BASELINES / name).exists()}
+
+
+def items() -> str:
+    """What stands for each figure, table and theorem, at which tiers it runs, and its latest verdicts."""
+    found = documents()
+    runs = {tier: {case.claim.id for case in cases(CLAIMS, load_tier(tier)) if not case.skip} for tier in tier_names()}
+    lines = ["| paper | shows | claims | tiers | latest verdicts |", "|---|---|---|---|---|"]
+    for item in ITEMS:
+        ids = [claim.id for claim in item.encoded_by()]
+        tiers = [tier for tier, run in runs.items() if run & set(ids)]
+        verdicts = [f"{tier}: {_counted(document, ids)}" for tier, document in found.items()]
+        names = ", ".join(f"`{each}`" for each in ids)
+        lines.append(f"| {item.name} | {item.about} | {names} | {', '.join(tiers)} | {'; '.join(verdicts)} |")
     return "\n".join(lines)
 
 
+def _counted(document: dict[str, Any], ids: list[str]) -> str:
+    counts = Counter(
+        shown(setting) for claim in document["claims"] if claim["id"] in ids for setting in claim["settings"]
+    )
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "not run"
+
+
+def counts() -> str:
+    """How many verdicts of each kind every committed run has, on what machine."""
+    lines = ["| run | machine | torch | seconds | verdicts |", "|---|---|---|---|---|"]
+    for tier, document in documents().items():
+        machine = document["machine"]
+        where = machine.get("gpu") or f"{machine['cores']} cores of {machine['processor']}"
+        ids = [claim["id"] for claim in document["claims"]]
+        lines.append(
+            f"| `{RESULTS[tier]}` | {where} | {document['versions']['torch']} | {document['seconds']:.0f} "
+            f"| {_counted(document, ids)} |"
+        )
+    return "\n".join(lines)
+
+
+def verdicts(tier: str) -> str:
+    """Every claim and setting of a committed run: verdict, numbers, threshold; then the known gaps."""
+    document = documents().get(tier)
+    if document is None:
+        return f"The {tier} tier has no committed results yet."
+    lines = ["| claim | where | verdict | measured | expected |", "|---|---|---|---|---|"]
+    for claim in document["claims"]:
+        for index, setting in enumerate(claim["settings"]):
+            lines.append(_row(claim if index == 0 else None, setting))
+    gaps = [
+        f"- {claim['id']} on {setting['name']}: {setting['known_gap']}"
+        for claim in document["claims"]
+        for setting in claim["settings"]
+        if shown(setting) == KNOWN_GAP
+    ]
+    return "\n".join([*lines, "", "Known gaps:", "", *gaps] if gaps else lines)
+
+
 def _row(claim: dict[str, Any] | None, setting: dict[str, Any]) -> str:
-    said = f"{claim['statement']} ({claim['ref']})" if claim else ""
-    gap = " (known gap)" if setting["known_gap"] else ""
-    cells = (said, setting["name"], setting["verdict"] + gap, setting["reason"], setting["threshold"])
+    said = f"{claim['statement']} ({claim['ref']}; `{claim['id']}`)" if claim else ""
+    cells = (said, setting["name"], shown(setting), setting["reason"], setting["threshold"])
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def filled(text: str) -> str:
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"items": items, "counts": counts},
+    "VERDICTS.md": {"quick": lambda: verdicts("quick"), "standard": lambda: verdicts("standard")},
+}
+"""By file, what stands between ``<!-- begin: name -->`` and ``<!-- end: name -->``."""
+
+
+def filled(text: str, tables: dict[str, Callable[[], str]]) -> str:
     """``text`` with every marked table made anew."""
-    for mark, name in TABLES.items():
+    for mark, make in tables.items():
         begin, end = f"<!-- begin: {mark} -->", f"<!-- end: {mark} -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
-        text = f"{head}{begin}\n{verdicts(name)}\n{end}{tail}"
+        text = f"{head}{begin}\n{make()}\n{end}{tail}"
     return text
 
 
 def main(arguments: list[str]) -> int:
-    """Fill the README, or check it."""
-    readme = ROOT / "README.md"
-    before = readme.read_text("utf-8")
-    after = filled(before)
-    if "--check" in arguments:
-        return int(before != after)
-    readme.write_text(after, "utf-8")
-    return 0
+    """Fill the files, or check them."""
+    stale = 0
+    for name, tables in TABLES.items():
+        path = ROOT / name
+        before = path.read_text("utf-8")
+        after = filled(before, tables)
+        stale |= before != after
+        if "--check" not in arguments:
+            path.write_text(after, "utf-8")
+    return int(stale and "--check" in arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""The machine's facts in every benchmark file, and data that need no download."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+import torch
+
+from lmc.data import Dataset, load_dataset
+
+
+def has_amx() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in tiles, which makes bf16 worth it on a CPU."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Add what the times of a training depend on."""
+    machine_info |= {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "amx": has_amx(),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset"),
+    }
+
+
+@pytest.fixture(scope="session")
+def precision() -> str:
+    """The faster precision of `RunSpec` for networks large enough to be bound by their arithmetic."""
+    return "bf16" if has_amx() else "fp32"
+
+
+def random_dataset(name: str, shape: tuple[int, int, int], images: int) -> Dataset:
+    """Random pixels with random labels out of ten, the same in every run: `no data on disk`."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, *shape), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 10, (images,), generator=generator)
+    classes = tuple(str(label) for label in range(10))
+    return Dataset(name, pixels, labels, pixels[:16], labels[:16], classes, "random")
+
+
+@pytest.fixture(scope="session")
+def mnist_like() -> Dataset:
+    """6,000 images of MNIST's shape."""
+    return random_dataset("mnist-like", (1, 28, 28), 6000)
+
+
+@pytest.fixture(scope="session")
+def cifar_like() -> Dataset:
+    """512 images of CIFAR-10's shape."""
+    return random_dataset("cifar10-like", (3, 32, 32), 512)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """scikit-learn's digits, which come with the package."""
+    return load_dataset("digits", tmp_path_factory.mktemp("data"), download=False)
