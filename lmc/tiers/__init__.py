@@ -1,0 +1,53 @@
+"""What each tier trains, as data.
+
+A *setting* is an architecture on a dataset; it holds one or more *families*: a recipe trained at several
+widths from several seeds. The family ``strong`` is the paper's recipe; the others differ from it in one thing.
+"""
+
+from __future__ import annotations
+
+from lmc.errors import SpecError
+from lmc.tiers.families import (
+    PILOT_OFFSET,
+    VERDICT_SEEDS,
+    Family,
+    Setting,
+    Tier,
+    restricted,
+    with_pilot_seeds,
+    with_precision,
+)
+from lmc.tiers.paper import paper
+from lmc.tiers.quick import quick
+from lmc.tiers.standard import standard
+
+__all__ = [
+    "PILOT_OFFSET",
+    "VERDICT_SEEDS",
+    "Family",
+    "Setting",
+    "Tier",
+    "load_tier",
+    "restricted",
+    "tier_names",
+    "with_pilot_seeds",
+    "with_precision",
+]
+
+_TIERS = {"quick": quick, "standard": standard, "paper": paper}
+
+
+def tier_names() -> tuple[str, ...]:
+    """The tiers there are."""
+    return tuple(_TIERS)
+
+
+def load_tier(name: str) -> Tier:
+    """The tier called ``name``.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if name not in _TIERS:
+        raise SpecError(f"unknown tier {name!r}; choose one of {', '.join(_TIERS)}")
+    return _TIERS[name]()

@@ -1,0 +1,159 @@
+"""The vocabulary of tiers: families of models, settings, tiers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from lmc.errors import SpecError
+from lmc.specs import RunSpec
+
+VERDICT_SEEDS = (6, 7, 8, 9, 10, 11)
+"""Six models make three independent pairs. Thresholds were chosen on others, from `PILOT_OFFSET` on.
+Seeds 0 to 5 served a first verdict, after which recipes were changed; they decide nothing now."""
+
+
+PILOT_OFFSET = 1200
+
+
+@dataclass(frozen=True)
+class Family:
+    """One recipe at several widths, from several seeds.
+
+    Args:
+        recipe: the spec, but for width and seeds.
+        widths: increasing multipliers.
+        seeds: consecutive seeds form the independent pairs.
+    """
+
+    recipe: RunSpec
+    widths: tuple[float, ...]
+    seeds: tuple[int, ...] = VERDICT_SEEDS
+
+    def spec(self, width: float, seed: int) -> RunSpec:
+        """The spec of one model."""
+        return dataclasses.replace(self.recipe, width=width).with_seed(seed)
+
+    def groups(self, size: int) -> list[tuple[int, ...]]:
+        """As many groups of ``size`` seeds as there are, no two of which share a model."""
+        return [self.seeds[first : first + size] for first in range(0, len(self.seeds) - size + 1, size)]
+
+    @property
+    def independent(self) -> list[tuple[int, int]]:
+        """Pairs of seeds no two of which share a model."""
+        return [(first, second) for first, second in self.groups(2)]
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Every pair of seeds."""
+        return list(combinations(self.seeds, 2))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An architecture on a dataset.
+
+    Args:
+        name: unique within the tier.
+        kind: ``"mlp"``, ``"vgg"`` or ``"resnet"``; claims name the kinds they are made for.
+        families: by role: ``strong`` (the paper's recipe), ``weak`` and ``zero`` (less decay and none),
+            ``bn``, ``skip``, ``shallow`` and ``deep`` (variants of the MLP), ``sophia`` (another
+            optimizer), ``many`` and ``crowd`` (without biases and of more
+            seeds, for merging more than two).
+        min_accuracy: below this an endpoint counts as undertrained and its claims are invalid.
+    """
+
+    name: str
+    kind: str
+    families: Mapping[str, Family]
+    min_accuracy: float
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A named choice of settings.
+
+    Args:
+        name: ``quick``, ``standard`` or ``paper``.
+        settings: what is trained.
+        about: one line for the plan and the report.
+        mixed_precision: whether to train in bf16 where the device is fast at it, as the authors did; the
+            recipes themselves say fp32.
+    """
+
+    name: str
+    settings: tuple[Setting, ...]
+    about: str
+    mixed_precision: bool = False
+
+
+def variant(
+    family: Family,
+    *,
+    widths: tuple[float, ...] | None = None,
+    seeds: tuple[int, ...] | None = None,
+    **changes: object,
+) -> Family:
+    """``family`` with other widths, seeds, or fields of its recipe."""
+    recipe = dataclasses.replace(family.recipe, **changes)  # type: ignore[arg-type]
+    return Family(recipe, widths or family.widths, seeds or family.seeds)
+
+
+def with_pilot_seeds(tier: Tier) -> Tier:
+    """``tier`` on the seeds that thresholds are chosen on, none of which a verdict uses."""
+
+    def pilot(family: Family) -> Family:
+        return dataclasses.replace(family, seeds=tuple(PILOT_OFFSET + seed for seed in family.seeds))
+
+    return _map_families(tier, pilot)
+
+
+def restricted(
+    tier: Tier, *, arch: str | None = None, dataset: str | None = None, max_width: float | None = None
+) -> Tier:
+    """The part of ``tier`` with this architecture and dataset, up to this width.
+
+    Args:
+        tier: to choose from.
+        arch: a kind (``mlp``, ``vgg``, ``resnet``) or one of `lmc.specs.ARCHITECTURES`; ``None`` for all.
+        dataset: ``None`` for all.
+        max_width: the widest multiplier; ``None`` for no limit. A family with nothing left is dropped.
+
+    Raises:
+        SpecError: nothing of the tier is left.
+    """
+    kept = []
+    for setting in tier.settings:
+        recipe = setting.families["strong"].recipe
+        if (arch is None or arch in (setting.kind, recipe.arch)) and dataset in (None, recipe.dataset):
+            families = {
+                role: dataclasses.replace(family, widths=widths)
+                for role, family in setting.families.items()
+                if (widths := tuple(each for each in family.widths if max_width is None or each <= max_width))
+            }
+            if "strong" in families:
+                kept.append(dataclasses.replace(setting, families=families))
+    if not kept:
+        there = ", ".join(f"{each.kind} on {each.families['strong'].recipe.dataset}" for each in tier.settings)
+        asked = f"arch {arch or 'any'}, dataset {dataset or 'any'}, widths up to {max_width or 'any'}"
+        raise SpecError(f"tier {tier.name} has nothing for {asked}; it has {there}")
+    return dataclasses.replace(tier, settings=tuple(kept))
+
+
+def with_precision(tier: Tier, precision: str) -> Tier:
+    """``tier`` with every model trained in ``precision``, see `lmc.specs.PRECISIONS`."""
+
+    def change(family: Family) -> Family:
+        return variant(family, precision=precision)
+
+    return _map_families(tier, change)
+
+
+def _map_families(tier: Tier, change: Callable[[Family], Family]) -> Tier:
+    settings = tuple(
+        dataclasses.replace(setting, families={role: change(each) for role, each in setting.families.items()})
+        for setting in tier.settings
+    )
+    return dataclasses.replace(tier, settings=settings)

@@ -1,0 +1,84 @@
+"""The quick tier: scikit-learn's digits, minutes on a laptop."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lmc.specs import RunSpec
+from lmc.tiers.families import VERDICT_SEEDS, Family, Setting, Tier, variant
+
+MANY_SEEDS = tuple(range(VERDICT_SEEDS[0], VERDICT_SEEDS[0] + 24))
+"""Three independent groups of eight."""
+
+
+def quick() -> Tier:
+    """Small nets on 1,000 images of 8x8 pixels, with the paper's decay horizon."""
+    mlp = Family(
+        RunSpec(
+            dataset="digits",
+            arch="mlp",
+            width=1,
+            optimizer="adam",
+            lr=4e-3,
+            weight_decay=0.012,
+            epochs=50,
+            batch_size=50,
+        ),
+        (1 / 16, 1 / 4, 1),
+    )
+    vgg = Family(
+        RunSpec(
+            dataset="digits",
+            arch="vgg-small",
+            width=1,
+            lr=0.2,
+            weight_decay=0.03,
+            epochs=20,
+            batch_size=16,
+        ),
+        (1 / 8, 1 / 4, 3 / 4),
+    )
+    resnet = Family(dataclasses.replace(vgg.recipe, arch="resnet8", weight_decay=0.02, epochs=12), (1 / 4, 1, 3 / 2))
+    return Tier(
+        "quick",
+        (
+            Setting(
+                "mlp-digits",
+                "mlp",
+                {
+                    "strong": mlp,
+                    "weak": variant(mlp, weight_decay=4e-4, widths=(1 / 4, 1)),
+                    "zero": variant(mlp, weight_decay=0.0, widths=(1 / 4, 1)),
+                    "bn": variant(mlp, arch="mlp-bn", widths=(1 / 4,)),
+                    "skip": variant(mlp, arch="mlp-skip", widths=(1 / 4,)),
+                    "shallow": variant(mlp, depth=2, widths=(1,)),
+                    "deep": variant(mlp, depth=4, widths=(1,)),
+                    "sophia": variant(mlp, optimizer="sophia", lr=0.06),
+                    "many": variant(mlp, bias=False, widths=(1 / 16, 1 / 4, 1), seeds=MANY_SEEDS[:12]),
+                    "crowd": variant(mlp, bias=False, widths=(1 / 4,), seeds=MANY_SEEDS),
+                },
+                min_accuracy=0.93,
+            ),
+            Setting(
+                "vgg-digits",
+                "vgg",
+                {
+                    "strong": vgg,
+                    "weak": variant(vgg, weight_decay=5e-4, widths=(3 / 4,)),
+                    "zero": variant(vgg, weight_decay=0.0, widths=(3 / 4,)),
+                },
+                min_accuracy=0.93,
+            ),
+            Setting(
+                "resnet-digits",
+                "resnet",
+                {
+                    "strong": resnet,
+                    "weak": variant(resnet, weight_decay=5e-4, widths=(1,)),
+                    "zero": variant(resnet, weight_decay=0.0, widths=(1,)),
+                },
+                min_accuracy=0.9,
+            ),
+        ),
+        "scikit-learn's digits, nothing to download; minutes on a laptop",
+    )

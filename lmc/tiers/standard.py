@@ -1,0 +1,84 @@
+"""The standard tier: the paper's datasets at reduced width and epochs, its decay horizon kept."""
+
+from __future__ import annotations
+
+from lmc.specs import RunSpec
+from lmc.tiers.families import Family, Setting, Tier, variant
+from lmc.tiers.quick import MANY_SEEDS
+
+_NARROW, _MIDDLE, _WIDE = 1 / 16, 1 / 4, 1
+
+
+def standard() -> Tier:
+    """MLPs on MNIST and Fashion-MNIST, VGG-11 and ResNet-20 on CIFAR-10."""
+    mlp = Family(
+        RunSpec(
+            dataset="mnist",
+            arch="mlp",
+            width=1,
+            optimizer="adam",
+            schedule="constant",
+            lr=1e-3,
+            weight_decay=0.003,
+            epochs=12,
+            batch_size=512,
+        ),
+        (_NARROW, _MIDDLE, _WIDE, 2),
+    )
+    vgg = Family(
+        RunSpec(
+            dataset="cifar10",
+            arch="vgg11",
+            width=1,
+            augment=True,
+            lr=0.4,
+            weight_decay=0.0075,
+            epochs=20,
+            batch_size=250,
+        ),
+        (1 / 8, 1 / 2, 2, 4),
+    )
+    resnet = variant(vgg, arch="resnet20", widths=(1 / 4, 1, 4, 8))
+    return Tier(
+        "standard",
+        (
+            *(_mlp(variant(mlp, dataset=name), least) for name, least in (("mnist", 0.93), ("fashion-mnist", 0.78))),
+            _convolutional("vgg-cifar10", "vgg", vgg, wide=2),
+            _convolutional("resnet-cifar10", "resnet", resnet, wide=4),
+        ),
+        "MNIST, Fashion-MNIST and CIFAR-10; half an hour on a modern GPU, the MLPs also on a CPU",
+        mixed_precision=True,
+    )
+
+
+def _mlp(strong: Family, min_accuracy: float) -> Setting:
+    return Setting(
+        f"mlp-{strong.recipe.dataset}",
+        "mlp",
+        {
+            "strong": strong,
+            "weak": variant(strong, weight_decay=1e-4, widths=(_MIDDLE, _WIDE)),
+            "zero": variant(strong, weight_decay=0.0, widths=(_MIDDLE, _WIDE)),
+            "bn": variant(strong, arch="mlp-bn", widths=(_MIDDLE, _WIDE)),
+            "skip": variant(strong, arch="mlp-skip", widths=(_MIDDLE, _WIDE)),
+            "shallow": variant(strong, depth=2, widths=(_WIDE,)),
+            "deep": variant(strong, depth=4, widths=(_WIDE,)),
+            "sophia": variant(strong, optimizer="sophia", lr=0.06, widths=(_NARROW, _MIDDLE, _WIDE)),
+            "many": variant(strong, bias=False, widths=(_NARROW, _MIDDLE, _WIDE), seeds=MANY_SEEDS[:12]),
+            "crowd": variant(strong, bias=False, widths=(_WIDE,), seeds=MANY_SEEDS),
+        },
+        min_accuracy=min_accuracy,
+    )
+
+
+def _convolutional(name: str, kind: str, strong: Family, *, wide: float) -> Setting:
+    return Setting(
+        name,
+        kind,
+        {
+            "strong": strong,
+            "weak": variant(strong, weight_decay=2.5e-4, widths=(wide,)),
+            "zero": variant(strong, weight_decay=0.0, widths=(wide,)),
+        },
+        min_accuracy=0.75,
+    )
