@@ -277,6 +277,8 @@ def _time_change(
         uncounted = "another machine"
     elif not same_claims:
         uncounted = "other claims"
+    elif old["made"] != new["made"]:
+        uncounted = "more or less was already stored"
     detail = f"{is_ / was:.2f} times" if was else ""
     return [Change("seconds", "", "", was, is_, WORSE if slower else BETTER, detail, uncounted if slower else "")]
 

@@ -16,7 +16,7 @@ from lmc.errors import StoreError
 if TYPE_CHECKING:
     from lmc.claims.judging import CaseResult
 
-SCHEMA = "lmc-results/1"
+SCHEMA = "lmc-results/2"
 
 
 def results_document(
@@ -28,6 +28,8 @@ def results_document(
     commit: str,
     started: str,
     seconds: float,
+    made: Mapping[str, int],
+    evidence: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything about one run, JSON-ready.
 
@@ -39,6 +41,8 @@ def results_document(
         commit: of the code.
         started: ISO 8601 time in UTC.
         seconds: duration of the run, training and measuring included.
+        made: how many ``models`` the run trained and how many ``measurements`` it made; none where all was stored.
+        evidence: see `lmc.reporting.evidence.evidence`.
     """
     return {
         "schema": SCHEMA,
@@ -48,7 +52,9 @@ def results_document(
         "commit": commit,
         "machine": dict(machine),
         "versions": dict(versions),
+        "made": dict(made),
         "claims": [_claim(list(group)) for _, group in groupby(results, key=lambda each: each.case.claim.id)],
+        "evidence": dict(evidence),
     }
 
 

@@ -71,9 +71,9 @@ def run(
         precision=precision,
     )
     selected = selected_cases(settings, pilot=pilot)
-    records = make_missing(selected, settings)
-    judged = [judge(case, records) for case in selected]
-    document, path = finish(judged, settings, started=started, seconds=time.monotonic() - clock)
+    made = make_missing(selected, settings)
+    judged = [judge(case, made.records) for case in selected]
+    document, path = finish(judged, made, settings, started=started, seconds=time.monotonic() - clock)
     for line in verdict_table(document):
         typer.echo(line)
     typer.echo(f"results: {path}")

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from lmc.claims.judging import CaseResult
+from lmc.reporting.evidence import evidence
 from lmc.reporting.results import results_document, write_results
 from lmc.running.machine import commit, machine_facts, version_facts
+from lmc.running.session import Made
 from lmc.running.settings import Settings
 
 
 def finish(
-    results: Sequence[CaseResult], settings: Settings, *, started: str, seconds: float
+    results: Sequence[CaseResult], made: Made, settings: Settings, *, started: str, seconds: float
 ) -> tuple[dict[str, Any], Path]:
     """Write the results file of a run.
 
     Args:
         results: the verdicts.
+        made: what they rest on.
         settings: of the run.
         started: ISO 8601 time in UTC.
         seconds: duration.
@@ -38,6 +41,8 @@ def finish(
         commit=commit(),
         started=started,
         seconds=seconds,
+        made=made.counts,
+        evidence=evidence([each.case for each in results], made.records, made.logs),
     )
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     path = settings.results or settings.home / "results" / f"{settings.tier}-{stamp}.json"

@@ -18,6 +18,7 @@ import pytest
 
 if TYPE_CHECKING:
     from lmc.claims.judging import Case, CaseResult
+    from lmc.running.session import Made
     from lmc.running.settings import Settings
 
 _OPTIONS = {
@@ -43,7 +44,7 @@ class _Run:
     cases: list[Case]
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     clock: float = field(default_factory=time.monotonic)
-    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made: Made | None = None
     results: list[CaseResult] = field(default_factory=list)
     written: Path | None = None
     document: dict[str, Any] | None = None
@@ -118,7 +119,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         run = run_of(session.config)
         with _output_shown(session.config):
             try:
-                run.records = make_missing(selected, run.settings)
+                run.made = make_missing(selected, run.settings)
             except LmcError as error:
                 pytest.exit(f"lmc: {error}", returncode=3)
     return (yield)
@@ -142,7 +143,8 @@ def lmc_result(lmc_case: Case, pytestconfig: pytest.Config) -> CaseResult:
     from lmc.claims.judging import judge
 
     run = run_of(pytestconfig)
-    result = judge(lmc_case, run.records)
+    assert run.made is not None, "the run loop makes what is missing before the first test"
+    result = judge(lmc_case, run.made.records)
     run.results.append(result)
     return result
 
@@ -150,12 +152,12 @@ def lmc_result(lmc_case: Case, pytestconfig: pytest.Config) -> CaseResult:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the results file."""
     run = session.config.stash.get(_RUN, None)
-    if run is None or not run.results:
+    if run is None or run.made is None or not run.results:
         return
     from lmc.running.finish import finish
 
     run.document, run.written = finish(
-        run.results, run.settings, started=run.started, seconds=time.monotonic() - run.clock
+        run.results, run.made, run.settings, started=run.started, seconds=time.monotonic() - run.clock
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from lmc.claims.claim import Claim
@@ -58,13 +59,23 @@ def needed(selected: Iterable[Case]) -> list[Measurement]:
     return list(found.values())
 
 
-def make_missing(
-    selected: Iterable[Case], settings: Settings, executor: Executor | None = None
-) -> dict[str, dict[str, Any]]:
-    """Train and measure what the store lacks for ``selected``.
+@dataclass(frozen=True)
+class Made:
+    """What a run's verdicts rest on.
 
-    Returns:
-        Every needed record by measurement key.
+    Args:
+        records: measured records by measurement key.
+        logs: training logs by spec key; a model whose log is lost has none.
+        counts: how many ``models`` were trained now and how many ``measurements`` made.
+    """
+
+    records: dict[str, dict[str, Any]]
+    logs: dict[str, dict[str, Any]]
+    counts: dict[str, int]
+
+
+def make_missing(selected: Iterable[Case], settings: Settings, executor: Executor | None = None) -> Made:
+    """Train and measure what the store lacks for ``selected``.
 
     Raises:
         LmcError: something cannot be made; what is finished stays in the store.
@@ -82,4 +93,10 @@ def make_missing(
         if record is None:
             raise LmcError(f"{measurement.describe()} is gone from {store.root}; run again")
         records[measurement.key] = record
-    return records
+    keys = {spec.key for measurement in measurements for spec in measurement.specs}
+    logs = {key: log for key in keys if (log := store.read("models", key)) is not None}
+    counts = {
+        "models": sum(len(cell.trains) for cell in cells),
+        "measurements": sum(cell.measures is not None for cell in cells),
+    }
+    return Made(records, logs, counts)
