@@ -10,50 +10,52 @@ _VGG_WIDTHS = (1 / 4, 1 / 2, 1, 2, 4, 8, 16)
 _RESNET_WIDTHS = (1, 2, 4, 8, 16, 32)
 
 
+MLP = Family(
+    RunSpec(
+        dataset="mnist",
+        arch="mlp",
+        width=1,
+        optimizer="adam",
+        schedule="constant",
+        lr=1e-3,
+        weight_decay=0.003,
+        epochs=100,
+        batch_size=512,
+    ),
+    _MLP_WIDTHS,
+)
+VGG = Family(
+    RunSpec(
+        dataset="cifar10",
+        arch="vgg11",
+        width=1,
+        augment=True,
+        lr=0.4,
+        weight_decay=0.003,
+        epochs=100,
+        batch_size=500,
+    ),
+    _VGG_WIDTHS,
+)
+
+
 def paper() -> Tier:
     """100 epochs, MLP and VGG-11 to 16x, ResNet-20 to 32x, CIFAR-100, three independent pairs.
 
     Deviates: the last epoch's weights are kept, not those with the best test accuracy; what the extracted
     text of the paper does not give (the narrow widths, the MLP's decay) is taken from its companion's recipe.
     """
-    mlp = Family(
-        RunSpec(
-            dataset="mnist",
-            arch="mlp",
-            width=1,
-            optimizer="adam",
-            schedule="constant",
-            lr=1e-3,
-            weight_decay=0.003,
-            epochs=100,
-            batch_size=512,
-        ),
-        _MLP_WIDTHS,
-    )
-    vgg = Family(
-        RunSpec(
-            dataset="cifar10",
-            arch="vgg11",
-            width=1,
-            augment=True,
-            lr=0.4,
-            weight_decay=0.003,
-            epochs=100,
-            batch_size=500,
-        ),
-        _VGG_WIDTHS,
-    )
-    resnet = variant(vgg, arch="resnet20", widths=_RESNET_WIDTHS)
+    resnet = variant(VGG, arch="resnet20", widths=_RESNET_WIDTHS)
     return Tier(
         "paper",
         (
             *(
-                _mlp(variant(mlp, dataset=name), accuracy)
+                _mlp(variant(MLP, dataset=name), accuracy)
                 for name, accuracy in (("mnist", 0.95), ("fashion-mnist", 0.82))
             ),
-            _convolutional("vgg-cifar10", "vgg", vgg, wide=(4, 16), min_accuracy=0.8),
+            _convolutional("vgg-cifar10", "vgg", VGG, wide=(4, 16), min_accuracy=0.8),
             _convolutional("resnet-cifar10", "resnet", resnet, wide=(4, 16), min_accuracy=0.8),
-            Setting("vgg-cifar100", "vgg", {"strong": variant(vgg, dataset="cifar100")}, min_accuracy=0.4),
+            Setting("vgg-cifar100", "vgg", {"strong": variant(VGG, dataset="cifar100")}, min_accuracy=0.4),
             Setting("resnet-cifar100", "resnet", {"strong": variant(resnet, dataset="cifar100")}, min_accuracy=0.4),
         ),
         "Appendix B of the paper; GPUs for hours, a cluster, always resumable",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lmc.specs import RunSpec
 from lmc.tiers.families import Family, Setting, Tier, variant
+from lmc.tiers.paper import MLP, VGG
 from lmc.tiers.quick import MANY_SEEDS
 
 _NARROW, _MIDDLE, _WIDE = 1 / 16, 1 / 4, 1
@@ -11,33 +11,9 @@ _NARROW, _MIDDLE, _WIDE = 1 / 16, 1 / 4, 1
 
 def standard() -> Tier:
     """MLPs on MNIST and Fashion-MNIST, VGG-11 and ResNet-20 on CIFAR-10."""
-    mlp = Family(
-        RunSpec(
-            dataset="mnist",
-            arch="mlp",
-            width=1,
-            optimizer="adam",
-            schedule="constant",
-            lr=1e-3,
-            weight_decay=0.003,
-            epochs=12,
-            batch_size=512,
-        ),
-        (_NARROW, _MIDDLE, _WIDE, 2),
-    )
-    vgg = Family(
-        RunSpec(
-            dataset="cifar10",
-            arch="vgg11",
-            width=1,
-            augment=True,
-            lr=0.4,
-            weight_decay=0.0075,
-            epochs=20,
-            batch_size=250,
-        ),
-        (1 / 8, 1 / 2, 2, 4),
-    )
+    mlp = variant(MLP, epochs=12, widths=(_NARROW, _MIDDLE, _WIDE, 2))
+    # A fifth of the epochs in batches of half the size: 2.5 times the decay keeps the horizon of 6.
+    vgg = variant(VGG, epochs=20, batch_size=250, weight_decay=0.0075, widths=(1 / 8, 1 / 2, 2, 4))
     resnet = variant(vgg, arch="resnet20", widths=(1 / 4, 1, 4, 8))
     return Tier(
         "standard",
