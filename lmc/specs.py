@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -92,7 +93,7 @@ class RunSpec:
         for name in ("width", "lr", "momentum", "weight_decay", "warmup"):  # 1 and 1.0 are one recipe
             object.__setattr__(self, name, float(getattr(self, name)))
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Content key: the same fields and recipe version give the same 20 hex digits."""
         return content_key({"recipe": RECIPE_VERSION, **dataclasses.asdict(self)})

@@ -1,4 +1,4 @@
-"""The claims of the appendices, in paper order.
+"""The claims of Appendix C (commutativity) and D (flatness), in paper order.
 
 Thresholds were chosen before the verdict seeds were trained, from the pilot seeds (`lmc run --pilot`), whose numbers
 are kept in ``benchmarks/baselines/pilot-quick-cpu.json``; ``why`` gives the reason, and says so where it was not so.
@@ -7,20 +7,16 @@ are kept in ``benchmarks/baselines/pilot-quick-cpu.json``; ``why`` gives the rea
 from __future__ import annotations
 
 from lmc.claims.claim import Claim
-from lmc.claims.expectations import Contrast, Level, Near, Ordered, Similar, Trend
+from lmc.claims.expectations import Contrast, Level, Near, Trend
 from lmc.claims.extracts import (
     barrier,
-    beta_over_prediction,
-    endpoint,
     endpoint_cosine,
     layers,
-    leftmost_share,
-    midpoint,
     norm_decay,
     perturbation_cosine,
     perturbed,
 )
-from lmc.claims.studies import Arm, aligned, flatness, models, over_aligned, over_pairs, study
+from lmc.claims.studies import Arm, flatness, over_aligned, over_pairs, study
 
 APPENDIX: tuple[Claim, ...] = (
     Claim(
@@ -113,257 +109,6 @@ APPENDIX: tuple[Claim, ...] = (
         ),
         expect=Contrast("perturbed", "trained", by=0.1, pooled=True),
         why="A tenth of a cosine in every layer.",
-        core=False,
-    ),
-    Claim(
-        id="fig15-cifar100-barrier-falls-with-width",
-        ref="F.1, Fig. 15",
-        statement="On CIFAR-100 too, the calibrated barrier falls as the models widen.",
-        unit="nats",
-        study=over_pairs(barrier("calibrated_loss")),
-        expect=Trend(increasing=False, by=0.3),
-        why="The bound of Fig. 2(b).",
-        kinds=("vgg", "resnet"),
-        dataset="cifar100",
-        core=False,
-    ),
-    Claim(
-        id="fig16-matched-models-reach-endpoints",
-        ref="F.2, Fig. 16",
-        statement="At the largest width models merged after weight matching are about as accurate as endpoints.",
-        unit="share",
-        study=over_aligned(barrier("accuracy"), "matching"),
-        expect=Level(below=0.07),
-        why="The bound of Fig. 1.",
-        known_gaps={
-            "vgg-digits": "As for Fig. 17: matching harms strongly decayed VGGs (pilots: 0.09 of accuracy lost, "
-            "0.006 without it).",
-        },
-        core=False,
-    ),
-    Claim(
-        id="fig17-matching-lowers-barrier",
-        ref="F.3, Fig. 17",
-        statement="Weight matching lowers the calibrated barrier, on average over the widths.",
-        unit="nats",
-        study=over_aligned(barrier("calibrated_loss"), "none", "matching"),
-        expect=Contrast("none", "matching", by=0.1),
-        why="A tenth of a nat is what one would notice beside narrow models' barrier of about 1.",
-        known_gaps={
-            "vgg-digits": "Under strong decay four fifths of VGG's channels are exactly zero; matching lays the "
-            "models' few live channels over each other without a one-to-one correspondence, and "
-            "merges worse than leaving them disjoint (pilots: 0.26 against 0.025 at the widest, "
-            "with 1 to 20 restarts). Under weak decay matching removes the barrier.",
-        },
-        core=False,
-    ),
-    Claim(
-        id="fig17-matching-suffices-under-weak-decay",
-        ref="F.3 (reviewers' question)",
-        statement="Weight matching brings the calibrated barrier of weakly decayed wide models close to zero.",
-        unit="nats",
-        study=study(Arm(barrier("calibrated_loss"), "weak", aligned("matching"), label="matching"), widest=True),
-        expect=Level(below=0.2),
-        why="What counts as close to zero for Fig. 2(b).",
-        core=False,
-    ),
-    Claim(
-        id="fig18b-any-permutation-will-do-when-wide",
-        ref="F.4, Fig. 18(b)",
-        statement="At the largest width random permutations and weight matching give nearly the same barrier.",
-        unit="nats",
-        study=over_aligned(barrier("calibrated_loss"), "random", "matching", widest=True),
-        expect=Similar("random", "matching", within=0.2),
-        why="What counts as close to zero for Fig. 2(b).",
-        known_gaps={
-            "vgg-digits": "As for Fig. 17: random permutations leave the barrier at 0.02, matching raises it to "
-            "0.26 (pilots).",
-        },
-        core=False,
-    ),
-    Claim(
-        id="fig19-inverse-temperature-exceeds-endpoints",
-        ref="F.5, Fig. 19",
-        statement="At the largest width the merged model needs a larger inverse temperature than its endpoints.",
-        unit="β",
-        study=study(Arm(midpoint("beta"), label="merged"), Arm(endpoint("beta"), label="endpoints"), widest=True),
-        expect=Contrast("merged", "endpoints", by=0.5),
-        why="The paper says the logits shrink; half a unit of β is a third more than an honest softmax.",
-        core=False,
-    ),
-    Claim(
-        id="fig19-inverse-temperature-rises-with-width",
-        ref="F.5, Fig. 19",
-        statement="The merged MLP's inverse temperature rises as LEWC takes hold.",
-        unit="β",
-        study=over_pairs(midpoint("beta")),
-        expect=Trend(increasing=True, by=1.0),
-        why="From about 1 without LEWC towards 8 with it; a unit is a seventh of the way.",
-        kinds=("mlp",),
-        core=False,
-    ),
-    Claim(
-        id="lewc-inverse-temperature-doubles-per-layer",
-        ref="Def. 4.1 (consequence)",
-        statement="An L-layer MLP merged at λ = ½ needs 2^(L-1) times its ensemble's inverse temperature.",
-        unit="log2 β / (L - 1)",
-        study=over_pairs(beta_over_prediction, "shallow", "strong", "deep"),
-        expect=Near(1.0, within=0.4),
-        why="Exact under LEWC, 0 without it. Pilots: 0.97 for 3 layers, 0.95 for 4, and still 0.80 for 5, which need "
-        "more width.",
-        kinds=("mlp",),
-        core=False,
-    ),
-    Claim(
-        id="fig20-norms-decay-exponentially",
-        ref="F.6, Fig. 20",
-        statement="Against the endpoints', the merged MLP's activation norms decay exponentially with depth.",
-        unit="log2 / layer",
-        study=over_pairs(norm_decay("endpoints"), widest=True),
-        expect=Level(below=-0.5),
-        why="LEWC predicts about -1, no decay 0.",
-        kinds=("mlp",),
-        core=False,
-    ),
-    Claim(
-        id="fig20-batchnorm-keeps-norms",
-        ref="F.6, Fig. 20",
-        statement="In nets with BatchNorm the activation norms do not decay exponentially with depth.",
-        unit="log2 / layer",
-        study=over_pairs(norm_decay("endpoints"), widest=True),
-        expect=Level(above=-0.5),
-        why="Half of what LEWC predicts without BatchNorm.",
-        kinds=("vgg", "resnet"),
-        core=False,
-    ),
-    Claim(
-        id="fig21-most-coordinates-are-silent",
-        ref="F.7, Fig. 21",
-        statement="At the largest width most coordinates of every layer lie in the lowest bin of the histogram.",
-        unit="share",
-        study=study(Arm(leftmost_share, sample=models), widest=True),
-        expect=Level(above=0.5),
-        why="Most means more than half.",
-        known_gaps={
-            "mlp-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth "
-            "of the range holds 21 % of the last hidden layer's coordinates (pilots). The share "
-            "rises with width, and the active share falls (Fig. 5).",
-            "vgg-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth "
-            "of the range holds 8 % of the last hidden layer's coordinates (pilots). The share "
-            "rises with width, and the active share falls (Fig. 5).",
-            "resnet-digits": "On digits the widest nets are small and use much of their width: the lowest "
-            "fiftieth of the range holds 1 % of the last hidden layer's coordinates (pilots). "
-            "The share rises with width, and the active share falls (Fig. 5).",
-        },
-        core=False,
-    ),
-    Claim(
-        id="fig22-matching-aligns-active-neurons",
-        ref="F.8, Fig. 22",
-        statement="Weight matching makes the active neurons overlap more in every layer.",
-        unit="share",
-        study=over_aligned(layers("relus", "overlap_ratio"), "matching", "none", widest=True),
-        expect=Contrast("matching", "none", by=0.0, pooled=True),
-        why="The paper claims the direction.",
-        core=False,
-    ),
-    Claim(
-        id="fig23-less-decay-less-barrier",
-        ref="F.9, Fig. 23",
-        statement="At the largest width of the sweep the calibrated barrier rises with weight decay, from none on.",
-        unit="nats",
-        study=over_pairs(barrier("calibrated_loss"), "zero", "weak", "strong", widest=True),
-        expect=Ordered(("zero", "weak", "strong"), by=0.05),
-        why="F.9: 'For sufficiently wide models, smaller weight decay results in smaller barriers'; §5.4 says that "
-        "'merged models trained with weak weight decay indeed exhibit large barriers' (see Fig. 9). Both are "
-        "judged for every architecture; at most one can hold. A twentieth of a nat, as for Fig. 24.",
-        known_gaps={
-            "mlp-digits": "The direction is F.9's but the effect is small at this width: 0.086 without decay, "
-            "0.109 with the strongest (pilots).",
-            "vgg-digits": "The opposite is true, as §5.4 says: 0.10 without decay, 0.025 with the strongest (pilots).",
-            "resnet-digits": "The opposite is true, as §5.4 says: 0.31 without decay, 0.13 with the strongest "
-            "(pilots).",
-        },
-        core=False,
-    ),
-    Claim(
-        id="fig24-sophia-barrier-falls-with-width",
-        ref="F.10, Fig. 24",
-        statement="With Sophia too, the calibrated barrier falls as the models widen.",
-        unit="nats",
-        study=over_pairs(barrier("calibrated_loss"), "sophia"),
-        expect=Trend(increasing=False, by=0.3),
-        why="The bound of Fig. 2(b).",
-        known_gaps={
-            "mlp-digits": "Falls from 1.8 to 0.5 at a quarter of the width and rises to 1.1 at full width "
-            "(pilots): at the decay that Adam gets, which Sophia decouples from its clipped "
-            "steps, the initial weights shrink by a factor of e^0.36 only, too little for LEWC.",
-        },
-        core=False,
-    ),
-    Claim(
-        id="fig24-first-order-barrier-is-smaller",
-        ref="F.10, Fig. 24",
-        statement="At the largest width Sophia's models show the larger calibrated barrier.",
-        unit="nats",
-        study=over_pairs(barrier("calibrated_loss"), "sophia", "strong", widest=True),
-        expect=Contrast("sophia", "strong", by=0.05),
-        why="A twentieth of a narrow model's barrier.",
-        core=False,
-    ),
-    Claim(
-        id="fig25-sophia-trains-better",
-        ref="F.10, Fig. 25",
-        statement="Sophia's models are at least as accurate, on average over the widths.",
-        unit="share",
-        study=over_pairs(endpoint("accuracy"), "sophia", "strong"),
-        expect=Contrast("sophia", "strong", by=0.0),
-        why="The paper claims the direction.",
-        known_gaps={
-            "mlp-digits": "No difference on digits: 97.7 % with Sophia, 97.8 % with Adam (pilots).",
-        },
-        core=False,
-    ),
-    Claim(
-        id="fig26-batchnorm-lowers-barrier",
-        ref="F.11, Fig. 26",
-        statement="BatchNorm makes the MLP's calibrated barrier smaller.",
-        unit="nats",
-        study=over_pairs(barrier("calibrated_loss"), "strong", "bn"),
-        expect=Contrast("strong", "bn", by=0.05),
-        why="Pilots: 0.5 smaller at the middle width, where the plain MLP still has a barrier.",
-        kinds=("mlp",),
-    ),
-    Claim(
-        id="fig26-skip-connections-lower-barrier",
-        ref="F.11, Fig. 26",
-        statement="Skip connections make the MLP's calibrated barrier smaller.",
-        unit="nats",
-        study=over_pairs(barrier("calibrated_loss"), "strong", "skip"),
-        expect=Contrast("strong", "skip", by=0.05),
-        why="Pilots: 0.5 smaller at the middle width, where the plain MLP still has a barrier.",
-        kinds=("mlp",),
-    ),
-    Claim(
-        id="fig27-batchnorm-keeps-orthogonality",
-        ref="F.11, Fig. 27",
-        statement="BatchNorm does not substantially change the orthogonality ratio, on average over hidden layers.",
-        unit="ratio",
-        study=over_pairs(layers("weights", "orthogonality_ratio", skip=1), "strong", "bn"),
-        expect=Similar("strong", "bn", within=0.15, pooled=True),
-        why="Half of what width changes it by (Fig. 7).",
-        kinds=("mlp",),
-        core=False,
-    ),
-    Claim(
-        id="fig27-skip-connections-keep-orthogonality",
-        ref="F.11, Fig. 27",
-        statement="Skip connections do not substantially change the ratio, on average over hidden layers.",
-        unit="ratio",
-        study=over_pairs(layers("weights", "orthogonality_ratio", skip=1), "strong", "skip"),
-        expect=Similar("strong", "skip", within=0.15, pooled=True),
-        why="Half of what width changes it by (Fig. 7).",
-        kinds=("mlp",),
         core=False,
     ),
 )

@@ -146,10 +146,10 @@ class Contrast:
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
-        arms = compared(observations, self.larger, self.smaller)
+        arms = grouped(observations, self.larger, self.smaller)
         if isinstance(arms, Judgement):
             return arms
-        widths, large, small = arms
+        widths, (large, small) = arms
         gap = difference(large, small)
         p_value = one_sided_p_value(gap, 0.0, above=True)
         reason = (
@@ -159,20 +159,17 @@ class Contrast:
         return conclude(gap.mean >= self.by, p_value, reason, gap)
 
 
-def compared(
-    observations: Sequence[Observation], one: str, other: str
-) -> tuple[list[float], Estimate, Estimate] | Judgement:
-    """Two groups' means over the widths both have, and these widths; a judgement where that cannot be had."""
-    groups = [by_width(each for each in observations if each.group == name) for name in (one, other)]
-    widths = [width for width in groups[0] if width in groups[1]]
+def grouped(observations: Sequence[Observation], *names: str) -> tuple[list[float], list[Estimate]] | Judgement:
+    """The widths that all groups have, then each group's mean over them; a judgement where that cannot be had."""
+    groups = [by_width(each for each in observations if each.group == name) for name in names]
+    widths = [width for width in groups[0] if all(width in group for group in groups)]
     if not widths:
-        return Judgement(INCONCLUSIVE, f"{one} and {other} have no width in common")
+        return Judgement(INCONCLUSIVE, f"{', '.join(names[:-1])} and {names[-1]} have no width in common")
     for group in groups:
         for width in widths:
             if few := too_few(group[width]):
                 return few
-    first, second = (mean_estimate([estimate(group[width]) for width in widths]) for group in groups)
-    return widths, first, second
+    return widths, [mean_estimate([estimate(group[width]) for width in widths]) for group in groups]
 
 
 @dataclass(frozen=True)
@@ -198,12 +195,10 @@ class Ordered:
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
-        points = []
-        for family in self.families:
-            arms = compared(observations, self.families[0], family)
-            if isinstance(arms, Judgement):
-                return arms
-            points.append(arms[2])
+        groups = grouped(observations, *self.families)
+        if isinstance(groups, Judgement):
+            return groups
+        _, points = groups
         p_value = one_sided_p_value(slope({2.0**step: each for step, each in enumerate(points)}), 0.0, above=True)
         rise = difference(points[-1], points[0])
         means = ", ".join(f"{name} {each.mean:.4g}" for name, each in zip(self.families, points, strict=True))
@@ -238,10 +233,10 @@ class Similar:
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
-        arms = compared(observations, self.one, self.other)
+        arms = grouped(observations, self.one, self.other)
         if isinstance(arms, Judgement):
             return arms
-        widths, first, second = arms
+        widths, (first, second) = arms
         gap = difference(first, second)
         p_value = equivalence_p_value(gap, 0.0, self.within)
         reason = (

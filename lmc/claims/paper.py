@@ -8,9 +8,10 @@ from lmc.claims.appendix import APPENDIX
 from lmc.claims.claim import Claim
 from lmc.claims.controls import CONTROLS, THEOREMS
 from lmc.claims.extensions import EXTENSIONS
+from lmc.claims.further_results import FURTHER_RESULTS
 from lmc.claims.main_text import MAIN_TEXT
 
-CLAIMS: tuple[Claim, ...] = (*CONTROLS, *MAIN_TEXT, *APPENDIX, *THEOREMS, *EXTENSIONS)
+CLAIMS: tuple[Claim, ...] = (*CONTROLS, *MAIN_TEXT, *APPENDIX, *FURTHER_RESULTS, *THEOREMS, *EXTENSIONS)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class PowerLawFit:
     Args:
         exponent: with its standard error; ``mean`` is nan where nothing could be fitted.
         scale: the fitted barrier at width 1.
-        misfit_p: of the chi-squared test that the points scatter about the law by no more than their errors.
+        misfit_p: of the F-test that the points scatter about the law by no more than their errors.
         problem: why the fit is not supported, else empty.
     """
 
@@ -34,7 +34,8 @@ class PowerLawFit:
         """The width at which the law reaches ``tolerance``; infinite where it does not fall."""
         if not self.exponent.mean > 0:
             return math.inf
-        return float((self.scale / tolerance) ** (1 / self.exponent.mean))
+        doublings = math.log2(self.scale / tolerance) / self.exponent.mean
+        return 2.0**doublings if doublings < 1000 else math.inf
 
 
 def fit_power_law(points: Mapping[float, Estimate]) -> PowerLawFit:
@@ -63,7 +64,8 @@ def fit_power_law(points: Mapping[float, Estimate]) -> PowerLawFit:
     intercept = float(heights.mean() - falling.mean * positions.mean())
     residuals = heights - intercept - falling.mean * positions
     errors = np.array([max(each.error, 1e-12) for each in logs.values()])
-    misfit_p = float(stats.chi2.sf(np.square(residuals / errors).sum(), len(points) - 2))
+    spread, freedom = np.square(residuals / errors).sum() / (len(points) - 2), [each.freedom for each in logs.values()]
+    misfit_p = float(stats.f.sf(spread, len(points) - 2, np.mean(freedom)))  # the errors are estimates themselves
     problem = "" if misfit_p > ALPHA else f"the points do not lie on a power law (misfit p = {misfit_p:.2g})"
     return PowerLawFit(replace(falling, mean=-falling.mean), 2.0**intercept, misfit_p, problem)
 

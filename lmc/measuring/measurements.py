@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,7 +72,7 @@ class PairMeasurement:
         """The two models."""
         return self.a, self.b
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """See `Measurement`."""
         return _key("pair", self.specs, list(self.lams), self.alignment)
@@ -97,7 +98,7 @@ class ModelMeasurement:
         """The one model."""
         return (self.spec,)
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """See `Measurement`."""
         return _key("model", self.specs)
@@ -129,7 +130,7 @@ class FlatnessMeasurement:
         """The two models."""
         return self.a, self.b
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """See `Measurement`."""
         return _key("flatness", self.specs, list(self.alphas))
@@ -162,7 +163,7 @@ class MergeMeasurement:
             raise SpecError(f"weights {self.weights} must be one per model and sum to 1")
         check_one_architecture(self.specs)
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """See `Measurement`."""
         return _key("merge", self.specs, list(self.weights))
@@ -170,7 +171,8 @@ class MergeMeasurement:
     def describe(self) -> str:
         """See `Measurement`."""
         seeds = ", ".join(str(spec.init_seed) for spec in self.specs)
-        return f"merge of {seeds} of {self.specs[0].describe()}"
+        weights = f" with weights {', '.join(f'{each:g}' for each in self.weights)}" if self.weights else ""
+        return f"merge of {seeds}{weights} of {self.specs[0].describe()}"
 
 
 def check_one_architecture(specs: tuple[RunSpec, ...]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lmc.data import Dataset
+from lmc.errors import MergeError
 from lmc.measuring.activity import active, active_share, histogram, root_second_moments
 from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
 from lmc.measuring.flatness import measure_flatness
@@ -131,7 +132,10 @@ def distance(a: nn.Module, b: nn.Module) -> float:
 def _flatness(
     measurement: FlatnessMeasurement, a: nn.Module, b: nn.Module, spare: nn.Module, inputs: Inputs
 ) -> dict[str, Any]:
-    found = measure_flatness(spare, a.state_dict(), distance(a, b), measurement.alphas, inputs, measurement.a.init_seed)
+    length = distance(a, b)
+    if not math.isfinite(length):
+        raise MergeError("a weight of the two models is NaN or infinite; train them again")
+    found = measure_flatness(spare, a.state_dict(), length, measurement.alphas, inputs, measurement.a.init_seed)
     accuracy_b = evaluate_logits(logits_of(b, inputs), inputs.labels).accuracy
     return {"status": "measured", "accuracies": [found["points"][0]["accuracy"], accuracy_b], **found}
 

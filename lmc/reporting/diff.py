@@ -16,7 +16,7 @@ from lmc.errors import SpecError, StoreError
 WORSE, BETTER, MOVED = "worse", "better", "moved"
 
 _HARDWARE = ("processor", "cores", "workers", "device", "gpu")  # what run time depends on
-_UPWARDS, _DOWNWARDS = re.compile(r"above |rises|.+ exceeds "), re.compile(r"below |falls")
+_UPWARDS, _DOWNWARDS = re.compile(r"above |rises|.+ exceeds |width\^-a"), re.compile(r"below |falls")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _SLACK = 1e-9  # an interval of no width is left by rounding alone
 
@@ -277,7 +277,7 @@ def _time_change(
         uncounted = "another machine"
     elif not same_claims:
         uncounted = "other claims"
-    elif old["made"] != new["made"]:
+    elif old.get("made") != new.get("made"):
         uncounted = "more or less was already stored"
     detail = f"{is_ / was:.2f} times" if was else ""
     return [Change("seconds", "", "", was, is_, WORSE if slower else BETTER, detail, uncounted if slower else "")]

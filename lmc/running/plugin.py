@@ -65,8 +65,14 @@ def _variable(name: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker; refuse wrong settings before anything is collected."""
     config.addinivalue_line("markers", "paper: a claim of the paper, judged on models trained for it")
+    if _claims_may_run(config):
+        run_of(config)
+
+
+def _claims_may_run(config: pytest.Config) -> bool:
+    return "paper" in str(config.getoption("markexpr", "")).replace("not paper", "")
 
 
 def run_of(config: pytest.Config) -> _Run:
@@ -99,7 +105,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Tier, device, workers and store, where claims may run."""
-    if "paper" not in str(config.getoption("markexpr", "")).replace("not paper", ""):
+    if not _claims_may_run(config):
         return []
     settings = run_of(config).settings
     return [

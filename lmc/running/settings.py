@@ -124,7 +124,7 @@ def _width(value: str | None) -> float | None:
         return None
     try:
         width = float(Fraction(value))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         width = 0.0
     if not 0 < width < float("inf"):
         raise SpecError(f"max_width is {value!r}; it must be a number above 0, e.g. 2 or 1/4")
