@@ -20,8 +20,8 @@ from lmc.errors import MergeError, SpecError
 from lmc.measuring.activity import (
     active,
     active_share,
+    compare_activity,
     histogram,
-    measure_activity,
     overlap_ratio,
     root_second_moments,
 )
@@ -201,45 +201,64 @@ def test_even_subnormal_moments_have_a_histogram() -> None:
 # -- Two models. --
 
 
+def compared(a: nn.Module, b: nn.Module) -> dict[str, dict[str, float]]:
+    """By ReLU, as the layers of a pair record it."""
+    of_a, of_b = root_second_moments(a, inputs_of()), root_second_moments(b, inputs_of())
+    return {name: compare_activity(moments, of_b[name]) for name, moments in of_a.items()}
+
+
 def test_a_pair_agrees_with_plain_numpy_and_is_ready_for_json() -> None:
     a, b = seeded(0, MLP), seeded(1, MLP)
-    for model, unit in ((a, 2), (b, 5), (a, 7), (b, 7)):  # so that some are inactive
+    for model, unit in ((a, 2), (b, 5), (a, 7), (b, 7), (b, 8)):  # so that some are inactive
         model.get_submodule("hidden.1.linear").weight.data[unit] *= 1e-3
         model.get_submodule("hidden.1.linear").bias.data[unit] *= 1e-3
-    found = measure_activity(a, b, inputs_of())
+    found = compared(a, b)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert list(found) == [f"hidden.{index}.relu" for index in range(3)]
     sizes = [{name: np.sqrt((h**2).mean(0)) for name, h in numpy_preactivations(each).items()} for each in (a, b)]
     for name, record in found.items():
         large = [set(np.flatnonzero(each[name] > 0.05 * each[name].max())) for each in sizes]
-        assert record["active_share_a"] == pytest.approx(len(large[0]) / UNITS)
-        assert record["active_share_b"] == pytest.approx(len(large[1]) / UNITS)
-        assert record["overlap_ratio"] == pytest.approx(len(large[0] & large[1]) / len(large[0] | large[1]))
-        assert record["histogram"] == histogram(torch.from_numpy(sizes[0][name])) | {
-            "largest": pytest.approx(sizes[0][name].max(), rel=1e-12)
+        p, q = len(large[0]) / UNITS, len(large[1]) / UNITS
+        assert record == {
+            "active_share": pytest.approx((p + q) / 2),
+            "overlap_ratio": pytest.approx(len(large[0] & large[1]) / len(large[0] | large[1])),
+            "overlap_chance": pytest.approx(p * q / (p + q - p * q)),
         }
-    assert 0 < found["hidden.1.relu"]["overlap_ratio"] < 1, "the case must tell sets apart"
+        expected = histogram(torch.from_numpy(sizes[0][name]))
+        whole = histogram(root_second_moments(a, inputs_of())[name])
+        assert whole == expected | {"largest": pytest.approx(sizes[0][name].max(), rel=1e-12)}
+    apart = found["hidden.1.relu"]
+    assert 0 < apart["overlap_ratio"] < 1, "the case must tell sets apart"
+    assert apart["overlap_chance"] != apart["overlap_ratio"]
 
 
 def test_a_model_and_itself_overlap_wholly() -> None:
     model = seeded(0, VGG)
-    for record in measure_activity(model, model, inputs_of()).values():
+    for name, record in compared(model, model).items():
         assert record["overlap_ratio"] == 1.0
-        assert record["active_share_a"] == record["active_share_b"] > 0
+        assert record["active_share"] == active_share(active(root_second_moments(model, inputs_of())[name])) > 0
+
+
+def test_swapping_the_models_changes_nothing() -> None:
+    a, b = seeded(0, MLP), seeded(1, MLP)
+    a.get_submodule("hidden.0.linear").weight.data[:5] *= 1e-3
+    a.get_submodule("hidden.0.linear").bias.data[:5] *= 1e-3
+    assert compared(a, b) == compared(b, a)
 
 
 def test_a_common_order_of_units_does_not_matter() -> None:
     a, b = seeded(0, MLP), seeded(1, MLP)
-    before = measure_activity(a, b, inputs_of())
+    before, moments = compared(a, b), root_second_moments(a, inputs_of())
     order = torch.from_numpy(np.random.default_rng(3).permutation(UNITS))
     for model in (a, b):
         first, second = (model.get_submodule(f"hidden.{index}.linear") for index in (0, 1))
         first.weight.data, first.bias.data = first.weight.data[order], first.bias.data[order]
         second.weight.data = second.weight.data[:, order]
-    after = measure_activity(a, b, inputs_of())
+    after = compared(a, b)
     for name, record in before.items():
-        assert after[name]["overlap_ratio"] == record["overlap_ratio"]
-        assert after[name]["histogram"]["counts"] == record["histogram"]["counts"]
+        assert after[name] == record
+        counts = histogram(root_second_moments(a, inputs_of())[name])["counts"]
+        assert counts == histogram(moments[name])["counts"]
 
 
 def kill(model: nn.Module, index: int) -> None:
@@ -252,10 +271,13 @@ def test_in_a_dead_layer_nothing_is_active(who: str) -> None:
     a, b = seeded(0, MLP), seeded(1, MLP)
     for model in (a, b) if who == "both" else (a,):
         kill(model, 1)
-    dead = measure_activity(a, b, inputs_of())["hidden.1.relu"]
-    assert (dead["active_share_a"], dead["overlap_ratio"]) == (0.0, 0.0)
-    assert (dead["active_share_b"] == 0) == (who == "both")
-    assert dead["histogram"] == {"counts": [UNITS] + [0] * 49, "largest": 0.0, "leftmost_share": 1.0}
+    dead = compared(a, b)["hidden.1.relu"]
+    assert (dead["overlap_ratio"], dead["overlap_chance"]) == (0.0, 0.0)
+    share_of_b = active_share(active(root_second_moments(b, inputs_of())["hidden.1.relu"]))
+    assert dead["active_share"] == share_of_b / 2
+    assert (share_of_b == 0) == (who == "both")
+    found = histogram(root_second_moments(a, inputs_of())["hidden.1.relu"])
+    assert found == {"counts": [UNITS] + [0] * 49, "largest": 0.0, "leftmost_share": 1.0}
 
 
 # -- Bad input. --
@@ -290,11 +312,7 @@ def test_what_are_no_moments_is_refused(
         function(moments)  # type: ignore[operator]
 
 
-def test_models_of_other_layers_or_widths_are_refused() -> None:
+def test_models_of_other_widths_are_refused() -> None:
     narrow = MLP(32, UNITS - 2, 3).double()
-    with pytest.raises(
-        SpecError, match=r"shapes \(12,\) and \(10,\); compare one layer of two models of one width"
-    ):
-        measure_activity(seeded(0, MLP), narrow, inputs_of())
-    with pytest.raises(MergeError, match="differ; compare models of one architecture"):
-        measure_activity(seeded(0, MLP), seeded(0, VGG), inputs_of())
+    with pytest.raises(SpecError, match=r"shapes \(12,\) and \(10,\); compare one layer of two models of one width"):
+        compared(seeded(0, MLP), narrow)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lmc.measuring.conditions import (
+    CommutativityDistance,
     additivity_cosine,
-    commutativity_distance,
     cosine,
     lewc_cosine,
     lewc_target,
@@ -71,14 +71,6 @@ ZERO, ONE, TWO, SKEW = [0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [1.0, 1.0]
         (orthogonality_ratio, SKEW, ONE, math.sqrt(2)),
         (orthogonality_ratio, ONE, ZERO, NAN),
         (recovery_cosine, SKEW, ONE, math.sqrt(0.5)),
-        (commutativity_distance, ONE, ONE, 0.0),
-        (commutativity_distance, ONE, TWO, 0.5),  # 1² / (1 * 2)
-        (commutativity_distance, ONE, [0.0, 2.0], 2.5),  # (1 + 4) / (1 * 2)
-        (commutativity_distance, ONE, [-1.0, 0.0], 4.0),
-        (commutativity_distance, ZERO, ZERO, 0.0),
-        (commutativity_distance, ONE, ZERO, NAN),
-        (commutativity_distance, ZERO, ONE, NAN),
-        (commutativity_distance, [NAN, 0.0], ONE, NAN),
         (additivity_cosine, [1.0, 2.0], [3.0, 0.5], 1.0),  # all active
         (additivity_cosine, [-1.0, 2.0], [-3.0, 0.5], 1.0),  # signs agree
         (additivity_cosine, [1.0, 0.0], [0.0, 2.0], 1.0),  # disjoint supports
@@ -103,9 +95,7 @@ def test_cosine_is_bounded_symmetric_and_of_numpys_value(seed: int, width: int) 
     torch.testing.assert_close(found, cosine(y, x), **F64)
     torch.testing.assert_close(cosine(x, x), torch.ones(5).double(), **F64)
     torch.testing.assert_close(cosine(x, -x), -torch.ones(5).double(), **F64)
-    expected = [
-        float(one @ other) / math.sqrt((one @ one) * (other @ other)) for one, other in zip(x, y, strict=True)
-    ]
+    expected = [float(one @ other) / math.sqrt((one @ one) * (other @ other)) for one, other in zip(x, y, strict=True)]
     torch.testing.assert_close(found, rows(expected)[0], **F64)
 
 
@@ -117,37 +107,118 @@ def test_scale_invariance(seed: int, one: float, other: float) -> None:
     torch.testing.assert_close(additivity_cosine(one * x, one * y), additivity_cosine(x, y), **F64)
     torch.testing.assert_close(ratio(one * x, one * y), ratio(x, y), rtol=1e-12, atol=0.0)
     torch.testing.assert_close(ratio(one * x, y), one * ratio(x, y), rtol=1e-12, atol=0.0)
-    torch.testing.assert_close(
-        commutativity_distance(one * x, one * y), commutativity_distance(x, y), rtol=1e-9, atol=0.0
-    )
 
 
 @quick
 @given(seeds)
 def test_every_dimension_but_the_first_is_one_vector(seed: int) -> None:
     x, y = draw(seed, 2, 3, 4, 2, 5)
-    for function in (cosine, ratio, additivity_cosine, commutativity_distance):
+    for function in (cosine, ratio, additivity_cosine):
         torch.testing.assert_close(function(x, y), function(x.reshape(3, -1), y.reshape(3, -1)), **F64)
         torch.testing.assert_close(function(x, y)[1:2], function(x[1:2], y[1:2]), **F64)
 
 
 def test_float32_rows_give_float64_results_to_float32_precision() -> None:
     x, y = (each.float() for each in draw(0, 2, 4, 300))
-    for function in (cosine, ratio, commutativity_distance):
+    for function in (cosine, ratio):
         found = function(x, y)
         assert found.dtype == torch.float64
         torch.testing.assert_close(found, function(x.double(), y.double()), rtol=1e-5, atol=1e-6)
 
 
+def commutativity_distance(*batches: tuple[Tensor, Tensor]) -> float | None:
+    distance = CommutativityDistance()
+    for ab, ba in batches:
+        distance.add(ab, ba)
+    return distance.value
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"),
+    [
+        ([ONE], [ONE], 0.0),
+        ([ONE], [TWO], 0.5),  # 1² / (1 * 2)
+        ([ONE], [[0.0, 2.0]], 2.5),  # (1 + 4) / (1 * 2)
+        ([ONE], [[-1.0, 0.0]], 4.0),
+        ([ZERO], [ZERO], 0.0),
+        ([ONE], [ZERO], None),
+        ([ZERO], [ONE], None),
+        ([[NAN, 0.0]], [ONE], None),
+        ([ONE], [[math.inf, 0.0]], None),
+        ([ONE, ZERO], [ONE, ONE], 1 / math.sqrt(2)),  # a row without an answer on one side is no hole
+        ([[100.0, 0.0], ONE], [[100.0, 0.0], TWO], 1 / math.sqrt(10_001 * 10_004)),  # large answers decide
+    ],
+)
+def test_commutativity_distance_by_hand(x: list[list[float]], y: list[list[float]], expected: float | None) -> None:
+    assert commutativity_distance((rows(*x), rows(*y))) == (expected if expected is None else pytest.approx(expected))
+
+
+def test_the_commutativity_distance_of_no_inputs_is_zero() -> None:
+    assert CommutativityDistance().value == 0.0
+    assert CommutativityDistance().relative is None
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"),
+    [
+        ([ONE], [ONE], 0.0),
+        ([ONE], [TWO], 1 / 5),
+        ([ONE], [[0.0, 2.0]], 1.0),  # unrelated
+        ([ONE], [[-1.0, 0.0]], 2.0),
+        ([ONE], [ZERO], 1.0),  # bounded where one has collapsed
+        ([ZERO, ZERO], [ONE, TWO], 1.0),
+        ([ZERO], [ZERO], None),
+        ([[NAN, 0.0]], [ONE], None),
+        ([ONE], [[math.inf, 0.0]], None),
+        ([[100.0, 0.0], ONE], [[100.0, 0.0], TWO], 1 / 20_005),  # large answers decide
+    ],
+)
+def test_relative_commutativity_by_hand(x: list[list[float]], y: list[list[float]], expected: float | None) -> None:
+    for one, other in ((x, y), (y, x)):
+        distance = CommutativityDistance()
+        for ab, ba in zip(one, other, strict=True):
+            distance.add(rows(ab), rows(ba))
+        assert distance.relative == (expected if expected is None else pytest.approx(expected))
+
+
 @quick
 @given(seeds)
-def test_commutativity_distance_is_symmetric_and_not_negative(seed: int) -> None:
+def test_at_equal_norms_the_relative_commutativity_is_half_the_distance(seed: int) -> None:
     x, y = draw(seed, 2, 5, 7)
-    found = commutativity_distance(x, y)
-    assert bool((found > 0).all())
-    torch.testing.assert_close(found, commutativity_distance(y, x), rtol=1e-12, atol=0.0)
-    by_cosine = x.norm(dim=1) / y.norm(dim=1) + y.norm(dim=1) / x.norm(dim=1) - 2 * cosine(x, y)
-    torch.testing.assert_close(found, by_cosine, rtol=1e-9, atol=1e-9)
+    distance = CommutativityDistance()
+    distance.add(x / x.norm(), y / y.norm())
+    assert distance.relative == pytest.approx(distance.value / 2, rel=1e-9)
+    assert 0 <= distance.relative <= 2
+
+
+@quick
+@given(seeds, factors)
+def test_commutativity_distance_is_that_of_whole_matrices(seed: int, factor: float) -> None:
+    x, y = draw(seed, 2, 5, 7)
+    found = commutativity_distance((x, y))
+    assert found is not None
+    x_all, y_all = x.numpy(), y.numpy()
+    expected = ((x_all - y_all) ** 2).sum() / math.sqrt((x_all**2).sum() * (y_all**2).sum())
+    assert found == pytest.approx(expected, rel=1e-10)
+    assert found > 0
+    assert commutativity_distance((y, x)) == pytest.approx(found, rel=1e-12)
+    assert commutativity_distance((factor * x, factor * y)) == pytest.approx(found, rel=1e-9)
+    assert commutativity_distance((x, x)) == 0.0
+
+
+@quick
+@given(seeds, st.lists(st.integers(1, 4), min_size=1, max_size=5))
+def test_commutativity_distance_does_not_see_the_batches(seed: int, sizes: list[int]) -> None:
+    x, y = draw(seed, 2, sum(sizes), 3, 4)
+    whole = commutativity_distance((x, y))
+    parts = zip(x.split(sizes), y.split(sizes), strict=True)
+    assert commutativity_distance(*parts) == pytest.approx(whole, rel=1e-12)
+    assert commutativity_distance((x.flatten(1).float(), y.flatten(1).float())) == pytest.approx(whole, rel=1e-4)
+
+
+def test_one_batch_that_is_not_finite_leaves_no_distance() -> None:
+    good = rows(ONE), rows(TWO)
+    assert commutativity_distance(good, (rows([NAN, 0.0]), rows(ONE)), good) is None
 
 
 @quick

@@ -130,12 +130,8 @@ BAD_TENSORS = [  # changes, what the message must say
         {"test_labels": None, "train_images": None}, "lacks test_labels, train_images", id="two tensors missing"
     ),
     pytest.param({"train_images": torch.zeros(6, 3, 4, 5)}, "train_images is torch.float32", id="float images"),
-    pytest.param(
-        {"test_labels": torch.zeros(4, dtype=torch.uint8)}, "test_labels is torch.uint8", id="uint8 labels"
-    ),
-    pytest.param(
-        {"train_labels": torch.full((6,), torch.nan)}, "train_labels is torch.float32", id="float labels"
-    ),
+    pytest.param({"test_labels": torch.zeros(4, dtype=torch.uint8)}, "test_labels is torch.uint8", id="uint8 labels"),
+    pytest.param({"train_labels": torch.full((6,), torch.nan)}, "train_labels is torch.float32", id="float labels"),
     pytest.param({"train_images": random_images(6, 60)}, r"\(6, 60\); expected", id="flat images"),
     pytest.param({"train_labels": torch.tensor(1)}, r"train_labels is torch.int64 \(\)", id="scalar labels"),
     pytest.param(
@@ -158,17 +154,13 @@ BAD_TENSORS = [  # changes, what the message must say
     pytest.param(
         {"test_labels": torch.tensor([0, 1, 2, 3])}, "run from 0 to 3.*3 classes", id="label beyond the classes"
     ),
-    pytest.param(
-        {"train_labels": torch.tensor([0, 1, 2, 0, 1, 2**60])}, f"run from 0 to {2**60}", id="absurd label"
-    ),
+    pytest.param({"train_labels": torch.tensor([0, 1, 2, 0, 1, 2**60])}, f"run from 0 to {2**60}", id="absurd label"),
 ]
 
 
 @pytest.mark.parametrize("classes", [None, '["a", "b", "c"]'], ids=["unnamed", "named"])
 @pytest.mark.parametrize(("changes", "problem"), BAD_TENSORS)
-def test_bad_tensors_are_refused(
-    tmp_path: Path, changes: dict[str, Any], problem: str, classes: str | None
-) -> None:
+def test_bad_tensors_are_refused(tmp_path: Path, changes: dict[str, Any], problem: str, classes: str | None) -> None:
     path = tmp_path / "bad.safetensors"
     save_file(tiny(**changes), path, metadata=None if classes is None else {"classes": classes})
     with pytest.raises(DataError, match=problem) as refused:
@@ -289,9 +281,7 @@ def with_image(path: str, *shape: int, dtype: type = np.uint8) -> Callable[[Path
 
 
 def with_bytes(damage: Callable[[bytes], bytes]) -> Callable[[Path], object]:
-    return lambda folder: (folder / "train/cat/1.png").write_bytes(
-        damage((folder / "train/cat/1.png").read_bytes())
-    )
+    return lambda folder: (folder / "train/cat/1.png").write_bytes(damage((folder / "train/cat/1.png").read_bytes()))
 
 
 def enlarged_header(data: bytes) -> bytes:
@@ -326,9 +316,7 @@ BAD_FOLDERS = [  # damage, what the message must say
     pytest.param(with_image("train/dog/1.png", 7, 6), r"dog/1\.png is \(1, 7, 6\), others", id="other size"),
     pytest.param(with_image("train/dog/1.png", 6, 7, 4), r"\(3, 6, 7\), others are \(1,", id="other mode"),
     pytest.param(other_size_in_test, "train images are .*test images", id="other size in test"),
-    pytest.param(
-        with_image("train/cat/1.png", 6, 7, dtype=np.uint16), r"cat/1\.png: it has 16 bits", id="16 bits"
-    ),
+    pytest.param(with_image("train/cat/1.png", 6, 7, dtype=np.uint16), r"cat/1\.png: it has 16 bits", id="16 bits"),
 ]
 
 

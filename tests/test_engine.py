@@ -47,9 +47,7 @@ def assert_same_states(first: TrainedModel, second: TrainedModel) -> None:
 
 
 def distance(first: TrainedModel, second: TrainedModel) -> float:
-    return max(
-        (value.double() - second.state[name].double()).abs().max().item() for name, value in first.state.items()
-    )
+    return max((value.double() - second.state[name].double()).abs().max().item() for name, value in first.state.items())
 
 
 # --- the learning rate ------------------------------------------------------------------------------
@@ -176,9 +174,7 @@ def test_training_equals_a_textbook_loop(spec: RunSpec, changes: dict[str, Any])
     for name, value in state.items():
         if "running" not in name and value.ndim:
             assert (value - start[name]).abs().max() > 1e-3, f"{name} did not train"
-        torch.testing.assert_close(
-            trained.state[name], value, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(trained.state[name], value, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
     assert trained.log["loss"] == pytest.approx(losses, rel=1e-5)
 
 

@@ -11,23 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lmc.claims.expectations import (
-    ALPHA,
-    FAILS,
-    HOLDS,
-    INCONCLUSIVE,
-    INVALID,
-    NOT_RUN,
-    SEVERITY,
-    Contrast,
-    Expectation,
-    Judgement,
-    Level,
-    Trend,
-    Within,
-    worst,
-)
+from lmc.claims.expectations import Contrast, Level, Trend, Within
+from lmc.claims.judgement import ALPHA, MIN_PAIRS, Expectation, Judgement, worst
 from lmc.claims.statistics import Observation
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, KNOWN_GAP, NOT_RUN, SEVERITY, shown
 from lmc.errors import SpecError
 
 DISJOINT = ("0-1", "2-3", "4-5")
@@ -58,9 +45,7 @@ def disjoint(rows: Sequence[Sequence[float]]) -> list[Observation]:
     ]
 
 
-def contrast(
-    strong: Mapping[float, float], weak: Mapping[float, float], spread: float = 0.01
-) -> list[Observation]:
+def contrast(strong: Mapping[float, float], weak: Mapping[float, float], spread: float = 0.01) -> list[Observation]:
     return family(strong, spread=spread) + family(weak, spread=spread, group="weak")
 
 
@@ -236,8 +221,7 @@ def test_pooled_parts_share_their_significance_not_their_effect(
     assert "at every layer" in found.threshold
     if pooled != FAILS:
         means = [
-            np.mean([each.value for each in strong]) - np.mean([each.value for each in weak])
-            for strong, weak in parts
+            np.mean([each.value for each in strong]) - np.mean([each.value for each in weak]) for strong, weak in parts
         ]
         assert found.effect == pytest.approx(np.mean(means))
 
@@ -248,6 +232,27 @@ def test_severity_orders_verdicts_and_among_equals_the_larger_p_value_counts() -
         assert worst([Judgement(graver, "", p_value=0.0), Judgement(better, "", p_value=1.0)]).verdict == graver
     sure, unsure = Judgement(HOLDS, "", p_value=0.001), Judgement(HOLDS, "", p_value=0.04)
     assert worst([sure, unsure, sure]) is unsure
+
+
+def test_no_less_than_five_percent_and_three_pairs_decide() -> None:
+    assert (ALPHA, MIN_PAIRS) == (0.05, 3)
+
+
+@pytest.mark.parametrize("verdict", SEVERITY)
+@pytest.mark.parametrize("gap", ["", "because"])
+def test_a_known_gap_is_shown_as_such_only_where_the_claim_does_not_hold(verdict: str, gap: str) -> None:
+    expected = KNOWN_GAP if gap and verdict != HOLDS else verdict
+    assert shown({"verdict": verdict, "known_gap": gap}) == expected
+
+
+def test_single_models_are_units_of_their_own() -> None:
+    """Numbers of one model each, labelled by its seed."""
+    alone = [Observation(1.0, str(seed), 0.9 + 0.01 * seed) for seed in range(6)]
+    assert ABOVE.judge(alone).verdict == HOLDS
+    assert ABOVE.judge(alone[:3]).verdict == HOLDS
+    found = ABOVE.judge(alone[:2])
+    assert found.verdict == INCONCLUSIVE
+    assert "2 independent pairs at width 1 are fewer than 3" in found.reason
 
 
 @pytest.mark.parametrize(

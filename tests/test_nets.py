@@ -117,9 +117,7 @@ COUNTS: list[tuple[str, tuple[int, int, int], Callable[[float], int]]] = [
 
 @pytest.mark.parametrize("width", [1 / 16, 1 / 4, 1, 2])
 @pytest.mark.parametrize(("arch", "shape", "count"), COUNTS)
-def test_parameter_counts(
-    arch: str, shape: tuple[int, int, int], count: Callable[[float], int], width: float
-) -> None:
+def test_parameter_counts(arch: str, shape: tuple[int, int, int], count: Callable[[float], int], width: float) -> None:
     with torch.device("meta"):
         assert parameters(build(arch, width, shape, 10)) == count(width)
 

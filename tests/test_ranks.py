@@ -99,9 +99,7 @@ def test_rotations_do_not_matter(seed: int, rows: int, columns: int) -> None:
 
 @quick
 @given(seeds, sides, sides, st.integers(1, 9))
-def test_stable_rank_effective_rank_and_rank_are_in_this_order(
-    seed: int, rows: int, columns: int, rank: int
-) -> None:
+def test_stable_rank_effective_rank_and_rank_are_in_this_order(seed: int, rows: int, columns: int, rank: int) -> None:
     rank = min(rank, rows, columns)
     matrix = torch.from_numpy(draw(seed, rows, rank) @ draw(seed + 1, rank, columns))
     stable, effective = stable_rank(matrix), effective_rank(matrix)
@@ -130,6 +128,7 @@ def test_every_weight_layer_is_measured_in_the_shape_filters_by_inputs() -> None
             "stable_rank": stable,
             "effective_rank": effective,
             "relative_stable_rank": stable / min(matrix.shape),
+            "relative_effective_rank": effective / min(matrix.shape),
             "frobenius_norm": float(np.sqrt((matrix**2).sum())),
         }
         assert found[name] == pytest.approx(expected, rel=1e-6), name
@@ -150,7 +149,8 @@ def test_a_dead_layer_has_rank_zero() -> None:
     model = net()
     model.get_submodule("stem").weight.data.zero_()
     dead = measure_ranks(model)["stem"]
-    assert dead == dict.fromkeys(["stable_rank", "effective_rank", "relative_stable_rank", "frobenius_norm"], 0.0)
+    ranks = ["stable_rank", "effective_rank", "relative_stable_rank", "relative_effective_rank"]
+    assert dead == dict.fromkeys([*ranks, "frobenius_norm"], 0.0)
 
 
 @both

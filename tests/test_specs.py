@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from lmc import specs
 from lmc.errors import SpecError
-from lmc.specs import RunSpec, content_key
+from lmc.specs import RunSpec, content_key, stack_seeds
 
 BASE = RunSpec(dataset="digits", arch="mlp", width=1)
 
 REFUSED = [  # field, value, what the message must say is allowed
     ("arch", "lenet", "mlp, mlp-bn, mlp-skip, vgg11, vgg-small, resnet20, resnet8"),
-    ("optimizer", "SGD", "sgd, adam"),
+    ("optimizer", "SGD", "sgd, adam, sophia"),
     ("schedule", "cosine", "constant, warmup-linear"),
     ("precision", "fp16", "fp32, bf16"),
     ("width", 0, "(0, inf)"),
@@ -37,6 +37,9 @@ REFUSED = [  # field, value, what the message must say is allowed
     ("warmup", -0.1, "[0, 1)"),
     ("warmup", 1.0, "[0, 1)"),
     ("warmup", math.nan, "[0, 1)"),
+    ("depth", 0, "at least 1"),
+    ("depth", 2.0, "at least 1"),
+    ("depth", True, "at least 1"),
     ("epochs", 0, "at least 1"),
     ("epochs", 1.0, "at least 1"),
     ("epochs", True, "at least 1"),
@@ -56,6 +59,9 @@ ACCEPTED = [  # field, value at the edge of what is allowed
     ("momentum", 0.0),
     ("weight_decay", 0.0),
     ("warmup", 0.0),
+    ("depth", 1),
+    ("depth", 30),
+    ("optimizer", "sophia"),
     ("epochs", 1),
     ("batch_size", 1),
     ("train_size", None),
@@ -68,6 +74,7 @@ OTHER: dict[str, Any] = {  # a valid value of every field that differs from BASE
     "dataset": "mnist",
     "arch": "mlp-bn",
     "width": 2.0,
+    "depth": 4,
     "bias": False,
     "train_size": 1000,
     "augment": True,
@@ -100,6 +107,18 @@ def test_values_at_the_edge_are_accepted(field: str, value: Any) -> None:
     assert getattr(dataclasses.replace(BASE, **{field: value}), field) == value
 
 
+@pytest.mark.parametrize("arch", ["mlp", "mlp-bn", "mlp-skip"])
+def test_every_mlp_may_have_another_depth(arch: str) -> None:
+    assert dataclasses.replace(BASE, arch=arch, depth=5).depth == 5
+
+
+@pytest.mark.parametrize("arch", [arch for arch in specs.ARCHITECTURES if not arch.startswith("mlp")])
+def test_only_mlps_have_a_depth_to_choose(arch: str) -> None:
+    assert dataclasses.replace(BASE, arch=arch).depth == 3
+    with pytest.raises(SpecError, match=f"depth is 4, but {arch} has its own depth; leave it at 3"):
+        dataclasses.replace(BASE, arch=arch, depth=4)
+
+
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         BASE.lr = 1.0  # type: ignore[misc]
@@ -108,13 +127,13 @@ def test_a_spec_cannot_be_changed() -> None:
 def test_key_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stored model is found again by any later version with the same recipe."""
     monkeypatch.setattr(specs, "RECIPE_VERSION", 1)
-    assert BASE.key == "61b8164973922261d8b9"
+    assert dataclasses.replace(BASE).key == "11ef02d3c221e91b5b72"
 
 
 def test_key_changes_with_the_recipe_version(monkeypatch: pytest.MonkeyPatch) -> None:
     before = BASE.key
     monkeypatch.setattr(specs, "RECIPE_VERSION", specs.RECIPE_VERSION + 1)
-    assert BASE.key != before
+    assert dataclasses.replace(BASE).key != before
 
 
 def test_key_changes_with_every_field() -> None:
@@ -152,15 +171,34 @@ def test_steps(epochs: int, batch_size: int, images: int, steps: int) -> None:
     [("warmup-linear", 0.003, 6.0), ("warmup-linear", 1e-4, 0.2), ("constant", 0.003, 12.0)],
 )
 def test_decay_horizon_of_the_papers_recipe(schedule: str, weight_decay: float, horizon: float) -> None:
-    spec = dataclasses.replace(
-        BASE, lr=0.4, epochs=100, batch_size=500, schedule=schedule, weight_decay=weight_decay
-    )
+    spec = dataclasses.replace(BASE, lr=0.4, epochs=100, batch_size=500, schedule=schedule, weight_decay=weight_decay)
     assert spec.decay_horizon(50_000) == pytest.approx(horizon, rel=1e-12)
 
 
 def test_describe_names_what_tells_models_apart() -> None:
     spec = RunSpec(dataset="digits", arch="vgg-small", width=0.25, weight_decay=0.03, init_seed=5)
     assert spec.describe() == "vgg-small x0.25 on digits, decay 0.03, seed 5"
+    other = dataclasses.replace(BASE, depth=4, optimizer="sophia", weight_decay=0.1)
+    assert other.describe() == "mlp x1 of 4 hidden layers on digits, decay 0.1 (sophia), seed 0"
+
+
+@pytest.mark.parametrize(("changes", "blocks"), [({"width": 1 / 16}, 6), ({}, 3), ({"width": 2}, 1)])
+def test_seeds_are_trained_side_by_side_in_blocks_that_only_the_spec_decides(
+    changes: dict[str, Any], blocks: int
+) -> None:
+    spec = dataclasses.replace(BASE, **changes)
+    for seed in (0, 5, 7, 1206):
+        found = stack_seeds(spec.with_seed(seed))
+        assert seed in found
+        assert (len(found), found.start % blocks) == (blocks, 0)
+        assert all(stack_seeds(spec.with_seed(other)) == found for other in found)
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "sophia"}, {"precision": "bf16"}, {"data_seed": 1}])
+def test_what_stacks_cannot_train_is_trained_alone(changes: dict[str, Any]) -> None:
+    narrow = dataclasses.replace(BASE, width=1 / 16)
+    assert len(stack_seeds(narrow)) == 6
+    assert stack_seeds(dataclasses.replace(narrow, **changes)) == range(0, 1)
 
 
 JSON = st.recursive(

@@ -47,9 +47,7 @@ def same(first: dict[str, Tensor] | None, second: dict[str, Tensor]) -> bool:
     return (
         first is not None
         and first.keys() == second.keys()
-        and all(
-            torch.equal(value, second[name]) and value.dtype == second[name].dtype for name, value in first.items()
-        )
+        and all(torch.equal(value, second[name]) and value.dtype == second[name].dtype for name, value in first.items())
     )
 
 
@@ -138,9 +136,7 @@ def assert_set_aside(store: Store, said: str, *names: str) -> None:
     assert "will be made again" in said
 
 
-def test_every_flipped_bit_of_a_record_is_noticed_or_harmless(
-    store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_flipped_bit_of_a_record_is_noticed_or_harmless(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     store.write("measurements", KEY, BODY)
     path = store.record_path("measurements", KEY)
     intact = path.read_bytes()

@@ -15,7 +15,7 @@ LAYERS = [  # from the bottom up; a module may import from its own layer and tho
     {"specs"},
     {"tiers", "theory", "data", "nets", "merging"},
     {"training", "measuring"},
-    {"claims"},
+    {"claims", "diagnosing"},
     {"reporting"},
     {"running"},
 ]

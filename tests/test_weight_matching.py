@@ -191,9 +191,7 @@ def reordered(array: np.ndarray, axes: tuple[str | None, ...], orders: dict[str,
 def textbook(spec: Hand, a: State, b: State, orders: dict[str, np.ndarray] | None, seed: int) -> float:
     """The objective reached, starting from ``orders`` or the identity."""
     weights = {name: (a[name].double().numpy(), b[name].double().numpy()) for name in spec}
-    sizes = {
-        axes[k]: len(a[name].movedim(k, 0)) for name, axes in spec.items() for k in range(len(axes)) if axes[k]
-    }
+    sizes = {axes[k]: len(a[name].movedim(k, 0)) for name, axes in spec.items() for k in range(len(axes)) if axes[k]}
     orders = {group: np.arange(size) for group, size in sizes.items()} if orders is None else orders
     rng, progress = np.random.default_rng(seed), True
     while progress:
@@ -268,9 +266,7 @@ def test_dead_layers_and_half_precision_are_matched() -> None:
         state["features.5.bias"].zero_()
     found = weight_matching(spec, a, b)
     assert np.isfinite(found.objective)
-    half = [
-        {key: tensor.bfloat16() if tensor.ndim else tensor for key, tensor in state.items()} for state in (a, b)
-    ]
+    half = [{key: tensor.bfloat16() if tensor.ndim else tensor for key, tensor in state.items()} for state in (a, b)]
     assert weight_matching(spec, *half).objective == pytest.approx(found.objective, rel=0.02)  # 8-bit mantissas
 
 

@@ -1,0 +1,70 @@
+"""Dead layers: strong decay can bring a whole layer to zero, and its record must stay readable."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from numpy_nets import CLASSES, changeable, leaves, measure
+from torch import nn
+
+
+def kill(net: nn.Module, layer: str) -> None:
+    net.get_submodule(layer).weight.data.zero_()
+
+
+DEAD = [
+    *[("mlp-no-bias", "hidden.0.linear"), ("mlp-no-bias", "hidden.1.linear"), ("mlp-no-bias", "head")],
+    *[("mlp-bn", "hidden.1.linear"), ("vgg", "features.4"), ("resnet", "stem"), ("resnet", "stages.1.conv2")],
+]
+
+
+@pytest.mark.parametrize("who", ["a", "b", "both"])
+@pytest.mark.parametrize(("name", "layer"), DEAD)
+def test_dead_layers_never_give_nan(name: str, layer: str, who: str) -> None:
+    a, b, merged, inputs = changeable(name)
+    for net in {"a": [a], "b": [b], "both": [a, b]}[who]:
+        kill(net, layer)
+    for where, value in leaves(measure(a, b, merged, inputs, (0.0, 0.5, 1.0))):
+        assert value is None or math.isfinite(value), where
+
+
+def dead_record(who: str) -> Any:
+    a, b, merged, inputs = changeable("mlp-no-bias")
+    for net in (a, b) if who == "both" else (a,):
+        kill(net, "hidden.1.linear")
+    return measure(a, b, merged, inputs)
+
+
+def test_where_both_are_dead_they_agree() -> None:
+    found = dead_record("both")
+    for output in ("hidden.1.relu", "hidden.2.relu", "logits"):
+        record = found["layers"]["outputs"][output]
+        assert (record["lewc_cosine"], record["endpoint_cosine"]) == (1.0, 1.0)
+        assert (record["norm_merged"], record["norm_endpoints"], record["llfc_norm_ratio"]) == (0.0, 0.0, None)
+    nothing = {"active_share": 0.0, "overlap_ratio": 0.0, "overlap_chance": 0.0}
+    assert found["layers"]["relus"]["hidden.1.relu"] == {"additivity_cosine": 1.0, **nothing}
+    expected = {"orthogonality_ratio": 0.0, "recovery_cosine": 1.0, "commutativity_distance": 0.0}
+    expected |= {"relative_commutativity": None}
+    assert found["layers"]["weights"]["hidden.1.linear"] == expected
+    for point in found["path"]["points"]:
+        assert point["beta"] == 1.0
+        assert point["loss"] == pytest.approx(math.log(CLASSES), abs=1e-12)
+        assert point["accuracy"] == 0.0, "a tie is no answer"
+
+
+def test_where_one_is_dead_what_is_undefined_is_none() -> None:
+    found = dead_record("a")["layers"]
+    dead = found["weights"]["hidden.1.linear"]
+    assert dead["commutativity_distance"] is None
+    assert dead["relative_commutativity"] == 1.0  # W_a z_b is 0, W_b z_a is not
+    assert dead["orthogonality_ratio"] == 0.0  # W_a z_b = 0 where W_b z_b is not; the other direction is 1/0
+    assert 0.5 < dead["recovery_cosine"] < 1.0  # half the rows are 0 = 0, half are model b's
+    assert found["outputs"]["hidden.1.relu"]["endpoint_cosine"] == 0.0
+    # The merged pre-activations are half of W_b z(merged): they point where b's do, as far as layer 1 let them.
+    assert 0.0 < found["outputs"]["hidden.1.relu"]["lewc_cosine"] < 1.0
+    relu = found["relus"]["hidden.1.relu"]
+    assert relu["additivity_cosine"] == pytest.approx(1.0, abs=1e-12)
+    assert (relu["overlap_ratio"], relu["overlap_chance"]) == (0.0, 0.0)
+    assert 0.0 < relu["active_share"] <= 0.5  # model b's half of the mean

@@ -1,0 +1,236 @@
+"""What is drawn: thresholds, diagrams of claims and evidence, their scales, and their SVG."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_documents
+from documents import claim, setting
+
+from lmc.claims.expectations import Level, Near, Ordered, PerPart, Similar, Trend, Within
+from lmc.claims.paper import CLAIMS
+from lmc.claims.scaling import PowerLaw
+from lmc.errors import SpecError, StoreError
+from lmc.reporting import plots
+from lmc.reporting.evidence_figures import evidence_figures, training_figures
+from lmc.reporting.figures import Axis, Figure, Mean, Panel, Series, claim_figure, mean_at, width_name
+from lmc.reporting.scales import Scale, x_scale, y_scale
+from lmc.reporting.svg import panel_svg
+from lmc.reporting.thresholds import Zone, needed_change, zone_of_effect, zone_of_values
+
+DOCUMENT = report_documents.complete()
+PANEL = Panel("t", Axis("x"), Axis("y"), (Series("s", ((0.0, 1.0),), (Mean(0.0, 1.0, 0.5, 1.5),)),), Zone(low=0.2))
+
+
+@pytest.mark.parametrize("each", CLAIMS, ids=lambda each: each.id)
+def test_every_threshold_of_the_paper_is_understood(each: Any) -> None:
+    zone = zone_of_effect(each.expect.threshold)
+    assert zone is not None
+    assert zone.ends
+
+
+@pytest.mark.parametrize(
+    ("expect", "values", "effect"),
+    [
+        (Level(above=0.2), Zone(low=0.2), Zone(low=0.2)),
+        (Level(below=-0.5, at="narrowest"), Zone(high=-0.5), Zone(high=-0.5)),
+        (Near(-1.0, 0.25), Zone(-1.25, -0.75), Zone(-1.25, -0.75)),
+        (Within(1.0, 1e-3), Zone(0.999, 1.001), Zone(-1e-3, 1e-3)),
+        (Trend(True, 0.1, pooled=True), None, Zone(low=0.1)),
+        (Trend(False, 0.1), None, Zone(high=-0.1)),
+        (Trend(True, -0.03), None, Zone(low=-0.03)),
+        (Trend(False, -0.05), None, Zone(high=0.05)),
+        (Ordered(("a", "b"), 0.05), None, Zone(low=0.05)),
+        (Similar("a", "b", 0.2), None, Zone(-0.2, 0.2)),
+        (PowerLaw(0.25, 0.1), None, Zone(low=0.25)),
+    ],
+    ids=str,
+)
+def test_zone_is_what_the_expectation_asks(expect: PerPart, values: Zone | None, effect: Zone) -> None:
+    assert zone_of_values(expect.threshold) == values
+    assert zone_of_effect(expect.threshold) == effect
+
+
+def test_needed_change() -> None:
+    assert needed_change(Trend(True, 0.1).threshold) == 0.1
+    assert needed_change(Trend(False, 0.1).threshold) == -0.1
+    assert needed_change(Ordered(("a", "b"), 0.1).threshold) is None
+    assert needed_change("") is None
+    assert zone_of_effect("something else") is None
+
+
+def test_widths_are_fractions() -> None:
+    assert [width_name(width) for width in (1 / 16, 3 / 4, 1.5, 2)] == ["1/16", "3/4", "3/2", "2"]
+
+
+def test_mean_of_three_pairs_has_the_interval_of_a_t_test() -> None:
+    values = [{"width": 1.0, "pair": pair, "value": value} for pair, value in (("6-7", 1), ("8-9", 2), ("10-11", 3))]
+    found = mean_at(0.0, values)
+    assert found is not None
+    assert found.value == 2
+    assert found.low == pytest.approx(2 - 4.302653 / math.sqrt(3))
+    assert mean_at(0.0, values[:2]) == Mean(0.0, 1.5, count=2)
+    assert mean_at(0.0, [{"width": 1.0, "pair": "6", "value": None}]) is None
+
+
+def test_every_claim_with_values_has_a_figure() -> None:
+    for each in DOCUMENT["claims"]:
+        measured = [one["name"] for one in each["settings"] if one["values"]]
+        figure = claim_figure(each)
+        assert (figure is not None) == bool(measured), each["id"]
+        if figure:
+            assert [panel.title for panel in figure.panels if panel.title != "Effect against threshold"] == measured
+
+
+def test_values_by_width_show_what_a_trend_must_reach() -> None:
+    values = [
+        {"width": width, "pair": pair, "value": 1 - width, "part": "", "group": "strong", "independent": True}
+        for width in (0.25, 0.5, 1.0)
+        for pair in ("6-7", "8-9", "10-11")
+    ]
+    figure = claim_figure(
+        claim("a", setting("mlp", "falls by at least 0.3, p <= 0.05", values=values)) | {"statement": "s"}
+    )
+    assert figure is not None
+    panel = figure.panels[0]
+    assert [name for _, name in panel.x.ticks] == ["1/4", "1/2", "1"]
+    assert panel.rule == (pytest.approx(0.45), "to be reached at the widest")
+    assert "at 1/4 0.75" in panel.described()
+
+
+def test_layers_with_long_names_are_numbered_and_listed() -> None:
+    values = [
+        {"width": 1.0, "pair": pair, "value": 0.5, "part": part, "group": "strong", "independent": True}
+        for pair in ("6-7", "8-9", "10-11")
+        for part in ("stages.0.0.relu1", "stages.0.0.relu2", "stages.1.0.relu1")
+    ]
+    figure = claim_figure(claim("a", setting("resnet", values=values)) | {"statement": "s"})
+    assert figure is not None
+    assert [name for _, name in figure.panels[0].x.ticks] == ["1", "2", "3"]
+    assert "resnet: 1 stages.0.0.relu1, 2 stages.0.0.relu2, 3 stages.1.0.relu1." in figure.notes
+
+
+def test_undefined_values_are_left_out() -> None:
+    values = [{"width": 1.0, "pair": "6-7", "value": None, "part": "", "group": "strong", "independent": True}]
+    assert claim_figure(claim("a", setting("mlp", values=values, effect=None)) | {"statement": "s"}) is None
+
+
+@pytest.mark.parametrize("item", ["Figure 1", "Figure 2", "Figure 5", "Figure 12", "Figure 16", "Figure 21", "Figure 25"])
+def test_evidence_has_figures(item: str) -> None:
+    figures = evidence_figures(item, DOCUMENT)
+    assert figures
+    assert all(panel.series for figure in figures for panel in figure.panels)
+
+
+def test_figure_1_shows_endpoints_and_ensemble() -> None:
+    by_width, along = evidence_figures("Figure 1", DOCUMENT)
+    assert [series.label for series in by_width.panels[0].series] == ["merged", "endpoints", "ensemble"]
+    assert [series.label for series in along.panels[0].series] == ["width 1/16", "width 1/4", "width 1"]
+    assert len(along.panels[0].series[0].means) == 11
+
+
+def test_cifar100_is_in_its_own_figure() -> None:
+    assert evidence_figures("Figure 15", DOCUMENT) == []
+    other = report_documents.complete()
+    for family in other["evidence"]["families"]:
+        family["recipe"]["dataset"] = "cifar100"
+    assert evidence_figures("Figure 1", other) == []
+    assert len(evidence_figures("Figure 15", other)) == 2
+
+
+def test_training_has_a_diagram_for_each_family() -> None:
+    figures = training_figures(DOCUMENT)
+    assert [figure.name for figure in figures] == ["training-mlp-digits", "training-vgg-digits", "training-resnet-digits"]
+    assert [panel.title for panel in figures[1].panels] == ["strong", "weak", "zero"]
+
+
+def test_undefined_losses_are_left_out_of_curves() -> None:
+    model = {"setting": "s", "role": "strong", "width": 1.0, "seed": 6, "loss": [1.0, None, 0.0, 0.5]}
+    (figure,) = training_figures({"evidence": {"models": [model]}})
+    assert figure.panels[0].series[0].lines == (((1.0, 1.0), (4.0, 0.5)),)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3e-13, 5e-13), (0.93, 0.97), (-1e5, 3e6), (1e-3, 2e-3)])
+def test_ticks_are_few_distinct_and_inside(low: float, high: float) -> None:
+    ticks = Scale(low, high).ticks()
+    assert 3 <= len(ticks) <= 7
+    assert all(low <= value <= high for value, _ in ticks)
+    assert len({label for _, label in ticks}) == len(ticks)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.01, 10), (0.2, 0.9), (1e-9, 1), (0.5, 0.52)])
+def test_logarithmic_ticks(low: float, high: float) -> None:
+    scale = Scale(low, high, log=True)
+    ticks = scale.ticks()
+    assert 2 <= len(ticks) <= 12
+    assert scale.share(low) == 0
+    assert scale.share(math.sqrt(low * high)) == pytest.approx(0.5)
+
+
+def test_one_huge_interval_does_not_flatten_the_rest() -> None:
+    series = Series("", ((0.0, 0.0), (1.0, 1.0)), (Mean(0.0, 0.0, -1e6, 1e6), Mean(1.0, 1.0)))
+    scale = y_scale(Panel("t", Axis("x"), Axis("y"), (series,)))
+    assert scale.high < 3
+    assert scale.low > -2
+
+
+def test_scales_of_nothing_and_of_one_number() -> None:
+    empty = Panel("t", Axis("x"), Axis("y"), ())
+    same = Panel("t", Axis("x"), Axis("y"), (Series("", ((1.0, 0.0),)),))
+    for panel in (empty, same):
+        assert x_scale(panel).low < x_scale(panel).high
+        assert y_scale(panel).low < y_scale(panel).high
+        assert panel_svg(panel, "n")
+
+
+def test_svg_is_well_formed_and_has_words() -> None:
+    panel = Panel('<b> & "t"', Axis("<x>"), Axis("&"), PANEL.series, PANEL.zone, (0.4, "<rule>"))
+    root = ElementTree.fromstring(panel_svg(panel, "name"))
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby") == "name-t name-d"
+    assert root.findtext("title") == panel.title
+    assert "at 0 1 (95 % interval 0.5 to 1.5)" in (root.findtext("desc") or "")
+
+
+def test_every_panel_of_a_whole_run_is_well_formed() -> None:
+    for figure in plots.all_figures(DOCUMENT):
+        for panel in figure.panels:
+            text = panel_svg(panel, "n")
+            ElementTree.fromstring(text)
+            assert "nan" not in text.replace("Nan", "")
+
+
+def test_matplotlib_writes_the_same_bytes_twice(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for folder in ("one", "two"):
+        written = plots.write_figures(DOCUMENT, tmp_path / folder, only="fig2b-calibrated-barrier-falls")
+        assert [path.suffix for path in written] == [".svg", ".pdf"]
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_figure_names_are_files_and_unique() -> None:
+    names = [figure.name for figure in plots.all_figures(DOCUMENT)]
+    assert len(set(names)) == len(names)
+    assert all(Path(name).name == name for name in names)
+
+
+def test_figures_refuse_what_they_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"unknown format png; choose of svg, pdf"):
+        plots.write_figures(DOCUMENT, tmp_path, ["png"])
+    with pytest.raises(SpecError, match=r"no figure's name contains 'nothing'"):
+        plots.write_figures(DOCUMENT, tmp_path, ["svg"], only="nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"choose another folder"):
+        plots.write_figures(DOCUMENT, tmp_path / "file", ["svg"], only="fig2b")
+
+
+def test_axes_without_panels_are_removed(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    figure = Figure("f", "t", "c", (PANEL,) * 4)
+    (path,) = plots._write(figure, tmp_path, ["svg"])
+    assert path.stat().st_size > 1000

@@ -1,0 +1,238 @@
+"""Measurements carried out on models: what every record holds, against what the models are known to be."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from dataclasses import asdict, replace
+from functools import cache
+
+import pytest
+import torch
+from numpy_nets import differences
+from tiny import DIGITS, SPECS, State, inputs_of, measured, network, pair, seeds, state_of
+from torch import nn
+
+from lmc.errors import MergeError
+from lmc.measuring.evaluation import evaluate_logits, logits_of
+from lmc.measuring.flatness import random_direction
+from lmc.measuring.measurements import (
+    FULL_PATH,
+    FlatnessMeasurement,
+    Measurement,
+    MergeMeasurement,
+    ModelMeasurement,
+    PairMeasurement,
+)
+from lmc.measuring.ranks import measure_ranks
+from lmc.measuring.records import LAYER_IMAGES, align, distance, measure
+from lmc.merging import reset_bn_stats
+from lmc.merging.permutation_spec import permute, random_permutations
+from lmc.merging.tracing import trace_permutation_spec
+from lmc.specs import RunSpec
+
+every_net = pytest.mark.parametrize("name", SPECS)
+
+
+def accuracy(spec: RunSpec) -> float:
+    return evaluate_logits(logits_of(network(spec, state_of(spec)), inputs_of()), DIGITS.test_labels).accuracy
+
+
+KINDS: list[Measurement] = [
+    pair("mlp"),
+    pair("mlp", lams=FULL_PATH, alignment="matching"),
+    pair("mlp", alignment="random"),
+    ModelMeasurement(SPECS["mlp"]),
+    FlatnessMeasurement(*seeds("mlp", 2)),
+    MergeMeasurement(seeds("mlp", 3)),
+    MergeMeasurement(seeds("mlp", 3), (0.5, 0.3, 0.2)),
+]
+
+
+@pytest.mark.parametrize("measurement", KINDS, ids=lambda each: type(each).__name__ + each.key[:4])
+def test_every_record_is_json_and_has_the_accuracies_of_its_models_in_order(measurement: Measurement) -> None:
+    found = measured(measurement)
+    assert found["status"] == "measured"
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    expected = [accuracy(spec) for spec in measurement.specs]
+    assert found["accuracies"] == expected
+    assert len(set(expected)) == len(expected), "the case must tell the order"
+    assert measured(measurement) == found, "measured again, it is the same"
+
+
+def test_swapped_models_swap_their_accuracies() -> None:
+    for kind in (PairMeasurement, FlatnessMeasurement):
+        a, b = seeds("mlp", 2)
+        assert measured(kind(b, a))["accuracies"] == measured(kind(a, b))["accuracies"][::-1]
+
+
+def test_every_model_needs_its_weights() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        measure(pair("mlp"), [state_of(SPECS["mlp"])], DIGITS, "cpu")
+
+
+@pytest.mark.parametrize("measurement", KINDS, ids=lambda each: type(each).__name__ + each.key[:4])
+def test_models_that_are_not_finite_are_refused(measurement: Measurement) -> None:
+    states = [dict(state_of(spec)) for spec in measurement.specs]
+    states[-1]["head.bias"] = torch.full_like(states[-1]["head.bias"], math.nan)
+    with pytest.raises(MergeError, match="NaN or infinite"):
+        measure(measurement, states, DIGITS, "cpu")
+
+
+def test_layers_are_measured_on_the_first_images_and_the_path_on_all() -> None:
+    later = torch.randint(0, 256, (LAYER_IMAGES + 60, *DIGITS.shape), dtype=torch.uint8)
+    images = later.clone()
+    images[LAYER_IMAGES:] = 255 - images[LAYER_IMAGES:]
+    labels = torch.arange(len(later)) % 10
+    one, other = (replace(DIGITS, test_images=each, test_labels=labels) for each in (later, images))
+    for measurement, layers, whole in ((pair("mlp"), "layers", "path"), (KINDS[-1], "outputs", "merged")):
+        first, second = measured(measurement, one), measured(measurement, other)
+        assert first[layers] == second[layers]
+        assert first[whole] != second[whole]
+
+
+# -- Pairs, and what permutations do to them. --
+
+
+@cache
+def permuted_copy(name: str) -> tuple[State, State]:
+    """A model and the same function with its units in another order."""
+    spec = SPECS[name]
+    net = network(spec, state_of(spec))
+    reset_bn_stats(net, inputs_of().train_batches(5000))  # so that the merged model's reset changes nothing
+    state = copy.deepcopy(net.state_dict())
+    found = trace_permutation_spec(net, next(inputs_of().test_batches())[:2])
+    return state, permute(state, found, random_permutations(found, seed=7))
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp-bn", "vgg"])
+def test_matching_undoes_the_permutation_of_a_copy(name: str) -> None:
+    states = permuted_copy(name)
+    apart = measure(pair(name), states, DIGITS, "cpu")
+    assert apart["distance"] > 1
+    assert abs(apart["path"]["barriers"]["loss_barrier_midpoint"]) > 0.05, "the copy must need matching"
+    found = measure(pair(name, alignment="matching"), states, DIGITS, "cpu")
+    assert found["distance"] == pytest.approx(0.0, abs=1e-5)
+    assert all(value is None or abs(value) < 1e-4 for value in found["path"]["barriers"].values())
+    for relu in found["layers"]["relus"].values():
+        assert relu["overlap_ratio"] == 1.0
+        assert relu["additivity_cosine"] == pytest.approx(1.0, abs=1e-5)
+    for weight in found["layers"]["weights"].values():
+        assert weight["commutativity_distance"] == pytest.approx(0.0, abs=1e-6)
+        assert weight["orthogonality_ratio"] == pytest.approx(1.0, abs=1e-4)
+    assert found["accuracies"] == apart["accuracies"]
+
+
+@every_net
+def test_matching_brings_models_closer_and_keeps_their_functions(name: str) -> None:
+    plain, matched = measured(pair(name)), measured(pair(name, alignment="matching"))
+    assert matched["distance"] < plain["distance"]
+    assert matched["accuracies"] == plain["accuracies"]
+    for which in (0, -1):
+        assert not differences(matched["path"]["points"][which], plain["path"]["points"][which], rel=1e-4)
+    assert not differences(matched["path"]["ensemble"], plain["path"]["ensemble"], rel=1e-4)
+    assert matched["path"]["points"][1]["loss"] != pytest.approx(plain["path"]["points"][1]["loss"], rel=1e-3)
+
+
+@every_net
+@pytest.mark.parametrize("alignment", ["matching", "random"])
+def test_alignment_reorders_the_units_and_leaves_the_logits(name: str, alignment: str) -> None:
+    measurement = pair(name, alignment=alignment)
+    a, b = (network(spec, state_of(spec)) for spec in measurement.specs)
+    before = [logits_of(net, inputs_of()) for net in (a, b)]
+    norms = [
+        math.sqrt(sum(float(each.detach().double().square().sum()) for each in net.parameters())) for net in (a, b)
+    ]
+    align(measurement, a, b, inputs_of())
+    for net, spec, logits, length in zip((a, b), measurement.specs, before, norms, strict=True):
+        torch.testing.assert_close(logits_of(net, inputs_of()), logits, rtol=1e-4, atol=1e-4)
+        moved = any(not torch.equal(each, state_of(spec)[key]) for key, each in net.state_dict().items())
+        assert moved == (alignment == "random" or net is b)
+        zero = copy.deepcopy(net)
+        for parameter in zero.parameters():
+            parameter.data.zero_()
+        assert distance(net, zero) == pytest.approx(length, rel=1e-6)
+
+
+def test_no_alignment_changes_nothing() -> None:
+    a, b = (network(spec, state_of(spec)) for spec in seeds("vgg", 2))
+    align(pair("vgg"), a, b, inputs_of())
+    for net, spec in ((a, seeds("vgg", 2)[0]), (b, seeds("vgg", 2)[1])):
+        assert all(torch.equal(each, state_of(spec)[key]) for key, each in net.state_dict().items())
+
+
+@every_net
+def test_random_permutations_keep_the_endpoints_and_leave_the_layers_out(name: str) -> None:
+    plain, found = measured(pair(name)), measured(pair(name, alignment="random"))
+    assert found["layers"] == {}
+    assert set(plain["layers"]) == {"outputs", "relus", "weights"}
+    assert found["accuracies"] == plain["accuracies"]
+    for which in (0, -1):
+        assert found["path"]["points"][which]["accuracy"] == plain["path"]["points"][which]["accuracy"]
+        assert not differences(found["path"]["points"][which], plain["path"]["points"][which], rel=1e-4)
+    assert found["path"]["points"][1]["loss"] != pytest.approx(plain["path"]["points"][1]["loss"], rel=1e-3)
+    assert found["distance"] != pytest.approx(plain["distance"], rel=1e-3)
+    assert found["path"]["lams"] == [0.0, 0.5, 1.0]
+
+
+def test_random_permutations_depend_on_the_models_seeds_alone() -> None:
+    """Another seed permutes otherwise, and the two models of a pair are never permuted alike."""
+    a, b, c = seeds("mlp", 3)
+    state = state_of(a)
+    found = {
+        each: measure(PairMeasurement(*each, alignment="random"), [state, state], DIGITS, "cpu")["distance"]
+        for each in ((a, b), (a, c), (b, c))
+    }
+    assert min(found.values()) > 1
+    assert len({round(value, 6) for value in found.values()}) == 3
+    same = measure(PairMeasurement(a, a, alignment="random"), [state, state], DIGITS, "cpu")
+    assert same["distance"] == 0.0
+
+
+def test_a_model_merged_with_itself_is_a_control() -> None:
+    spec = SPECS["mlp"]
+    found = measured(PairMeasurement(spec, spec))
+    assert found["distance"] == 0.0
+    midpoints = {key: value for key, value in found["path"]["barriers"].items() if key.endswith("midpoint")}
+    assert midpoints == dict.fromkeys(midpoints, pytest.approx(0.0, abs=1e-6))
+
+
+# -- Models and flatness. --
+
+
+@every_net
+def test_a_models_record_holds_its_evaluation_ranks_and_active_neurons(name: str) -> None:
+    spec = SPECS[name]
+    net, found = network(spec, state_of(spec)), measured(ModelMeasurement(spec))
+    assert set(found) == {"status", "accuracies", "evaluation", "ranks", "relus"}
+    expected = asdict(evaluate_logits(logits_of(net, inputs_of()), DIGITS.test_labels))
+    assert found["evaluation"] == expected
+    assert found["accuracies"] == [expected["accuracy"]]
+    assert found["ranks"] == measure_ranks(net)
+    assert list(found["relus"]) == [key for key, module in net.named_modules() if isinstance(module, nn.ReLU)]
+    for relu in found["relus"].values():
+        assert set(relu) == {"active_share", "histogram"}
+        assert 0 < relu["active_share"] <= 1
+        assert relu["histogram"]["leftmost_share"] <= 1 - relu["active_share"] + 1e-12  # the bin ends at 1/50 < 1/20
+
+
+@every_net
+def test_a_flatness_record_is_a_random_step_as_long_as_the_models_are_apart(name: str) -> None:
+    measurement = FlatnessMeasurement(*seeds(name, 2)[::-1])
+    found, plain = measured(measurement), measured(pair(name))
+    assert set(found) == {"status", "accuracies", "distance", "seed", "alphas", "points", "relus"}
+    assert found["distance"] == pytest.approx(plain["distance"], rel=1e-9)
+    assert found["alphas"] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert found["seed"] == 1, "of the model that is perturbed"
+    assert not differences(found["points"][0], plain["path"]["points"][0], rel=1e-6)  # model b of the pair is a here
+    net = network(measurement.a, state_of(measurement.a))
+    parameters = dict(net.named_parameters())
+    step = random_direction({key: each.data for key, each in parameters.items()}, found["distance"], seed=1)
+    for key, each in parameters.items():
+        each.data += step[key]
+    reset_bn_stats(net, inputs_of().train_batches(5000))
+    moved = asdict(evaluate_logits(logits_of(net, inputs_of()), DIGITS.test_labels))
+    assert not differences(found["points"][-1], moved, rel=1e-3, abs=1e-4)
+    assert all(set(relu) == {"perturbation_cosine"} for relu in found["relus"].values())
+    assert list(found["relus"]) == list(plain["layers"]["relus"])

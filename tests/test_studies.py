@@ -1,0 +1,241 @@
+"""Studies: which measurements of which families they need, and how their numbers are labelled. Nothing is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lmc.claims.paper import CLAIMS, ITEMS
+from lmc.claims.studies import (
+    Arm,
+    Study,
+    Values,
+    aligned,
+    computed,
+    flatness,
+    merges,
+    models,
+    over_aligned,
+    over_pairs,
+    pairs,
+    self_merge,
+    study,
+)
+from lmc.measuring.measurements import (
+    FULL_PATH,
+    MIDPOINT,
+    FlatnessMeasurement,
+    Measurement,
+    MergeMeasurement,
+    ModelMeasurement,
+    PairMeasurement,
+)
+from lmc.specs import RunSpec
+from lmc.tiers import Family, Setting
+from lmc.tiers.families import variant
+
+RECIPE = RunSpec(dataset="digits", arch="mlp", width=1, weight_decay=0.1)
+STRONG = Family(RECIPE, (0.5, 1.0, 2.0), tuple(range(6)))
+SETTING = Setting(
+    "here",
+    "mlp",
+    {
+        "strong": STRONG,
+        "weak": variant(STRONG, weight_decay=0.01, widths=(1.0, 2.0, 4.0)),
+        "zero": variant(STRONG, weight_decay=0.0, widths=(0.5, 1.0)),
+        "many": variant(STRONG, lr=0.2, seeds=tuple(range(24))),
+    },
+    0.0,
+)
+
+
+def key_of(record: dict[str, Any]) -> Values:
+    """A number that tells the measurement, so that mixed-up records would show."""
+    return {"": record["number"]}
+
+
+def layers_of(record: dict[str, Any]) -> Values:
+    return {"relu1": record["number"], "relu2": None}
+
+
+def recorded(found: Study) -> tuple[list[Measurement], dict[str, dict[str, Any]]]:
+    wanted = list(found.needs(SETTING))
+    return wanted, {each.key: {"number": float(index)} for index, each in enumerate(wanted)}
+
+
+def observed(found: Study) -> list[Any]:
+    return found.observe(SETTING, recorded(found)[1])
+
+
+def test_pairs_are_all_pairs_with_whole_paths_where_they_are_independent() -> None:
+    found = over_pairs(key_of)
+    wanted, _ = recorded(found)
+    assert len(wanted) == 3 * 15
+    assert found.groups == ("strong",)
+    for each in wanted:
+        assert isinstance(each, PairMeasurement)
+        seeds = each.a.init_seed, each.b.init_seed
+        assert each.lams == (FULL_PATH if seeds in STRONG.independent else MIDPOINT)
+        assert (each.alignment, each.a.width) == ("none", each.b.width)
+    observations = observed(found)
+    assert [each.value for each in observations] == [float(index) for index in range(45)]
+    for each, measurement in zip(observations, wanted, strict=True):
+        assert each.pair == f"{measurement.specs[0].init_seed}-{measurement.specs[1].init_seed}"
+        assert (each.width, each.group, each.part) == (measurement.specs[0].width, "strong", "")
+        assert each.independent == (each.pair in ("0-1", "2-3", "4-5"))
+
+
+def test_every_part_of_a_record_is_an_observation() -> None:
+    observations = observed(over_pairs(layers_of))
+    assert Counter(each.part for each in observations) == {"relu1": 45, "relu2": 45}
+    assert all((each.value is None) == (each.part == "relu2") for each in observations)
+
+
+@pytest.mark.parametrize(
+    ("families", "widest", "widths"),
+    [
+        (("strong", "weak"), False, {1.0, 2.0}),
+        (("weak", "strong"), False, {1.0, 2.0}),
+        (("strong", "weak", "zero"), False, {1.0}),
+        (("strong",), True, {2.0}),
+        (("strong", "weak"), True, {2.0}),
+        (("zero", "strong"), True, {1.0}),
+        (("weak",), True, {4.0}),
+    ],
+)
+def test_arms_are_compared_at_the_widths_all_have_or_the_widest_of_them(
+    families: tuple[str, ...], widest: bool, widths: set[float]
+) -> None:
+    found = over_pairs(key_of, *families, widest=widest)
+    assert found.groups == families
+    observations = observed(found)
+    assert {each.width for each in observations} == widths
+    assert {each.group for each in observations} == set(families)
+    decays = {each.specs[0].weight_decay for each in found.needs(SETTING)}
+    assert decays == {SETTING.families[role].recipe.weight_decay for role in families}
+
+
+def test_without_a_width_in_common_nothing_is_measured() -> None:
+    apart = Setting("", "mlp", {"a": variant(STRONG, widths=(1.0,)), "b": variant(STRONG, widths=(2.0,))}, 0.0)
+    for widest in (False, True):
+        assert list(over_pairs(key_of, "a", "b", widest=widest).needs(apart)) == []
+
+
+def test_labels_name_the_groups_of_one_family() -> None:
+    found = study(Arm(key_of, label="merged"), Arm(key_of, sample=flatness, label="perturbed"), widest=True)
+    assert found.groups == ("strong",), "a family is named once"
+    observations = observed(found)
+    assert Counter(each.group for each in observations) == {"merged": 15, "perturbed": 3}
+    assert {each.width for each in observations} == {2.0}
+    assert len({each.value for each in observations}) == 18
+
+
+SAMPLES: list[tuple[Any, type, list[str]]] = [
+    (models, ModelMeasurement, ["0", "1", "2", "3", "4", "5"]),
+    (flatness, FlatnessMeasurement, ["0-1", "2-3", "4-5"]),
+    (aligned("matching"), PairMeasurement, ["0-1", "2-3", "4-5"]),
+    (aligned("random"), PairMeasurement, ["0-1", "2-3", "4-5"]),
+    (merges(models=2), MergeMeasurement, ["0-1", "2-3", "4-5"]),
+    (merges(0.5, 0.3, 0.2), MergeMeasurement, ["0-1-2", "3-4-5"]),
+    (merges(models=6), MergeMeasurement, ["0-1-2-3-4-5"]),
+    (merges(models=8), MergeMeasurement, []),
+]
+
+
+@pytest.mark.parametrize(("sample", "kind", "labels"), SAMPLES)
+def test_independent_samples_are_labelled_by_their_models(sample: Callable, kind: type, labels: list[str]) -> None:
+    found = study(Arm(key_of, sample=sample))
+    wanted, _ = recorded(found)
+    assert all(type(each) is kind for each in wanted)
+    observations = observed(found)
+    assert [each.pair for each in observations] == labels * 3
+    assert all(each.independent for each in observations)
+    assert [each.width for each in observations] == [width for width in STRONG.widths for _ in labels]
+
+
+def test_the_weights_of_a_merge_reach_the_measurement() -> None:
+    (first, *_) = study(Arm(key_of, "many", merges(0.5, 0.3, 0.2))).needs(SETTING)
+    assert isinstance(first, MergeMeasurement)
+    assert (first.weights, len(first.specs)) == ((0.5, 0.3, 0.2), 3)
+    eights = study(Arm(key_of, "many", merges(models=8)), widest=True).needs(SETTING)
+    assert [len(each.specs) for each in eights] == [8, 8, 8]
+    assert all(isinstance(each, MergeMeasurement) and each.weights == () for each in eights)
+
+
+def test_aligned_pairs_have_whole_paths_only_where_they_are_matched() -> None:
+    matching, random = (study(Arm(key_of, sample=aligned(each))).needs(SETTING) for each in ("matching", "random"))
+    assert {(each.alignment, each.lams) for each in matching} == {("matching", FULL_PATH)}  # type: ignore[attr-defined]
+    assert {(each.alignment, each.lams) for each in random} == {("random", MIDPOINT)}  # type: ignore[attr-defined]
+
+
+def test_alignments_are_groups_and_none_is_all_plain_pairs() -> None:
+    found = over_aligned(key_of, "none", "matching", "random", widest=True)
+    assert found.groups == ("strong",)
+    observations = observed(found)
+    assert Counter(each.group for each in observations) == {"none": 15, "matching": 3, "random": 3}
+    plain = [each.key for _, each in pairs(STRONG, 2.0)]
+    assert [each.key for each in found.needs(SETTING)][:15] == plain
+
+
+def test_a_model_is_merged_with_itself_at_every_width() -> None:
+    found = self_merge()
+    wanted = list(found.needs(SETTING))
+    assert [each.specs[0].width for each in wanted] == [0.5, 1.0, 2.0]
+    assert all(each.specs[0] == each.specs[1] for each in wanted)
+    barriers = {"loss_barrier_midpoint": 0.1, "accuracy_barrier_midpoint": 0.2, "loss_barrier_maximum": None}
+    observations = found.observe(SETTING, {each.key: {"path": {"barriers": barriers}} for each in wanted})
+    assert [(each.part, each.value) for each in observations[:2]] == [
+        ("loss_barrier_midpoint", 0.1),
+        ("accuracy_barrier_midpoint", 0.2),
+    ]
+    assert len(observations) == 6
+
+
+def test_what_is_computed_needs_nothing() -> None:
+    found = computed(lambda: [("x", 1.0), ("y", 2.0)])
+    assert (list(found.needs(SETTING)), found.groups) == ([], ())
+    assert [(each.part, each.value) for each in found.observe(SETTING, {})] == [("x", 1.0), ("y", 2.0)]
+
+
+# -- The paper's claims and items. --
+
+
+def test_every_claim_has_an_id_of_its_own_and_says_why() -> None:
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
+    for claim in CLAIMS:
+        texts = (claim.ref, claim.statement, claim.unit, claim.why, claim.expect.threshold)
+        assert all(text.strip() for text in texts), claim.id
+        assert claim.statement.endswith("."), claim.id
+        assert set(claim.kinds) <= {"mlp", "vgg", "resnet"}
+        assert bool(claim.kinds) == bool(claim.study.groups), f"{claim.id}: theory needs no models, others do"
+        assert all(reason.strip() for reason in claim.known_gaps.values())
+
+
+def test_everything_the_paper_reports_is_there_once_and_encoded() -> None:
+    expected = [f"Figure {number}" for number in range(1, 28)]
+    expected += ["Table 1", "Theorem 5.3", "Theorem 5.4", "Conjecture 1.1"]
+    assert sorted(item.name for item in ITEMS) == sorted(expected)
+    for item in ITEMS:
+        assert item.encoded_by(), item.name
+        assert item.about
+        for prefix in item.claims:
+            assert any(claim.id.startswith(prefix) for claim in CLAIMS), f"{item.name}: no claim {prefix}"
+
+
+@pytest.mark.parametrize("number", range(1, 28))
+def test_a_figures_claims_stand_for_it_and_no_other_figures_do(number: int) -> None:
+    """``fig1`` must not take in ``fig10``; each claim named after a figure stands for that one."""
+    (item,) = (item for item in ITEMS if item.name == f"Figure {number}")
+    named = {claim.id for claim in CLAIMS if claim.id.rstrip("-").startswith("fig") and _number(claim.id) == number}
+    found = {claim.id for claim in item.encoded_by()}
+    assert named <= found
+    assert all(_number(name) in (number, None) for name in found), found
+
+
+def _number(claim_id: str) -> int | None:
+    head = claim_id.split("-")[0]
+    digits = "".join(each for each in head.removeprefix("fig") if each.isdigit())
+    return int(digits) if head.startswith("fig") and digits else None
