@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lmc.data import Dataset, load_dataset
+from lmc.running.settings import cores
 
 
 def has_amx() -> bool:
@@ -21,6 +22,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info |= {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "torch": torch.__version__,
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "amx": has_amx(),

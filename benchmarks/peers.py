@@ -1,20 +1,23 @@
-"""Peers that do the work of `lmc.training.engine` as others would: what the benchmarks compare with.
+"""Peers that train and match as others would: what the benchmarks compare with.
 
 Needs ``lightning`` and ``torchvision``. A peer trains the same initial weights for the same number of steps
-with the same optimizer and schedule; only its random batches differ from ours.
+with the same optimizer and schedule; only its random batches differ from ours. `match_weights` is the published
+weight matching.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from PIL import Image
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
@@ -24,6 +27,9 @@ from torchvision import transforms
 
 from lmc.data import Dataset, Normaliser
 from lmc.data.batches import CROP_PADDING
+from lmc.merging.channel_groups import Labels
+from lmc.merging.permutation_spec import PermutationSpec
+from lmc.merging.weights import State
 from lmc.specs import RunSpec
 from lmc.training.engine import initial_model
 from lmc.training.optimisers import learning_rate
@@ -195,3 +201,51 @@ def _plain_optimizer(spec: RunSpec, parameters: Iterable[nn.Parameter]) -> torch
 
 def _schedule(spec: RunSpec, optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
     return LambdaLR(optimizer, lambda step: learning_rate(spec, step, steps) / spec.lr)
+
+
+def match_weights(
+    spec: PermutationSpec, a: State, b: State, *, seed: int = 0, max_sweeps: int = 100
+) -> dict[str, Tensor]:
+    """The permutations of ``b`` that algorithm 1 of Ainsworth et al. (ICLR 2023) finds, as it stands there.
+
+    One group after another, every assignment from a cold start, sums in the weights' own float32, until a whole
+    sweep improves nothing. The order of the groups is that of `lmc.merging.weight_matching` for the same seed, so
+    both walk towards the same local optimum.
+
+    Args:
+        spec: which axes share an order; no group may own two axes of one parameter.
+        a: state dict to match.
+        b: state dict to permute.
+        seed: of the order of groups.
+        max_sweeps: in float32 near-ties could improve on one another forever.
+    """
+    learned = {name: labels for name, labels in spec.axes.items() if name not in spec.buffers}
+    orders = {group: torch.arange(size) for group, size in spec.groups.items()}
+    rng = np.random.default_rng(seed)
+    for _ in range(max_sweeps):
+        progress = False
+        for group in rng.permutation(sorted(spec.groups)):
+            size = spec.groups[group]
+            gains = torch.zeros(size, size)
+            for name, labels in learned.items():
+                groups = [axis.group if axis else None for axis in labels]
+                if group in groups:
+                    others = {other: order for other, order in orders.items() if other != group}
+                    pair = a[name], _reordered(b[name], labels, others)
+                    one, other = (each.movedim(groups.index(group), 0).reshape(size, -1) for each in pair)
+                    gains += one @ other.T
+            best = torch.from_numpy(linear_sum_assignment(gains.numpy(), maximize=True)[1])
+            rows = torch.arange(size)
+            if gains[rows, best].sum() > gains[rows, orders[group]].sum() + 1e-12:
+                orders[group], progress = best, True
+        if not progress:
+            break
+    return orders
+
+
+def _reordered(tensor: Tensor, labels: Labels, orders: Mapping[str, Tensor]) -> Tensor:
+    for number, axis in enumerate(labels):
+        if axis is not None and axis.group in orders:
+            blocks = tensor.unflatten(number, (-1, axis.repeat))
+            tensor = blocks.index_select(number, orders[axis.group]).flatten(number, number + 1)
+    return tensor

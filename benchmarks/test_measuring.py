@@ -6,15 +6,13 @@ Targets are asserted only where ``LMC_BENCH_STRICT=1``; that both ways give the 
 from __future__ import annotations
 
 import math
-import os
 import statistics
-import time
 from typing import Any
 
 import pytest
 import torch
 from scipy import optimize
-from timing import paired
+from timing import STRICT, conclude, paired, seconds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +24,6 @@ from lmc.measuring.layers import measure_layers_and_logits
 from lmc.merging import calibration_split, fit_inverse_temperature, interpolate, reset_bn_stats
 from lmc.nets import build, memory_format_of
 
-STRICT = os.environ.get("LMC_BENCH_STRICT") == "1"
 LAMS = tuple(step / 10 for step in range(11))
 LAYER_IMAGES = 400
 ROUNDS = 5
@@ -58,12 +55,6 @@ def plain_path(model: nn.Module, a: Any, b: Any, inputs: Inputs) -> list[Tensor]
     return found
 
 
-def conclude(benchmark: Any, ratio: float, *, work: str, peer: str, target: float, **facts: Any) -> None:
-    """Note what was compared; hold ours to the ratio ``target`` where that is asked for."""
-    benchmark.extra_info |= {"work": work, "peer": peer, "target": target, **facts}
-    assert not STRICT or ratio >= target, f"{work}: {ratio:.2f} times as fast as {peer}, not {target}"
-
-
 def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
@@ -93,9 +84,7 @@ def test_path(benchmark: Any, width: float, target: float, passes: float, passes
     one, ours, whole = [], [], []
     for _ in range(ROUNDS):  # in turn, as `paired` does
         for work, times in ((lambda: logits_of(a, inputs), one), (path, ours), (everything, whole)):
-            started = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - started)
+            times.append(seconds(work))
     found = statistics.median(each / first for each, first in zip(ours, one, strict=True))
     in_all = statistics.median(each / first for each, first in zip(whole, one, strict=True))
     work = f"logits of an 11-point path, MLP of {round(512 * width)} units, 10,000 images"

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import statistics
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
-from timing import paired
+from timing import THREADS, conclude, paired, seconds
 from torch import nn
 
 from lmc.data import Dataset
@@ -34,8 +32,6 @@ pytest.importorskip("lightning")
 
 from peers import PeerModel, train_lightning, train_textbook
 
-THREADS = int(os.environ.get("LMC_BENCH_THREADS", "2"))
-STRICT = os.environ.get("LMC_BENCH_STRICT") == "1"
 SEEDS = range(6)
 
 MLP = RunSpec(
@@ -101,7 +97,7 @@ def compare(
     ratio = paired(benchmark, run_ours, run_peer, rounds=rounds)
     check_same_work(mine, theirs)
     textbook = paired_textbook(run_ours, specs, dataset, rounds=rounds // 2)
-    record(benchmark, work, "Lightning, fp32", target, ratio, textbook_ratio=textbook)
+    conclude(benchmark, ratio, work=work, peer="Lightning, fp32", target=target, textbook_ratio=textbook)
 
 
 def check_same_work(mine: Sequence[TrainedModel], theirs: Sequence[PeerModel]) -> None:
@@ -119,19 +115,6 @@ def paired_textbook(ours: Callable[[], None], specs: Sequence[RunSpec], dataset:
 
     textbook()
     return statistics.median(seconds(textbook) / seconds(ours) for _ in range(rounds))
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """How long ``run`` takes."""
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
-def record(benchmark: Any, work: str, peer: str, target: float, ratio: float, **more: object) -> None:
-    """Put the row into the benchmark's file; where asked for, fail below the target."""
-    benchmark.extra_info |= {"work": work, "peer": peer, "target": target, **more}
-    assert not STRICT or ratio >= target, f"{work}: {ratio:.2f} times as fast as {peer}, not {target:g} times"
 
 
 def test_wide_mlp(benchmark: Any, mnist_like: Dataset, precision: str) -> None:
@@ -217,12 +200,12 @@ def test_strong_decay(benchmark: Any, mnist_like: Dataset, monkeypatch: pytest.M
     assert made[strong].log["steps"] == made[plain].log["steps"]
     assert all(model.log["status"] == "trained" for model in made.values())
     unflushed = in_unflushed_thread(lambda: seconds(lambda: run(strong)) / seconds(lambda: run(plain)))
-    record(
+    conclude(
         benchmark,
-        "MLP of 128 units whose weights decay through the denormals",
-        "the same without decay",
-        1 / 1.1,
         ratio,
+        work="MLP of 128 units whose weights decay through the denormals",
+        peer="the same without decay",
+        target=1 / 1.1,
         time_ratio=1 / ratio,
         unflushed_time_ratio=unflushed,
     )

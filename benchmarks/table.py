@@ -1,0 +1,74 @@
+"""Markdown tables of a file of benchmarks, raw or trimmed by ``gate.py --trim``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gate import read_document
+
+
+def speed_table(path: Path) -> str:
+    """What was timed against a peer: how many times as fast ours is, with the spread, and whether that was the aim.
+
+    Args:
+        path: the file.
+
+    Raises:
+        GateError: it is unreadable.
+    """
+    rows = []
+    for facts in _facts(path, "ratio"):
+        spread = f"{facts['ratio']:.3g} ({facts['ratio_least']:.3g}–{facts['ratio_largest']:.3g})"
+        target = facts.get("target")
+        aim = [f"{target:.3g}", _met(facts["ratio"] >= target)] if target else ["none", ""]  # 0 is a record only
+        rows.append([facts.get("work", ""), facts.get("peer", ""), spread, *aim])
+    return _markdown(["work", "peer", "times as fast (least–largest)", "target", ""], rows)
+
+
+def growth_table(path: Path) -> str:
+    """How cost grows with size: the fitted exponent beside the one that the arithmetic allows.
+
+    Args:
+        path: the file.
+
+    Raises:
+        GateError: it is unreadable.
+    """
+    rows = []
+    for facts in _facts(path, "exponent"):
+        sizes = f"{facts['by']}, {facts['sizes'][0]} to {facts['sizes'][-1]}"
+        exponents = [f"{facts['exponent']:.2f}", f"{facts['expected']:g}"]
+        rows.append([facts["work"], sizes, *exponents, f"{facts['seconds'][-1]:.3g}"])
+    return _markdown(["work", "by", "exponent", "at most about", "seconds at the largest"], rows)
+
+
+def runs_table(path: Path) -> str:
+    """Whole commands: their seconds beside the aim, and the memory of all their processes.
+
+    Args:
+        path: the file.
+
+    Raises:
+        GateError: it is unreadable.
+    """
+    rows = []
+    for facts in _facts(path, "target_seconds"):
+        peak = facts.get("peak_pss_mib")
+        taken, aim = facts["run_seconds"], facts["target_seconds"]
+        rows.append([facts["work"], f"{taken:.3g}", f"{aim:g}", _met(taken <= aim), f"{peak:,.0f}" if peak else ""])
+    return _markdown(["command", "seconds", "target", "", "peak memory, MiB"], rows)
+
+
+def _facts(path: Path, having: str) -> list[dict[str, Any]]:
+    return [row["extra_info"] for row in read_document(path)["benchmarks"] if having in row["extra_info"]]
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "not met"
+
+
+def _markdown(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in lines)

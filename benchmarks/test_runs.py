@@ -1,0 +1,134 @@
+"""Whole commands as a user types them, each in a process of its own.
+
+The core claims of the quick tier take minutes and are run only where ``LMC_BENCH_RUNS=1``. Times have targets for
+a laptop of two cores, asserted only where ``LMC_BENCH_STRICT=1``; that the commands work is always required.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from timing import STRICT, sized
+
+BASELINES = Path(__file__).parent / "baselines"
+COMMAND = (sys.executable, "-m", "lmc.running.cli")
+CORE = ("run", "--claims", sized("core", "fig26"), "--device", "cpu")
+SAMPLED = 2.0
+"""Seconds between two looks at the memory: each reads the page tables of every process, which costs them time."""
+
+minutes = pytest.mark.skipif(os.environ.get("LMC_BENCH_RUNS") != "1", reason="takes minutes; set LMC_BENCH_RUNS=1")
+
+
+@dataclass
+class PeakMemory:
+    """The largest proportional set size of a process and its descendants together, in bytes."""
+
+    pid: int
+    largest: int = 0
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self) -> None:
+        """Look until ``done``; a process that ends meanwhile counts for nothing."""
+        while not self.done.wait(SAMPLED):
+            total = 0
+            with contextlib.suppress(psutil.Error):
+                root = psutil.Process(self.pid)
+                for process in [root, *root.children(recursive=True)]:
+                    with contextlib.suppress(psutil.Error):
+                        total += process.memory_full_info().pss
+            self.largest = max(self.largest, total)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """This one's, without any setting of ours: nothing but ``home`` is read or written, and modules are compiled."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LMC_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**kept, "LMC_HOME": str(home), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def run(home: Path, arguments: Sequence[str | Path], *, watched: bool = False) -> tuple[str, float]:
+    """Run one command of ``lmc``; its output and, where ``watched``, the peak of its memory in MiB.
+
+    A claim that fails, or a difference for the worse, is exit status 1 and no matter of speed.
+    """
+    command = [*COMMAND, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment(home), **pipes) as process:  # type: ignore[call-overload]
+        memory = PeakMemory(process.pid)
+        watcher = threading.Thread(target=memory.watch)
+        if watched:
+            watcher.start()
+        try:
+            output, errors = process.communicate()
+        finally:
+            memory.done.set()
+            if watched:
+                watcher.join()
+            process.kill()
+    assert process.returncode in (0, 1), errors[-2000:]
+    return output, memory.largest / 2**20
+
+
+def conclude(benchmark: Any, work: str, target: float, **facts: object) -> None:
+    """Note the median of a command's seconds beside its target."""
+    taken = statistics.median(benchmark.stats.stats.data)
+    benchmark.extra_info |= {"work": work, "run_seconds": taken, "target_seconds": target, **facts}
+    assert not STRICT or taken <= target, f"{work}: {taken:.2f} s, not {target:g} s"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@minutes
+def test_core_claims_from_nothing(benchmark: Any, home: Path) -> None:
+    assert not (home / "store").exists()
+    found: list[tuple[str, float]] = []
+    benchmark.pedantic(lambda: found.append(run(home, CORE, watched=True)), rounds=1)
+    assert "results: " in found[0][0]
+    conclude(benchmark, f"lmc {' '.join(CORE)}, nothing in the store", 240.0, peak_pss_mib=found[0][1])
+
+
+@minutes
+def test_core_claims_again(benchmark: Any, home: Path) -> None:
+    first, _ = run(home, CORE)  # made by the test above, or here where that was deselected
+    found: list[tuple[str, float]] = []
+    benchmark.pedantic(lambda: found.append(run(home, CORE, watched=True)), rounds=3)
+    for output, _ in found:
+        assert without_path(output) == without_path(first)
+    peak = max(each for _, each in found)
+    conclude(benchmark, f"lmc {' '.join(CORE)}, everything in the store", 8.0, peak_pss_mib=peak)
+
+
+def without_path(output: str) -> list[str]:
+    return [line for line in output.splitlines() if not line.startswith("results: ")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target"),
+    [
+        (["diff", BASELINES / "pilot-quick-cpu.json", BASELINES / "quick-cpu.json"], 1.0),
+        (["summary", BASELINES / "quick-cpu.json"], 1.0),
+    ],
+    ids=["diff", "summary"],
+)
+def test_command(benchmark: Any, tmp_path: Path, arguments: list[str | Path], target: float) -> None:
+    """What is told of stored results, here the committed ones of the quick tier."""
+    outputs: list[str] = []
+    benchmark.pedantic(
+        lambda: outputs.append(run(tmp_path, arguments)[0]), rounds=sized(5, 1), warmup_rounds=sized(1, 0)
+    )
+    assert outputs[-1].strip()
+    conclude(benchmark, f"lmc {' '.join(getattr(each, 'name', str(each)) for each in arguments)}", target)
