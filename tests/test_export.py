@@ -21,7 +21,10 @@ def parsed(path: Path, kinds: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of a CSV file with their types back; nothing is ``None``."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
-            {name: None if text == "" and kinds[name] is not str else KINDS[kinds[name]](text) for name, text in row.items()}
+            {
+                name: None if text == "" and kinds[name] is not str else KINDS[kinds[name]](text)
+                for name, text in row.items()
+            }
             for row in csv.DictReader(file)
         ]
 
@@ -35,7 +38,11 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str,
 
 def test_every_value_is_there(tables: dict[str, list[dict[str, Any]]]) -> None:
     wanted = [
-        (claim["id"], setting["name"], *(value[name] for name in ("width", "pair", "part", "group", "value", "independent")))
+        (
+            claim["id"],
+            setting["name"],
+            *(value[name] for name in ("width", "pair", "part", "group", "value", "independent")),
+        )
         for claim in DOCUMENT["claims"]
         for setting in claim["settings"]
         for value in setting["values"]
@@ -46,7 +53,9 @@ def test_every_value_is_there(tables: dict[str, list[dict[str, Any]]]) -> None:
 
 def test_every_number_of_the_evidence_is_there(tables: dict[str, list[dict[str, Any]]]) -> None:
     evidence = DOCUMENT["evidence"]
-    assert [row["loss"] for row in tables["training"]] == [loss for model in evidence["models"] for loss in model["loss"]]
+    assert [row["loss"] for row in tables["training"]] == [
+        loss for model in evidence["models"] for loss in model["loss"]
+    ]
     assert [row["seconds"] for row in tables["models"]] == [model["seconds"] for model in evidence["models"]]
     for name in ("accuracy", "loss", "beta", "calibrated_loss"):
         along = [row[name] for row in tables["paths"] if row["point"] == "path"]
@@ -77,7 +86,10 @@ def test_parquet_says_the_same(tmp_path: Path, tables: dict[str, list[dict[str, 
     assert len(written) == 2 * len(TABLES)
     for table in TABLES:
         rows = parquet.read_table(tmp_path / f"{table.name}.parquet").to_pylist()
-        assert [{name: "" if each is None and table.columns[name] is str else each for name, each in row.items()} for row in rows] == tables[table.name]
+        assert [
+            {name: "" if each is None and table.columns[name] is str else each for name, each in row.items()}
+            for row in rows
+        ] == tables[table.name]
 
 
 def test_two_exports_are_identical(tmp_path: Path) -> None:

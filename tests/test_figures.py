@@ -11,7 +11,8 @@ import pytest
 import report_documents
 from documents import claim, setting
 
-from lmc.claims.expectations import Level, Near, Ordered, PerPart, Similar, Trend, Within
+from lmc.claims.expectations import Level, Near, Ordered, Similar, Trend, Within
+from lmc.claims.judgement import Expectation
 from lmc.claims.paper import CLAIMS
 from lmc.claims.scaling import PowerLaw
 from lmc.errors import SpecError, StoreError
@@ -50,7 +51,7 @@ def test_every_threshold_of_the_paper_is_understood(each: Any) -> None:
     ],
     ids=str,
 )
-def test_zone_is_what_the_expectation_asks(expect: PerPart, values: Zone | None, effect: Zone) -> None:
+def test_zone_is_what_the_expectation_asks(expect: Expectation, values: Zone | None, effect: Zone) -> None:
     assert zone_of_values(expect.threshold) == values
     assert zone_of_effect(expect.threshold) == effect
 
@@ -119,7 +120,9 @@ def test_undefined_values_are_left_out() -> None:
     assert claim_figure(claim("a", setting("mlp", values=values, effect=None)) | {"statement": "s"}) is None
 
 
-@pytest.mark.parametrize("item", ["Figure 1", "Figure 2", "Figure 5", "Figure 12", "Figure 16", "Figure 21", "Figure 25"])
+@pytest.mark.parametrize(
+    "item", ["Figure 1", "Figure 2", "Figure 5", "Figure 12", "Figure 16", "Figure 21", "Figure 25"]
+)
 def test_evidence_has_figures(item: str) -> None:
     figures = evidence_figures(item, DOCUMENT)
     assert figures
@@ -144,7 +147,11 @@ def test_cifar100_is_in_its_own_figure() -> None:
 
 def test_training_has_a_diagram_for_each_family() -> None:
     figures = training_figures(DOCUMENT)
-    assert [figure.name for figure in figures] == ["training-mlp-digits", "training-vgg-digits", "training-resnet-digits"]
+    assert [figure.name for figure in figures] == [
+        "training-mlp-digits",
+        "training-vgg-digits",
+        "training-resnet-digits",
+    ]
     assert [panel.title for panel in figures[1].panels] == ["strong", "weak", "zero"]
 
 
@@ -188,7 +195,7 @@ def test_scales_of_nothing_and_of_one_number() -> None:
 
 
 def test_svg_is_well_formed_and_has_words() -> None:
-    panel = Panel('<b> & "t"', Axis("<x>"), Axis("&"), PANEL.series, PANEL.zone, (0.4, "<rule>"))
+    panel = Panel('<b> & "t"', Axis("<x>"), Axis("&"), PANEL.series, PANEL.zone, None, (0.4, "<rule>"))
     root = ElementTree.fromstring(panel_svg(panel, "name"))
     assert root.get("role") == "img"
     assert root.get("aria-labelledby") == "name-t name-d"

@@ -142,7 +142,8 @@ def test_loads_no_torch(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from lmc.reporting.report import report, write_page\n"
         "from lmc.reporting.sections import complete_results\n"
-        f"folder = Path({str(tmp_path)!r}); write_page(report(complete_results(folder / 'r.json')), folder / 'r.html')\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "write_page(report(complete_results(folder / 'r.json')), folder / 'r.html')\n"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -40,7 +40,9 @@ def folder(tmp_path: Path) -> Path:
     first = copy.deepcopy(DOCUMENT)
     first["claims"][0]["settings"][0].update(verdict="holds", known_gap="")
     put(tmp_path, "z.json", claims=first["claims"], started="2026-01-01T00:00:00+00:00", commit="a" * 40)
-    put(tmp_path, "a.json", claims=fail_first(DOCUMENT), started="2026-01-03T00:00:00+00:00", commit="c" * 40 + "+dirty")
+    put(
+        tmp_path, "a.json", claims=fail_first(DOCUMENT), started="2026-01-03T00:00:00+00:00", commit="c" * 40 + "+dirty"
+    )
     put(tmp_path, "m.json", claims=first["claims"], started="2026-01-02T00:00:00+00:00", commit="b" * 40)
     return tmp_path
 
@@ -92,7 +94,9 @@ def test_unreadable_files_are_named_and_skipped(folder: Path) -> None:
     (folder / "notes.txt").write_text("no results")
     found = read_history(folder)
     assert len(found.runs) == 3
-    assert [Path(each.split()[0]).name for each in found.skipped if each.split()[0].endswith("old.json")] == ["old.json"]
+    assert [Path(each.split()[0]).name for each in found.skipped if each.split()[0].endswith("old.json")] == [
+        "old.json"
+    ]
     assert any("broken.json" in each for each in found.skipped)
     run = CliRunner().invoke(app, ["history", str(folder), "-o", str(folder / "h.html")])
     assert run.exit_code == 0

@@ -30,12 +30,12 @@ APPENDIX: tuple[Claim, ...] = (
         "equal norms but has no mean where single models' layers collapse (pilots: 10,000 in ResNet's first block). "
         "Pilots: 0.5 or more in every layer.",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: holds in the first three layers (0.4 to 0.96) but not in the last "
-            "(0.17). There both sides are a fifth to a third of the models' own responses (Fig. 7), and what is "
+            "mlp-mnist": "Seen in the verdict itself: holds in the first three layers (0.4 to 0.96) but not in the "
+            "last (0.17). There both sides are a fifth to a third of the models' own responses (Fig. 7), and what is "
             "left of them is alike.",
-            "mlp-fashion-mnist": "Seen in the verdict itself: holds in the first three layers (0.4 to 0.96) but not in the last "
-            "(0.09). There both sides are a fifth to a third of the models' own responses (Fig. 7), and what is "
-            "left of them is alike.",
+            "mlp-fashion-mnist": "Seen in the verdict itself: holds in the first three layers (0.4 to 0.96) but not "
+            "in the last (0.09). There both sides are a fifth to a third of the models' own responses (Fig. 7), and "
+            "what is left of them is alike.",
         },
         core=False,
     ),
@@ -104,10 +104,10 @@ APPENDIX: tuple[Claim, ...] = (
         expect=Trend(increasing=True, by=-0.03, pooled=True),
         why="The paper claims the direction.",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: only the first layer is not monotone (0.928, 0.910, 0.940, 0.952); the "
-            "others rise.",
-            "mlp-fashion-mnist": "Seen in the verdict itself: only the first layer is not monotone (0.928, 0.895, 0.923, 0.935); the "
-            "others rise.",
+            "mlp-mnist": "Seen in the verdict itself: only the first layer is not monotone (0.928, 0.910, 0.940, "
+            "0.952); the others rise.",
+            "mlp-fashion-mnist": "Seen in the verdict itself: only the first layer is not monotone (0.928, 0.895, "
+            "0.923, 0.935); the others rise.",
         },
         core=False,
     ),

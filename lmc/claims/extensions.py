@@ -61,14 +61,14 @@ EXTENSIONS: tuple[Claim, ...] = (
         expect=PowerLaw(exponent=0.25, tolerance=0.1),
         why="Doubling the width four times should at least halve the barrier.",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: falls faster at the wide end than a power law does, from near its "
-            "ceiling ln 10; the best exponent is 1.18.",
-            "mlp-fashion-mnist": "Seen in the verdict itself: falls faster at the wide end than a power law does, from near its "
-            "ceiling ln 10; the best exponent is 1.01.",
+            "mlp-mnist": "Seen in the verdict itself: falls faster at the wide end than a power law does, from near "
+            "its ceiling ln 10; the best exponent is 1.18.",
+            "mlp-fashion-mnist": "Seen in the verdict itself: falls faster at the wide end than a power law does, "
+            "from near its ceiling ln 10; the best exponent is 1.01.",
             "mlp-digits": "The exponent is 0.97 (pilots), but the barrier falls faster at the wide end than a power "
             "law does: from 1.6, near its ceiling ln 10, to 0.61 and 0.11.",
-            "vgg-digits": "At the widest the barrier is too close to zero (0.025 in pilots) for its logarithm to mean "
-            "anything, and two widths fix no law.",
+            "vgg-digits": "At the widest the barrier is too close to zero (0.025 in pilots) for its logarithm to "
+            "mean anything, and two widths fix no law.",
         },
         core=False,
     ),

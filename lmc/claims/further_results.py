@@ -56,9 +56,9 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         why="A tenth of a nat is what one would notice beside narrow models' barrier of about 1.",
         known_gaps={
             "vgg-digits": "Under strong decay four fifths of VGG's channels are exactly zero; matching lays the "
-            "models' few live channels over each other without a one-to-one correspondence, and "
-            "merges worse than leaving them disjoint (pilots: 0.26 against 0.025 at the widest, "
-            "with 1 to 20 restarts). Under weak decay matching removes the barrier.",
+            "models' few live channels over each other without a one-to-one correspondence, and merges worse than "
+            "leaving them disjoint (pilots: 0.26 against 0.025 at the widest, with 1 to 20 restarts). Under weak "
+            "decay matching removes the barrier.",
         },
         core=False,
     ),
@@ -81,8 +81,8 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         expect=Similar("random", "matching", within=0.2),
         why="What counts as close to zero for Fig. 2(b).",
         known_gaps={
-            "vgg-digits": "As for Fig. 17: random permutations leave the barrier at 0.02, matching raises it to "
-            "0.26 (pilots).",
+            "vgg-digits": "As for Fig. 17: random permutations leave the barrier at 0.02, matching raises it to 0.26 "
+            "(pilots).",
         },
         core=False,
     ),
@@ -150,21 +150,21 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         expect=Level(above=0.5),
         why="Most means more than half.",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: at 1,024 units 50, 41 and 17 % of the first, second and third layer's "
-            "coordinates lie in the lowest fiftieth of the range, and the shares rise with width; the paper "
+            "mlp-mnist": "Seen in the verdict itself: at 1,024 units 50, 41 and 17 % of the first, second and third "
+            "layer's coordinates lie in the lowest fiftieth of the range, and the shares rise with width; the paper "
             "shows wider nets.",
-            "mlp-fashion-mnist": "Seen in the verdict itself: at 1,024 units 60, 45 and 18 % of the first, second and third layer's "
-            "coordinates lie in the lowest fiftieth of the range, and the shares rise with width; the paper "
-            "shows wider nets.",
-            "mlp-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth "
-            "of the range holds 21 % of the last hidden layer's coordinates (pilots). The share "
-            "rises with width, and the active share falls (Fig. 5).",
-            "vgg-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth "
-            "of the range holds 8 % of the last hidden layer's coordinates (pilots). The share "
-            "rises with width, and the active share falls (Fig. 5).",
-            "resnet-digits": "On digits the widest nets are small and use much of their width: the lowest "
-            "fiftieth of the range holds 1 % of the last hidden layer's coordinates (pilots). "
-            "The share rises with width, and the active share falls (Fig. 5).",
+            "mlp-fashion-mnist": "Seen in the verdict itself: at 1,024 units 60, 45 and 18 % of the first, second "
+            "and third layer's coordinates lie in the lowest fiftieth of the range, and the shares rise with width; "
+            "the paper shows wider nets.",
+            "mlp-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth of "
+            "the range holds 21 % of the last hidden layer's coordinates (pilots). The share rises with width, and "
+            "the active share falls (Fig. 5).",
+            "vgg-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth of "
+            "the range holds 8 % of the last hidden layer's coordinates (pilots). The share rises with width, and "
+            "the active share falls (Fig. 5).",
+            "resnet-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth "
+            "of the range holds 1 % of the last hidden layer's coordinates (pilots). The share rises with width, and "
+            "the active share falls (Fig. 5).",
         },
         core=False,
     ),
@@ -189,12 +189,12 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         "'merged models trained with weak weight decay indeed exhibit large barriers' (see Fig. 9). Both are "
         "judged for every architecture; at most one can hold. A twentieth of a nat, as for Fig. 24.",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: the opposite is true at 512 units, as §5.4 says: 0.24, 0.16 and 0.12 "
-            "without, with weak and with strong decay.",
-            "mlp-fashion-mnist": "Seen in the verdict itself: the opposite is true at 512 units, as §5.4 says: 0.34, 0.27 and 0.13 "
-            "without, with weak and with strong decay.",
-            "mlp-digits": "The direction is F.9's but the effect is small at this width: 0.086 without decay, "
-            "0.109 with the strongest (pilots).",
+            "mlp-mnist": "Seen in the verdict itself: the opposite is true at 512 units, as §5.4 says: 0.24, 0.16 "
+            "and 0.12 without, with weak and with strong decay.",
+            "mlp-fashion-mnist": "Seen in the verdict itself: the opposite is true at 512 units, as §5.4 says: 0.34, "
+            "0.27 and 0.13 without, with weak and with strong decay.",
+            "mlp-digits": "The direction is F.9's but the effect is small at this width: 0.086 without decay, 0.109 "
+            "with the strongest (pilots).",
             "vgg-digits": "The opposite is true, as §5.4 says: 0.10 without decay, 0.025 with the strongest (pilots).",
             "resnet-digits": "The opposite is true, as §5.4 says: 0.31 without decay, 0.13 with the strongest "
             "(pilots).",
@@ -210,13 +210,13 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         expect=Trend(increasing=False, by=0.3),
         why="The bound of Fig. 2(b).",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: the barrier does not fall (1.8, 1.6, 2.1): Sophia's decoupled decay "
-            "takes next to nothing off the initial weights in 1,404 steps.",
-            "mlp-fashion-mnist": "Seen in the verdict itself: the barrier does not fall (1.5, 1.6, 1.9): Sophia's decoupled decay "
-            "takes next to nothing off the initial weights in 1,404 steps.",
-            "mlp-digits": "Falls from 1.8 to 0.5 at a quarter of the width and rises to 1.1 at full width "
-            "(pilots): at the decay that Adam gets, which Sophia decouples from its clipped "
-            "steps, the initial weights shrink by a factor of e^0.36 only, too little for LEWC.",
+            "mlp-mnist": "Seen in the verdict itself: the barrier does not fall (1.8, 1.6, 2.1): Sophia's decoupled "
+            "decay takes next to nothing off the initial weights in 1,404 steps.",
+            "mlp-fashion-mnist": "Seen in the verdict itself: the barrier does not fall (1.5, 1.6, 1.9): Sophia's "
+            "decoupled decay takes next to nothing off the initial weights in 1,404 steps.",
+            "mlp-digits": "Falls from 1.8 to 0.5 at a quarter of the width and rises to 1.1 at full width (pilots): "
+            "at the decay that Adam gets, which Sophia decouples from its clipped steps, the initial weights shrink "
+            "by a factor of e^0.36 only, too little for LEWC.",
         },
         core=False,
     ),

@@ -67,8 +67,8 @@ MAIN_TEXT: tuple[Claim, ...] = (
         expect=Similar("none", "matching", within=0.2),
         why="What counts as close to zero for Fig. 2(b).",
         known_gaps={
-            "vgg-digits": "As for Fig. 17: not that permutation is needed, but that matching harms (pilots: "
-            "0.26 with it, 0.025 without).",
+            "vgg-digits": "As for Fig. 17: not that permutation is needed, but that matching harms (pilots: 0.26 "
+            "with it, 0.025 without).",
         },
         core=False,
     ),
@@ -112,16 +112,16 @@ MAIN_TEXT: tuple[Claim, ...] = (
         expect=Trend(increasing=True, by=-0.015, pooled=True),
         why="The paper claims the direction, not a size. Pilots: layers that stand at 0.95 vary by 0.01.",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself. The first layer, which reads the same images in both models, starts "
-            "linear at 32 units (0.98), dips to 0.956 at 128 and 512 units and has come back to 0.973 at 1,024; "
-            "the layers above it rise.",
-            "mlp-fashion-mnist": "Seen in the verdict itself. The first layer, which reads the same images in both models, starts "
-            "linear at 32 units (0.97), dips to 0.945 at 128 and 512 units and has come back to 0.966 at 1,024; "
-            "the layers above it rise.",
-            "mlp-digits": "On digits the narrow MLP starts at 0.99 in every layer: its units rarely change "
-            "sign, so ReLU is linear there without any low rank, and nothing is left to rise.",
-            "resnet-digits": "On digits narrow ResNets stand at 0.98 on average already, because their first "
-            "blocks collapse under strong decay; the rise to the widest is 0.005 in pilots, within the noise.",
+            "mlp-mnist": "Seen in the verdict itself. The first layer, which reads the same images in both models, "
+            "starts linear at 32 units (0.98), dips to 0.956 at 128 and 512 units and has come back to 0.973 at "
+            "1,024; the layers above it rise.",
+            "mlp-fashion-mnist": "Seen in the verdict itself. The first layer, which reads the same images in both "
+            "models, starts linear at 32 units (0.97), dips to 0.945 at 128 and 512 units and has come back to 0.966 "
+            "at 1,024; the layers above it rise.",
+            "mlp-digits": "On digits the narrow MLP starts at 0.99 in every layer: its units rarely change sign, so "
+            "ReLU is linear there without any low rank, and nothing is left to rise.",
+            "resnet-digits": "On digits narrow ResNets stand at 0.98 on average already, because their first blocks "
+            "collapse under strong decay; the rise to the widest is 0.005 in pilots, within the noise.",
         },
     ),
     Claim(
@@ -192,13 +192,13 @@ MAIN_TEXT: tuple[Claim, ...] = (
         "narrow models' barrier of about 1. Raised from 0.02 after the verdict on VGG was seen (+0.044, "
         "p = 0.11): at 0.02 that case would flip by chance from machine to machine.",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: true at 512 units (0.16 weak, 0.12 strong), not at 128 (0.81 and "
-            "0.84), and the claim asks for the mean. §5.4 is about wide models.",
-            "mlp-digits": "For the MLP under Adam the weakly decayed models have the smaller barrier at these "
-            "widths (pilots: 0.28 against 0.36). F.9 says of the paper's own sweep that smaller decay gives "
-            "smaller barriers; Section 5.4 says the opposite.",
-            "vgg-digits": "On data this easy a wide VGG merges either way: the barrier is larger under weak decay "
-            "in every run, but only by about 0.05 (pilots: 0.075 against 0.025).",
+            "mlp-mnist": "Seen in the verdict itself: true at 512 units (0.16 weak, 0.12 strong), not at 128 (0.81 "
+            "and 0.84), and the claim asks for the mean. §5.4 is about wide models.",
+            "mlp-digits": "For the MLP under Adam the weakly decayed models have the smaller barrier at these widths "
+            "(pilots: 0.28 against 0.36). F.9 says of the paper's own sweep that smaller decay gives smaller "
+            "barriers; Section 5.4 says the opposite.",
+            "vgg-digits": "On data this easy a wide VGG merges either way: the barrier is larger under weak decay in "
+            "every run, but only by about 0.05 (pilots: 0.075 against 0.025).",
         },
     ),
     Claim(
@@ -223,12 +223,13 @@ MAIN_TEXT: tuple[Claim, ...] = (
         expect=Contrast("strong", "weak", by=0.01),
         why="Pilots: 0.04 lower for the MLP, 0.05 for VGG and ResNet.",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: under Adam the last layer's cosine is the same or higher under weak "
-            "decay at 128 and at 512 units (0.880 against 0.878 at 512), although additivity and orthogonality "
+            "mlp-mnist": "Seen in the verdict itself: under Adam the last layer's cosine is the same or higher under "
+            "weak decay at 128 and at 512 units (0.880 against 0.878 at 512), although additivity and orthogonality "
             "are worse (Fig. 10(b, c)). The paper calls the effect pronounced for VGG-11 and ResNet-20.",
-            "mlp-fashion-mnist": "Seen in the verdict itself: under Adam the last layer's cosine is the same or higher under weak "
-            "decay at 128 and at 512 units (0.907 against 0.897 at 512), although additivity and orthogonality "
-            "are worse (Fig. 10(b, c)). The paper calls the effect pronounced for VGG-11 and ResNet-20.",
+            "mlp-fashion-mnist": "Seen in the verdict itself: under Adam the last layer's cosine is the same or "
+            "higher under weak decay at 128 and at 512 units (0.907 against 0.897 at 512), although additivity and "
+            "orthogonality are worse (Fig. 10(b, c)). The paper calls the effect pronounced for VGG-11 and "
+            "ResNet-20.",
         },
     ),
     Claim(
