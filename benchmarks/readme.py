@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from table import growth_table, runs_table, speed_table
+
 from lmc.claims.judging import cases
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.claims.verdicts import KNOWN_GAP, shown
@@ -21,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ROOT / "benchmarks" / "baselines"
 RESULTS = {"quick": "quick-cpu.json", "standard": "standard-mlp-cpu.json"}
 """By tier, the committed results its verdicts are taken from."""
+
+SPEED = "bench-cpu-2core-amx.json"
 
 
 def documents() -> dict[str, dict[str, Any]]:
@@ -51,14 +55,16 @@ def _counted(document: dict[str, Any], ids: list[str]) -> str:
 
 def counts() -> str:
     """How many verdicts of each kind every committed run has, on what machine."""
-    lines = ["| run | machine | torch | seconds | verdicts |", "|---|---|---|---|---|"]
+    lines = ["| run | machine | torch | trained | training | whole run | verdicts |", "|---|---|---|---|---|---|---|"]
     for tier, document in documents().items():
-        machine = document["machine"]
+        machine, models = document["machine"], document["evidence"]["models"]
         where = machine.get("gpu") or f"{machine['cores']} cores of {machine['processor']}"
         ids = [claim["id"] for claim in document["claims"]]
+        training = sum(model["seconds"] for model in models) / 60
+        whole = f"{document['seconds']:.0f} s" if document["made"]["models"] else "from the store"
         lines.append(
-            f"| `{RESULTS[tier]}` | {where} | {document['versions']['torch']} | {document['seconds']:.0f} "
-            f"| {_counted(document, ids)} |"
+            f"| `{RESULTS[tier]}` | {where} | {document['versions']['torch']} | {len(models)} models "
+            f"| {training:.1f} core minutes | {whole} | {_counted(document, ids)} |"
         )
     return "\n".join(lines)
 
@@ -87,8 +93,20 @@ def _row(claim: dict[str, Any] | None, setting: dict[str, Any]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def timed(table: Callable[[Path], str]) -> str:
+    """A table of the committed benchmarks of a machine without a GPU."""
+    path = BASELINES / SPEED
+    return table(path) if path.exists() else "Not measured yet."
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"items": items, "counts": counts},
+    "README.md": {
+        "items": items,
+        "counts": counts,
+        "speed": lambda: timed(speed_table),
+        "growth": lambda: timed(growth_table),
+        "runs": lambda: timed(runs_table),
+    },
     "VERDICTS.md": {"quick": lambda: verdicts("quick"), "standard": lambda: verdicts("standard")},
 }
 """By file, what stands between ``<!-- begin: name -->`` and ``<!-- end: name -->``."""
