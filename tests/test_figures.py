@@ -112,7 +112,7 @@ def test_layers_with_long_names_are_numbered_and_listed() -> None:
     figure = claim_figure(claim("a", setting("resnet", values=values)) | {"statement": "s"})
     assert figure is not None
     assert [name for _, name in figure.panels[0].x.ticks] == ["1", "2", "3"]
-    assert "resnet: 1 stages.0.0.relu1, 2 stages.0.0.relu2, 3 stages.1.0.relu1." in figure.notes
+    assert "resnet, layers: 1: stages.0.0.relu1; 2: stages.0.0.relu2; 3: stages.1.0.relu1." in figure.notes
 
 
 def test_undefined_values_are_left_out() -> None:

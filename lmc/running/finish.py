@@ -9,6 +9,7 @@ from typing import Any
 
 from lmc.claims.judging import CaseResult
 from lmc.reporting.evidence import evidence
+from lmc.reporting.report import report, write_page
 from lmc.reporting.results import results_document, write_results
 from lmc.running.machine import commit, machine_facts, version_facts
 from lmc.running.session import Made
@@ -17,8 +18,8 @@ from lmc.running.settings import Settings
 
 def finish(
     results: Sequence[CaseResult], made: Made, settings: Settings, *, started: str, seconds: float
-) -> tuple[dict[str, Any], Path]:
-    """Write the results file of a run.
+) -> tuple[dict[str, Any], list[Path]]:
+    """Write the results file of a run, and beside it its report.
 
     Args:
         results: the verdicts.
@@ -28,10 +29,10 @@ def finish(
         seconds: duration.
 
     Returns:
-        The document and where it was written.
+        The document, and where it and its report were written.
 
     Raises:
-        StoreError: the file cannot be written.
+        StoreError: a file cannot be written.
     """
     document = results_document(
         results,
@@ -47,4 +48,6 @@ def finish(
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     path = settings.results or settings.home / "results" / f"{settings.tier}-{stamp}.json"
     write_results(document, path)
-    return document, path
+    page = path.with_suffix(".html")
+    write_page(report(document), page)
+    return document, [path, page]

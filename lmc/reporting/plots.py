@@ -1,0 +1,172 @@
+"""The report's figures as files for a paper, drawn by matplotlib; the same to the last byte for the same document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmc.errors import SpecError, StoreError
+from lmc.reporting.evidence_figures import training_figures
+from lmc.reporting.figures import Figure, Mean, Panel, Series
+from lmc.reporting.scales import Scale, x_scale, y_scale
+from lmc.reporting.sections import sections
+from lmc.reporting.svg import marked
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FORMATS = ("svg", "pdf")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9", "#555555")
+"""Okabe and Ito's, told apart by the colour-blind; yellow, too pale for thin lines, is darkened."""
+
+_MARKERS = ("o", "s", "D", "^", "v", "P", "_")
+_COLUMNS = 3
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "lmc",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+}
+
+
+def all_figures(document: Mapping[str, Any]) -> Iterator[Figure]:
+    """Every figure of the report, each once."""
+    seen = set()
+    for section in sections(document):
+        for figure in (*section.figures, *section.of_claim.values()):
+            if figure.name not in seen:
+                seen.add(figure.name)
+                yield figure
+    yield from training_figures(document)
+
+
+def write_figures(
+    document: Mapping[str, Any], folder: Path, formats: Sequence[str] = FORMATS, only: str = ""
+) -> list[Path]:
+    """Write every figure in every format.
+
+    Args:
+        document: a results document, see `lmc.reporting.sections.complete_results`.
+        folder: made where it is missing.
+        formats: of `FORMATS`.
+        only: figures whose name contains this.
+
+    Returns:
+        The files.
+
+    Raises:
+        SpecError: a format is unknown, matplotlib is missing, or no figure is called so.
+        StoreError: the folder cannot be written.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise SpecError(f"unknown format {', '.join(unknown) or '(none)'}; choose of {', '.join(FORMATS)}")
+    figures = list(all_figures(document))
+    chosen = [figure for figure in figures if only in figure.name]
+    if only and not chosen:
+        named = ", ".join(figure.name for figure in figures[:5])
+        raise SpecError(f"no figure's name contains {only!r}; there are {named}, ...")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [path for figure in chosen for path in _write(figure, folder, tuple(dict.fromkeys(formats)))]
+    except OSError as error:
+        raise StoreError(f"cannot write figures to {folder}: {error.strerror}; choose another folder, -o") from error
+
+
+def _write(figure: Figure, folder: Path, formats: Sequence[str]) -> list[Path]:
+    try:
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure as Canvas
+    except ImportError as error:
+        raise SpecError("lmc figures needs matplotlib; pip install matplotlib") from error
+    columns = min(_COLUMNS, len(figure.panels))
+    rows = -(-len(figure.panels) // columns)
+    written = []
+    with rc_context(_STYLE):
+        canvas = Canvas(figsize=(2.6 * columns, 2.15 * rows), layout="constrained")
+        FigureCanvasAgg(canvas)
+        axes = canvas.subplots(rows, columns, squeeze=False).flatten().tolist()
+        for panel, place in zip(figure.panels, axes, strict=False):
+            _draw(panel, place)
+        for place in axes[len(figure.panels) :]:
+            place.remove()
+        for name in formats:
+            path = folder / f"{figure.name}.{name}"
+            nothing = {"Date": None} if name == "svg" else {"CreationDate": None, "ModDate": None}
+            canvas.savefig(path, format=name, metadata={**nothing, "Title": figure.title})
+            written.append(path)
+    return written
+
+
+def _draw(panel: Panel, axes: Axes) -> None:
+    across, up = x_scale(panel), y_scale(panel)
+    axes.set_title(panel.title, fontsize=8)
+    axes.set_xlabel(panel.x.label)
+    axes.set_ylabel(panel.y.label)
+    if up.log:
+        axes.set_yscale("log")
+    axes.set_xlim(across.low, across.high)
+    axes.set_ylim(up.low, up.high)
+    if panel.x.ticks:
+        names = [name.replace("-", "-\n", 1) if len(name) > 8 else name for _, name in panel.x.ticks]
+        axes.set_xticks([at for at, _ in panel.x.ticks], names)
+    if panel.zone and panel.zone.ends:
+        _shade(panel, axes, (max(panel.zone.low, up.low), min(panel.zone.high, up.high)), across)
+        for end in panel.zone.ends:
+            axes.axhline(end, color="#13693A", lw=0.9, ls="--")
+    if panel.rule:
+        axes.axhline(panel.rule[0], color="#13693A", lw=0.9, ls="--", label=panel.rule[1])
+    step = 0.02 * (across.high - across.low)
+    for at, series in enumerate(panel.series):
+        shift = (at - (len(panel.series) - 1) / 2) * step if series.points else 0.0
+        _draw_series(series, axes, at, shift)
+    if len(panel.series) > 1 or panel.rule:
+        axes.legend()
+
+
+def _shade(panel: Panel, axes: Axes, between: tuple[float, float], across: Scale) -> None:
+    left, right = across.low, across.high
+    if panel.column is not None:
+        half = 0.06 * (right - left)
+        left, right = max(left, panel.column - half), min(right, panel.column + half)
+    axes.fill_between([left, right], *between, color="#2C9A5C", alpha=0.12, lw=0)
+
+
+def _draw_series(series: Series, axes: Axes, at: int, shift: float) -> None:
+    colour = COLOURS[at % len(COLOURS)]
+    for line in series.lines:
+        axes.plot(*zip(*line, strict=True), color=colour, lw=0.5, alpha=0.3)
+    if series.points:
+        xs, ys = zip(*series.points, strict=True)
+        axes.plot([x + shift for x in xs], ys, ".", color=colour, ms=3, alpha=0.35, mew=0)
+    if not series.means:
+        return
+    axes.errorbar(
+        [mean.x + shift for mean in series.means],
+        [mean.value for mean in series.means],
+        yerr=list(zip(*(_errors(mean) for mean in series.means), strict=True)) if series.marked else None,
+        color=colour,
+        marker=_MARKERS[at % len(_MARKERS)],
+        markevery=[series.means.index(mean) for mean in marked(series, at)],
+        ms=4,
+        lw=1.1 if series.joined else 0,
+        elinewidth=1,
+        capsize=2,
+        label=series.label or None,
+    )
+
+
+def _errors(mean: Mean) -> tuple[float, float]:
+    if mean.low is None or mean.high is None:
+        return 0.0, 0.0
+    return mean.value - mean.low, mean.high - mean.value

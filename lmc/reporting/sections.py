@@ -1,0 +1,116 @@
+"""A run in the order of the paper: for each of its items the claims that stand for it, and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmc.claims.paper import ITEMS
+from lmc.claims.verdicts import INVALID, NOT_RUN
+from lmc.errors import StoreError
+from lmc.reporting.evidence_figures import evidence_figures
+from lmc.reporting.figures import Figure, claim_figure
+from lmc.reporting.results import read_results
+
+BEYOND = "Controls and extensions"
+
+_CLAIM = ("id", "ref", "statement", "verdict", "reason", "unit", "why", "settings")
+_SETTING = (
+    "name",
+    "verdict",
+    "reason",
+    "known_gap",
+    "effect",
+    "interval",
+    "p_value",
+    "threshold",
+    "values",
+)
+_DOCUMENT = ("tier", "started", "seconds", "commit", "machine", "versions", "made", "claims", "evidence")
+_EVIDENCE = ("families", "models", "paths", "random_steps", "histograms")
+
+
+@dataclass(frozen=True)
+class Section:
+    """An item of the paper in one run.
+
+    Args:
+        name: as the paper calls it.
+        about: what it shows.
+        claims: of the results document, those that stand for it.
+        figures: from the evidence.
+        of_claim: the figure of each claim that has values, by its id.
+        missing: why there is nothing to draw, else empty.
+    """
+
+    name: str
+    about: str
+    claims: tuple[Mapping[str, Any], ...]
+    figures: tuple[Figure, ...]
+    of_claim: Mapping[str, Figure]
+    missing: str
+
+
+def complete_results(path: Path) -> dict[str, Any]:
+    """Read a results file of which everything will be shown.
+
+    Raises:
+        StoreError: it is unreadable, of another schema, or lacks a part.
+    """
+    document = read_results(path)
+    for what, there, names in _parts(document):
+        lacking = [name for name in names if not isinstance(there, dict) or name not in there]
+        if lacking:
+            raise StoreError(f"{path} is incomplete: {what} has no {', '.join(lacking)}; make it again with lmc run")
+    return document
+
+
+def _parts(document: Mapping[str, Any]) -> list[tuple[str, Any, Sequence[str]]]:
+    parts: list[tuple[str, Any, Sequence[str]]] = [("it", document, _DOCUMENT)]
+    parts.append(("its evidence", document.get("evidence"), _EVIDENCE))
+    claims = document.get("claims")
+    for claim in claims if isinstance(claims, list) else []:
+        parts.append(("a claim", claim, _CLAIM))
+        settings = claim.get("settings") if isinstance(claim, dict) else None
+        parts += [("a setting", each, _SETTING) for each in settings] if isinstance(settings, list) else []
+    return parts
+
+
+def sections(document: Mapping[str, Any]) -> list[Section]:
+    """Every item of the paper, then the claims that belong to none.
+
+    Args:
+        document: a results document.
+    """
+    drawn = {claim["id"]: figure for claim in document["claims"] if (figure := claim_figure(claim)) is not None}
+    found, covered = [], set[str]()
+    for item in ITEMS:
+        claims = [claim for claim in document["claims"] if claim["id"].startswith(item.claims)]
+        covered |= {claim["id"] for claim in claims}
+        found.append(_section(item.name, item.about, claims, evidence_figures(item.name, document), drawn))
+    beyond = [claim for claim in document["claims"] if claim["id"] not in covered]
+    if beyond:
+        found.append(_section(BEYOND, "what the paper's items do not cover", beyond, [], drawn))
+    return found
+
+
+def _section(
+    name: str, about: str, claims: list[Mapping[str, Any]], figures: list[Figure], drawn: Mapping[str, Figure]
+) -> Section:
+    of_claim = {claim["id"]: drawn[claim["id"]] for claim in claims if claim["id"] in drawn}
+    missing = "" if figures or of_claim else _why_nothing(claims)
+    return Section(name, about, tuple(claims), tuple(figures), of_claim, missing)
+
+
+def _why_nothing(claims: Sequence[Mapping[str, Any]]) -> str:
+    if not claims:
+        return "No claim that stands for it is in this run: it was restricted to others."
+    reasons = dict.fromkeys(
+        f"{setting['verdict']}: {setting['reason']}"
+        for claim in claims
+        for setting in claim["settings"]
+        if setting["verdict"] in (NOT_RUN, INVALID)
+    )
+    return "; ".join(reasons) or "Nothing was measured."
