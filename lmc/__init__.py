@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmc.data import Dataset, load_dataset
+    from lmc.diagnosing.diagnose import diagnose, diagnose_states
     from lmc.errors import DataError, DeviceError, LmcError, MergeError, SpecError, StoreError
     from lmc.measuring.layers import measure_layers
     from lmc.measuring.paths import interpolation_path, measure_path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "lmc.data": ("Dataset", "load_dataset"),
+    "lmc.diagnosing.diagnose": ("diagnose", "diagnose_states"),
     "lmc.errors": ("DataError", "DeviceError", "LmcError", "MergeError", "SpecError", "StoreError"),
     "lmc.measuring.layers": ("measure_layers",),
     "lmc.measuring.paths": ("interpolation_path", "measure_path"),
@@ -53,6 +55,8 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "interpolation_path",
     "measure_path",
     "measure_layers",
+    "diagnose",
+    "diagnose_states",
     "LmcError",
     "SpecError",
     "DataError",

@@ -59,7 +59,7 @@ def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest
         assert part in failure
     assert "this known gap is closed, remove it: too small" in text
     assert "tier tiny has no vgg" in text
-    found.stdout.fnmatch_lines(["*lmc verdicts*", "good *tiny *holds*", f"results: {results}"])
+    found.stdout.fnmatch_lines(["*lmc verdicts*", "good *tiny *holds*", f"written: {results}"])
     assert results.exists()
 
     # stored: nothing is trained, and one claim can be chosen

@@ -26,7 +26,7 @@ def stable_rank(matrix: Tensor) -> float:
         SpecError: ``matrix`` is not a matrix, or is empty.
         MergeError: an entry is not finite.
     """
-    return _stable(_singular_values(matrix)[0])
+    return stable_rank_from(_singular_values(matrix)[0])
 
 
 def effective_rank(matrix: Tensor) -> float:
@@ -44,7 +44,7 @@ def effective_rank(matrix: Tensor) -> float:
         SpecError: ``matrix`` is not a matrix, or is empty.
         MergeError: an entry is not finite.
     """
-    return _effective(_singular_values(matrix)[0])
+    return effective_rank_from(_singular_values(matrix)[0])
 
 
 def measure_ranks(model: nn.Module) -> dict[str, dict[str, float]]:
@@ -68,10 +68,10 @@ def measure_ranks(model: nn.Module) -> dict[str, dict[str, float]]:
             continue
         values, scale = _singular_values(module.weight, name)
         found[name] = {
-            "stable_rank": _stable(values),
-            "effective_rank": _effective(values),
-            "relative_stable_rank": _stable(values) / len(values),
-            "relative_effective_rank": _effective(values) / len(values),
+            "stable_rank": stable_rank_from(values),
+            "effective_rank": effective_rank_from(values),
+            "relative_stable_rank": stable_rank_from(values) / len(values),
+            "relative_effective_rank": effective_rank_from(values) / len(values),
             "frobenius_norm": float(torch.linalg.vector_norm(values)) * scale,
         }
     return found
@@ -92,9 +92,11 @@ def _singular_values(matrix: Tensor, what: str = "the matrix") -> tuple[Tensor, 
     return values, largest
 
 
-def _stable(values: Tensor) -> float:
+def stable_rank_from(values: Tensor) -> float:
+    """The stable rank of a matrix with these singular values, descending."""
     return float((values / values[0]).square().sum()) if values[0] > 0 else 0.0
 
 
-def _effective(values: Tensor) -> float:
+def effective_rank_from(values: Tensor) -> float:
+    """The effective rank of a matrix with these singular values, descending."""
     return float(torch.special.entr(values / values.sum()).sum().exp()) if values[0] > 0 else 0.0

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lmc.errors import LmcError
+from lmc.running import cli_compare, cli_report
 
 app = typer.Typer(
     help="Can independently trained networks be merged by averaging their weights? Judge the claims.",
@@ -73,10 +74,11 @@ def run(
     selected = selected_cases(settings, pilot=pilot)
     made = make_missing(selected, settings)
     judged = [judge(case, made.records) for case in selected]
-    document, path = finish(judged, made, settings, started=started, seconds=time.monotonic() - clock)
+    document, written = finish(judged, made, settings, started=started, seconds=time.monotonic() - clock)
     for line in verdict_table(document):
         typer.echo(line)
-    typer.echo(f"results: {path}")
+    for path in written:
+        typer.echo(f"written: {path}")
     if any(each.judgement.verdict not in (HOLDS, NOT_RUN) and not each.known_gap for each in judged):
         raise typer.Exit(1)
 
@@ -164,6 +166,10 @@ def doctor(store: StoreDir = None, data: DataDir = None, device: Device = None) 
         typer.echo(f"{'ok     ' if finding.fine else 'PROBLEM'}  {finding.what:<12} {finding.found}")
     if not all(finding.fine for finding in findings):
         raise typer.Exit(1)
+
+
+cli_report.register(app)
+cli_compare.register(app)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ class _Run:
     clock: float = field(default_factory=time.monotonic)
     made: Made | None = None
     results: list[CaseResult] = field(default_factory=list)
-    written: Path | None = None
+    written: list[Path] = field(default_factory=list)
     document: dict[str, Any] | None = None
 
 
@@ -177,4 +177,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("lmc verdicts")
     for line in verdict_table(run.document):
         terminalreporter.write_line(line)
-    terminalreporter.write_line(f"results: {run.written}")
+    for path in run.written:
+        terminalreporter.write_line(f"written: {path}")

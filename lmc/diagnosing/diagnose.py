@@ -1,0 +1,267 @@
+"""The diagnosis of two or more models of one architecture: everything measured, and a verdict."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lmc.diagnosing.alignment import check_choice, matched
+from lmc.diagnosing.diagnosis import Diagnosis
+from lmc.diagnosing.folding import fold_beta
+from lmc.diagnosing.layers import Records, measure_layers, weight_ranks
+from lmc.diagnosing.models import PROBED, copies_of, identical, try_out, untracked_norms
+from lmc.diagnosing.paths import (
+    MIDDLE,
+    ensemble_of,
+    evaluate_models,
+    fewer,
+    load_average,
+    pairwise,
+    try_merges,
+)
+from lmc.diagnosing.samples import Data, check_labels, read_samples, with_training
+from lmc.diagnosing.verdict import Conclusion, Thresholds, conclude
+from lmc.errors import MergeError, SpecError
+from lmc.measuring.evaluation import Inputs
+from lmc.measuring.paths import BN_IMAGES
+from lmc.measuring.records import LAYER_IMAGES
+from lmc.merging import State, has_bn
+
+LAMS = tuple(step / 10 for step in range(11))
+
+RESET_INPUTS = 1000
+"""Inputs that BatchNorm statistics are reset on, at most: a mean over 1,000 is known to 3 % of a deviation."""
+
+Models = nn.Module | Sequence[nn.Module]
+
+
+def diagnose(
+    model_a: Models,
+    model_b: nn.Module | Data,
+    data: Data | None = None,
+    *,
+    train_data: Data | Tensor | None = None,
+    lams: Sequence[float] = LAMS,
+    permutation: str = "auto",
+    device: torch.device | str | None = None,
+    layer_inputs: int = LAYER_IMAGES,
+    reset_inputs: int = RESET_INPUTS,
+    thresholds: Thresholds | None = None,
+) -> Diagnosis:
+    """Whether models of one architecture can be merged by averaging their weights, and why (§2.2, §3.1, §4, §5).
+
+    ``diagnose(a, b, data)`` compares two models, ``diagnose([a, b, c], data)`` any number. The models are neither
+    run nor changed: copies are. All numbers at equal weights 1/k; two models also along the path between them.
+
+    Args:
+        model_a: a model, at λ = 1; or a list of models.
+        model_b: another of its architecture, at λ = 0; or the data, if ``model_a`` is a list.
+        data: held-out inputs with labels, a DataLoader or a pair of tensors: inputs as the models read them
+            (normalised), (N, ...), and integer labels (N,). What fits is held in memory.
+        train_data: what BatchNorm statistics are reset on; the labels are not used. ``None`` takes ``data``.
+        lams: points of the path; 0, ½ and 1 are added. Paths that are seldom good, after a permutation and before
+            a BatchNorm reset, get about half of them.
+        permutation: ``"auto"`` tries weight matching if the models cannot be averaged without, ``"always"`` and
+            ``"never"`` do as they say. A model that cannot be traced is diagnosed without, and the reason given.
+        device: where to compute; ``None`` stays where model a is.
+        layer_inputs: test inputs that layers are measured on.
+        reset_inputs: inputs that BatchNorm statistics are reset on, at most `lmc.measuring.paths.BN_IMAGES`.
+        thresholds: what still counts as a good merge.
+
+    Returns:
+        The diagnosis: print its ``lines()``, read its ``verdict``, keep its ``merged`` weights.
+
+    Raises:
+        SpecError: an argument is out of range.
+        DataError: the data does not fit the models.
+        MergeError: the models are not of one architecture, hold NaN, or are no classifiers.
+
+    Example:
+        >>> import torch, lmc
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> inputs = torch.randn(40, 4)
+        >>> lmc.diagnose(net, net, (inputs, net(inputs).argmax(1))).verdict
+        'as they are'
+    """
+    models, found = _sorted_out(model_a, model_b, data)
+    check_choice(permutation)
+    points = _checked_lams(lams)
+    if layer_inputs < 1 or reset_inputs < 2:
+        raise SpecError(f"layer_inputs is {layer_inputs}, reset_inputs {reset_inputs}; at least 1 and 2 are needed")
+    where = torch.device(device) if device is not None else _device_of(models[0])
+    with torch.no_grad():
+        return _diagnose(
+            models,
+            found,
+            train_data,
+            points,
+            permutation,
+            where,
+            layer_inputs,
+            reset_inputs,
+            thresholds or Thresholds(),
+        )
+
+
+def diagnose_states(
+    factory: Callable[[], nn.Module],
+    states: Sequence[State],
+    data: Data,
+    *,
+    train_data: Data | Tensor | None = None,
+    permutation: str = "auto",
+    device: torch.device | str | None = None,
+    thresholds: Thresholds | None = None,
+) -> Diagnosis:
+    """`diagnose` of state dicts.
+
+    Args:
+        factory: builds a model of their architecture.
+        states: two state dicts or more.
+        data: as for `diagnose`.
+        train_data: as for `diagnose`.
+        permutation: as for `diagnose`.
+        device: as for `diagnose`.
+        thresholds: as for `diagnose`.
+
+    Raises:
+        SpecError: the factory fails or gives no module.
+        DataError: the data does not fit the models.
+        MergeError: see `diagnose`; or a state dict does not fit the factory's model.
+    """
+    from lmc.diagnosing.models import built
+
+    models = built(factory, states)
+    return diagnose(models, data, train_data=train_data, permutation=permutation, device=device, thresholds=thresholds)
+
+
+def _diagnose(
+    given: Sequence[nn.Module],
+    data: Data,
+    train_data: Data | Tensor | None,
+    lams: Sequence[float],
+    permutation: str,
+    device: torch.device,
+    layer_inputs: int,
+    reset_inputs: int,
+    thresholds: Thresholds,
+) -> Diagnosis:
+    copies, notes = copies_of(given, device)
+    spare = copy.deepcopy(copies[0])
+    samples = read_samples(data, copies[0], device)
+    classes = try_out(copies, spare, samples.test[:PROBED])
+    check_labels(samples.labels, classes)
+    states: list[State] = [{name: each.clone() for name, each in model.state_dict().items()} for model in copies]
+    resets = has_bn(spare)
+    if resets:
+        samples = with_training(samples, train_data, min(reset_inputs, BN_IMAGES))
+        source = "the test inputs, as no training data was given" if train_data is None else "training data"
+        notes.append(f"BatchNorm statistics were reset on {len(samples.train)} inputs of {source}")
+    if untracked_norms(spare):
+        notes.append("a BatchNorm keeps no running statistics: it uses each batch's own, and none can be reset")
+    same = identical(states)
+    logits, models = evaluate_models(copies, samples)
+
+    merges = try_merges(spare, states, samples, models, logits, lams=lams, permuted=False)
+    candidates, paths = merges.candidates, dict(merges.paths)
+
+    def concluded(alignment: str | None) -> Conclusion:
+        return conclude(
+            candidates,
+            models,
+            thresholds,
+            inputs=len(samples.labels),
+            classes=classes,
+            identical=same,
+            alignment=alignment,
+        )
+
+    alignment: str | None = "the models can be averaged without" if permutation == "auto" else "it was not asked for"
+    conclusion = concluded(alignment)
+    layers: dict[str, Records] = {}
+    permuted: Sequence[State] = ()
+    if permutation == "always" or (permutation == "auto" and conclusion.candidate is None):
+        permuted, alignment = matched(spare, states, samples.test[:2])
+        if permuted:
+            fewer_lams = lams if permutation == "always" else fewer(lams)
+            merges = try_merges(spare, permuted, samples, models, logits, lams=fewer_lams, permuted=True)
+            candidates, paths = (*candidates, *merges.candidates), {**paths, **merges.paths}
+        conclusion = concluded(alignment)
+    if alignment is not None:
+        notes.append(f"no permutation: {alignment}")
+    ranks = weight_ranks(copies, samples)
+    for name, each in (("unpermuted", states), ("permuted", permuted)):
+        if each:
+            for model, state in zip(copies, each, strict=True):
+                model.load_state_dict(state)
+            load_average(spare, each, samples, reset=resets)
+            layers[name], remarks = measure_layers(copies, spare, samples, layer_inputs)
+            notes += [remark for remark in remarks if remark not in notes]
+    pairs = pairwise(spare, states, samples, models) if len(states) > 2 else {}
+    merged, folded = _recommended(spare, conclusion, states, permuted, samples)
+    if merged is not None and conclusion.beta is not None and not folded:
+        notes.append("β could not be folded into a last layer: multiply the merged model's logits by it")
+    return Diagnosis(
+        architecture=type(spare).__name__,
+        inputs=len(samples.labels),
+        classes=classes,
+        reset_inputs=len(samples.train) if resets else 0,
+        models=tuple(models),
+        ensemble=ensemble_of(logits, samples),
+        candidates=tuple(candidates),
+        paths=paths,
+        layers=layers,
+        ranks=ranks,
+        pairs=pairs,
+        alignment=alignment,
+        notes=tuple(notes),
+        thresholds=thresholds,
+        conclusion=conclusion,
+        folded=folded,
+        merged=merged,
+    )
+
+
+def _recommended(
+    spare: nn.Module, conclusion: Conclusion, states: Sequence[State], permuted: Sequence[State], samples: Inputs
+) -> tuple[dict[str, Tensor] | None, bool]:
+    """The state dict that the conclusion speaks of, and whether β is in it."""
+    if conclusion.candidate is None:
+        return None, False
+    chosen = permuted if conclusion.candidate.startswith("permuted") else states
+    load_average(spare, chosen, samples, reset="BN reset" in conclusion.candidate)
+    folded = conclusion.beta is not None and fold_beta(spare, conclusion.beta, samples.test[:PROBED])
+    return {name: value.detach().cpu().clone() for name, value in spare.state_dict().items()}, folded
+
+
+def _sorted_out(model_a: Models, model_b: nn.Module | Data, data: Data | None) -> tuple[Sequence[nn.Module], Data]:
+    if isinstance(model_a, nn.Module):
+        if data is None:
+            raise SpecError("there is no data; call diagnose(model_a, model_b, data) or diagnose([models], data)")
+        if not isinstance(model_b, nn.Module):
+            raise SpecError(f"model_b is a {type(model_b).__name__}; pass a torch.nn.Module")
+        return [model_a, model_b], data
+    if data is not None or isinstance(model_b, nn.Module):
+        raise SpecError("call diagnose(model_a, model_b, data) or diagnose([models], data)")
+    if not isinstance(model_a, Sequence):
+        raise SpecError(f"model_a is a {type(model_a).__name__}; pass a torch.nn.Module or a list of them")
+    return model_a, model_b
+
+
+def _checked_lams(lams: Sequence[float]) -> tuple[float, ...]:
+    points = sorted({0.0, MIDDLE, 1.0, *map(float, lams)})
+    if points[0] < 0 or points[-1] > 1 or any(point != point for point in points):
+        raise SpecError(f"lams {list(lams)} must lie within [0, 1]")
+    return tuple(points)
+
+
+def _device_of(model: object) -> torch.device:
+    if not isinstance(model, nn.Module):
+        raise SpecError(f"model 1 is a {type(model).__name__}; pass a torch.nn.Module")
+    found = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    if any(device.type == "meta" for device in found):
+        raise MergeError("the model is on the meta device and has no weights; load its checkpoint first")
+    return next(iter(model.parameters()), torch.empty(0)).device

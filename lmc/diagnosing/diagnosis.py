@@ -1,0 +1,129 @@
+"""What a diagnosis holds, as JSON, and the recommended merge as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from torch import Tensor
+
+from lmc.diagnosing.paths import Path
+from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds, json_of
+from lmc.errors import MergeError, StoreError
+from lmc.measuring.evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Whether some models can be averaged, and why.
+
+    Args:
+        architecture: class of the models.
+        inputs: number of test inputs.
+        classes: number of logits.
+        reset_inputs: inputs that BatchNorm statistics were reset on; 0 without BatchNorm.
+        models: what each model does.
+        ensemble: what the mean of their logits does.
+        candidates: the ways to merge that were tried, at equal weights.
+        paths: by candidate's name, two models only.
+        layers: by ``"unpermuted"`` and ``"permuted"``: see `lmc.diagnosing.layers.measure_layers`.
+        ranks: by layer, one number per model: see `lmc.diagnosing.layers.weight_ranks`.
+        pairs: by pair such as ``"1-2"``, three models and more: accuracy lost, loss and calibrated loss added.
+        alignment: why no permutation was tried; ``None`` if one was.
+        notes: what was undefined or done to measure, and why.
+        thresholds: what counted as a good merge.
+        conclusion: the verdict.
+        folded: whether β is in the weights of ``merged`` already.
+        merged: state dict of the recommended merge on the CPU; ``None`` where there is none.
+    """
+
+    architecture: str
+    inputs: int
+    classes: int
+    reset_inputs: int
+    models: tuple[Evaluation, ...]
+    ensemble: Evaluation
+    candidates: tuple[Candidate, ...]
+    paths: Mapping[str, Path]
+    layers: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
+    ranks: Mapping[str, Mapping[str, Sequence[float]]]
+    pairs: Mapping[str, Mapping[str, float]]
+    alignment: str | None
+    notes: tuple[str, ...]
+    thresholds: Thresholds
+    conclusion: Conclusion
+    folded: bool = False
+    merged: Mapping[str, Tensor] | None = field(default=None, repr=False)
+
+    @property
+    def verdict(self) -> str:
+        """One of the verdicts of `lmc.diagnosing.verdict`."""
+        return self.conclusion.verdict
+
+    @property
+    def beta(self) -> float | None:
+        """What the merged model's logits must be multiplied by; ``None`` where they are fine."""
+        return self.conclusion.beta
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the weights, JSON-ready."""
+        return {
+            "architecture": self.architecture,
+            "inputs": self.inputs,
+            "classes": self.classes,
+            "reset_inputs": self.reset_inputs,
+            "models": [asdict(model) for model in self.models],
+            "ensemble": asdict(self.ensemble),
+            "candidates": [asdict(candidate) for candidate in self.candidates],
+            "paths": {name: path.to_json() for name, path in self.paths.items()},
+            "layers": {
+                which: {group: {name: dict(record) for name, record in each.items()} for group, each in records.items()}
+                for which, records in self.layers.items()
+            },
+            "ranks": {name: {kind: list(each) for kind, each in ranks.items()} for name, ranks in self.ranks.items()},
+            "pairs": {name: dict(pair) for name, pair in self.pairs.items()},
+            "alignment": self.alignment,
+            "notes": list(self.notes),
+            "thresholds": json_of(self.thresholds),
+            "conclusion": asdict(self.conclusion) | {"reasons": list(self.conclusion.reasons)},
+            "beta_folded": self.folded,
+        }
+
+    def lines(self) -> list[str]:
+        """The diagnosis as text for a terminal."""
+        from lmc.diagnosing.report import lines
+
+        return lines(self)
+
+    def save(self, path: FilePath | str) -> None:
+        """Write the recommended merge as safetensors, with verdict, β and what was done as metadata.
+
+        Args:
+            path: where to; appears only once it is whole.
+
+        Raises:
+            MergeError: there is no merge to recommend.
+            StoreError: the file cannot be written.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        if self.merged is None:
+            raise MergeError(f"there is no merge to save: {self.conclusion.sentence}")
+        target = FilePath(path)
+        partial = target.with_name(target.name + ".part")
+        metadata = {
+            "lmc.verdict": self.verdict,
+            "lmc.merge": str(self.conclusion.candidate),
+            "lmc.models": str(len(self.models)),
+            "lmc.beta": "1" if self.beta is None else repr(self.beta),
+            "lmc.beta_folded": str(self.folded).lower(),
+        }
+        try:
+            save_file({name: value.contiguous() for name, value in self.merged.items()}, partial, metadata=metadata)
+            partial.replace(target)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            raise StoreError(f"cannot write {target}: {error}; choose another place") from error

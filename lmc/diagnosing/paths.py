@@ -1,0 +1,166 @@
+"""The ways to merge models, each evaluated at equal weights and, for two models, along the path between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmc.diagnosing.samples import Streamed
+from lmc.diagnosing.verdict import Candidate, excess_of
+from lmc.measuring.evaluation import Evaluation, Inputs, evaluate_all, logits_of
+from lmc.measuring.paths import barriers, interpolation_path, load_interpolated
+from lmc.merging import State, has_bn, merge, reset_bn_stats
+
+MIDDLE = 0.5
+
+PLAIN = "as they are"
+RESET = "BN reset"
+MATCHED = "permuted"
+MATCHED_RESET = "permuted, BN reset"
+
+
+@dataclass(frozen=True)
+class Path:
+    """Loss and accuracy along λ between two models (λ weights the first).
+
+    Args:
+        lams: λ, increasing from 0 to 1.
+        points: the evaluation at each.
+        barriers: see `lmc.measuring.paths.barriers`.
+    """
+
+    lams: tuple[float, ...]
+    points: tuple[Evaluation, ...]
+    barriers: Mapping[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "lams": list(self.lams),
+            "points": [asdict(point) for point in self.points],
+            "barriers": dict(self.barriers),
+        }
+
+
+@dataclass(frozen=True)
+class Merges:
+    """What merging some states gives, without and with the BatchNorm reset.
+
+    Args:
+        candidates: the merges at equal weights.
+        paths: by candidate's name, two models only.
+    """
+
+    candidates: tuple[Candidate, ...]
+    paths: Mapping[str, Path]
+
+
+def fewer(lams: Sequence[float]) -> tuple[float, ...]:
+    """Every other inner point, with the middle and the ends: the shape of a path for half the time."""
+    kept = {0.0, MIDDLE, 1.0, *lams[::2]}
+    return tuple(lam for lam in lams if lam in kept)
+
+
+@torch.no_grad()
+def try_merges(
+    spare: nn.Module,
+    states: Sequence[State],
+    samples: Inputs,
+    models: Sequence[Evaluation],
+    ends: Sequence[Tensor],
+    *,
+    lams: Sequence[float],
+    permuted: bool,
+) -> Merges:
+    """Merge and evaluate.
+
+    Args:
+        spare: a module of the architecture, overwritten.
+        states: of the models; permuted to match the first where ``permuted``.
+        samples: test inputs, and what BatchNorm statistics are reset on.
+        models: what the models do.
+        ends: their logits (M, classes).
+        lams: points of the path, with 0, ½ and 1; used for two models. A net with BatchNorm gets fewer before its
+            statistics are reset.
+        permuted: whether ``states`` were permuted.
+    """
+    found: list[Candidate] = []
+    paths: dict[str, Path] = {}
+    for reset in (False, True) if has_bn(spare) else (False,):
+        name = {PLAIN: MATCHED, RESET: MATCHED_RESET}[RESET if reset else PLAIN] if permuted else (PLAIN, RESET)[reset]
+        if len(states) == 2:
+            at = tuple(lams) if reset == has_bn(spare) else fewer(lams)  # what BatchNorm spoils needs less detail
+            points = _path(spare, states, samples, at, ends, reset=reset)
+            paths[name] = Path(at, tuple(points), barriers(at, points))
+            merged = points[at.index(MIDDLE)]
+        else:
+            load_average(spare, states, samples, reset=reset)
+            (merged,) = _evaluated([logits_of(spare, samples)], samples)
+        found.append(Candidate(name, permuted, reset, merged, excess_of(merged, models)))
+    return Merges(tuple(found), paths)
+
+
+@torch.no_grad()
+def load_average(spare: nn.Module, states: Sequence[State], samples: Inputs, *, reset: bool) -> None:
+    """Overwrite ``spare`` with the mean of the states, its BatchNorm statistics reset if asked for."""
+    spare.load_state_dict(merge(states))
+    if reset:
+        reset_bn_stats(spare, samples.train_batches(len(samples.train)))
+
+
+def evaluate_models(copies: Sequence[nn.Module], samples: Inputs) -> tuple[list[Tensor], list[Evaluation]]:
+    """Logits (M, classes) and evaluation of every model."""
+    logits = [logits_of(model, samples) for model in copies]
+    return logits, _evaluated(logits, samples)
+
+
+def ensemble_of(logits: Sequence[Tensor], samples: Inputs) -> Evaluation:
+    """What the mean of the models' logits does."""
+    (found,) = _evaluated([torch.stack([each.double() for each in logits]).mean(0)], samples)
+    return found
+
+
+def pairwise(
+    spare: nn.Module,
+    states: Sequence[State],
+    samples: Inputs,
+    models: Sequence[Evaluation],
+) -> dict[str, dict[str, float]]:
+    """How much worse the mean of every two models is than they are, BatchNorm statistics reset where there are any."""
+    found = {}
+    for one in range(len(states)):
+        for other in range(one + 1, len(states)):
+            load_average(spare, [states[one], states[other]], samples, reset=has_bn(spare))
+            (merged,) = _evaluated([logits_of(spare, samples)], samples)
+            found[f"{one + 1}-{other + 1}"] = asdict(excess_of(merged, [models[one], models[other]]))
+    return found
+
+
+def _path(
+    spare: nn.Module,
+    states: Sequence[State],
+    samples: Inputs,
+    lams: Sequence[float],
+    ends: Sequence[Tensor],
+    *,
+    reset: bool,
+) -> list[Evaluation]:
+    a, b = states
+    known = {1.0: ends[0], 0.0: ends[1]}
+    if reset == has_bn(spare) and not isinstance(samples, Streamed):
+        return interpolation_path(spare, a, b, lams, samples, known)[0]  # with the first layer answered from memory
+    for lam in lams:
+        if lam not in known:
+            load_interpolated(spare, a, b, lam)
+            if reset:
+                reset_bn_stats(spare, samples.train_batches(len(samples.train)))
+            known[lam] = logits_of(spare, samples)
+    return _evaluated([known[lam] for lam in lams], samples)
+
+
+def _evaluated(logits: Sequence[Tensor], samples: Inputs) -> list[Evaluation]:
+    return evaluate_all(torch.stack([each.cpu().double() for each in logits]), samples.labels)

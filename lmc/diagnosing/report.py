@@ -1,0 +1,129 @@
+"""A diagnosis as text for a terminal: the verdict first, then the numbers behind it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lmc.diagnosing.diagnosis import Diagnosis
+
+WIDTH = 110
+SHOWN = 24
+"""Layers printed, at most; the first and the last half of them. All are in the JSON."""
+
+Cells = Sequence[str]
+
+
+def lines(found: Diagnosis) -> list[str]:
+    """Verdict, reasons, ways to merge, paths, layers, notes."""
+    text = [*_wrapped(found.conclusion.sentence), *(line for each in found.conclusion.reasons for line in _item(each))]
+    if found.beta is not None and found.merged is not None:
+        where = "folded into the last layer of" if found.folded else "NOT part of"
+        text += _item(f"β is {where} the merged weights.")
+    return [
+        *text,
+        "",
+        f"{found.architecture}, {found.inputs} inputs, {found.classes} classes",
+        *_merge_table(found),
+        *_path_table(found),
+        *_pair_table(found),
+        *_layer_table(found),
+        *([""] if found.notes else []),
+        *(line for each in found.notes for line in _item(each)),
+    ]
+
+
+def _merge_table(found: Diagnosis) -> list[str]:
+    rows = [("", "accuracy", "loss", "β", "calibrated loss")]
+    named = [(f"model {index}", model) for index, model in enumerate(found.models, start=1)]
+    named += [("ensemble (mean of logits)", found.ensemble)]
+    named += [(f"merged: {each.name}", each.merged) for each in found.candidates]
+    rows += [
+        (name, f"{each.accuracy:.1%}", f"{each.loss:.3f}", f"{each.beta:.3g}", f"{each.calibrated_loss:.3f}")
+        for name, each in named
+    ]
+    return _table(rows)
+
+
+def _path_table(found: Diagnosis) -> list[str]:
+    if not found.paths:
+        return []
+    lams = max((path.lams for path in found.paths.values()), key=len)
+    rows = [("accuracy at λ =", *(f"{lam:g}" for lam in lams))]
+    for name, path in found.paths.items():
+        known = dict(zip(path.lams, path.points, strict=True))
+        rows.append((name, *(f"{known[lam].accuracy:.1%}" if lam in known else "" for lam in lams)))
+    return ["", *_table(rows)]
+
+
+def _pair_table(found: Diagnosis) -> list[str]:
+    if not found.pairs:
+        return []
+    rows = [("mean of two", "accuracy lost", "loss added", "calibrated")]
+    rows += [
+        (name, f"{100 * each['accuracy']:+.1f} points", f"{each['loss']:+.3f}", f"{each['calibrated_loss']:+.3f}")
+        for name, each in found.pairs.items()
+    ]
+    return ["", *_table(rows)]
+
+
+def _layer_table(found: Diagnosis) -> list[str]:
+    text: list[str] = []
+    for which, records in found.layers.items():
+        outputs, activations, weights = (records[group] for group in ("outputs", "activations", "weights"))
+        rows: list[Cells] = [("output", "LEWC", "norm/LLFC", "a, b alike", "additivity", "active", "overlap")]
+        rows += [
+            (
+                name,
+                _number(each["lewc_cosine"]),
+                _number(each["llfc_norm_ratio"]),
+                _number(each["endpoint_cosine"]),
+                *(_number(activations.get(name, {}).get(key)) for key in ("additivity_cosine", "active_share")),
+                _number(activations.get(name, {}).get("overlap_ratio")),
+            )
+            for name, each in outputs.items()
+        ]
+        text += ["", f"layers at equal weights, {which}", *_table(_shortened(rows))]
+        if weights:
+            rows = [("weight", "orthogonality", "recovery", "commutes", "stable ranks", "effective ranks")]
+            rows += [_weight_row(name, each, found.ranks.get(name, {})) for name, each in weights.items()]
+            text += ["", *_table(_shortened(rows))]
+    return text
+
+
+def _weight_row(name: str, record: Mapping[str, Any], ranks: Mapping[str, Sequence[float]]) -> Cells:
+    keys = ("orthogonality_ratio", "recovery_cosine", "relative_commutativity")
+    spans = (", ".join(f"{value:.1f}" for value in ranks.get(f"{kind}_rank", ())) for kind in ("stable", "effective"))
+    return (name, *(_number(record.get(key)) for key in keys), *spans)
+
+
+def _shortened(rows: Sequence[Cells]) -> Sequence[Cells]:
+    head, body = rows[:1], rows[1:]
+    if len(body) <= SHOWN:
+        return rows
+    half = SHOWN // 2
+    hidden = ("...", *("" for _ in head[0][1:]))
+    return [*head, *body[:half], hidden, *body[-half:]]
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _table(rows: Sequence[Cells]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+
+
+def _item(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="- ", subsequent_indent="  ")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH)
