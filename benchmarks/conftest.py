@@ -7,14 +7,21 @@ from typing import Any
 
 import pytest
 import torch
+from timing import THREADS
 
 from lmc.data import Dataset, load_dataset
+from lmc.running.cells import prepare_arithmetic
 from lmc.running.settings import cores
 
 
 def has_amx() -> bool:
     """Whether the processor multiplies bfloat16 matrices in tiles, which makes bf16 worth it on a CPU."""
     return bool(torch.cpu._is_amx_tile_supported())
+
+
+def pytest_configure() -> None:
+    """Flush denormals before torch makes its threads: those made earlier never do."""
+    prepare_arithmetic(THREADS)
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
