@@ -103,13 +103,6 @@ def norm_decay(reference: str) -> Extract:
     return extract
 
 
-def overlap_beyond_chance(record: Record) -> Values:
-    """Overlap of the two models' active neurons less what independent random sets of their sizes would have."""
-    return {
-        name: values["overlap_ratio"] - values["overlap_chance"] for name, values in record["layers"]["relus"].items()
-    }
-
-
 def ranks(quantity: str, *, skip: int = 0) -> Extract:
     """``quantity`` of every weight of one model, see `lmc.measuring.ranks.measure_ranks`; the head is left out."""
     return lambda record: {name: values[quantity] for name, values in list(record["ranks"].items())[skip:-1]}
