@@ -114,7 +114,7 @@ def test_refusals() -> None:
         ("mlp-bn", 1, 4, range(3, 6)),
         ("mlp", 2, 4, range(4, 5)),
         ("vgg-small", 1 / 2, 1205, range(1200, 1206)),
-        ("vgg11", 1, 1, range(3)),
+        ("vgg11", 1 / 8, 1, range(1, 2)),
         ("resnet20", 8, 7, range(7, 8)),
         ("resnet8", 4, 7, range(6, 9)),
     ],

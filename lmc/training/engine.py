@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from lmc.data import Dataset, Normaliser, augment, epoch_order
 from lmc.errors import SpecError
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
+from lmc.training.checkpoints import Checkpoint, TrainingState
 from lmc.training.optimisers import learning_rate, make_optimizer, needs_curvature
 from lmc.training.stacking import stack, unstack
 
@@ -30,7 +32,8 @@ class TrainedModel:
     Args:
         state: the state dict, float32 on the CPU.
         log: JSON-ready record: ``status`` (``"trained"`` or ``"diverged"``), per-epoch ``loss``,
-            ``seconds``, ``steps``, ``decay_horizon``, ``images``, ``parameters``.
+            ``seconds``, ``steps``, ``decay_horizon``, ``images``, ``parameters``; where it went on from
+            checkpoints, also ``resumed``: the steps at which it did.
     """
 
     state: dict[str, Tensor]
@@ -40,7 +43,7 @@ class TrainedModel:
 def initial_model(spec: RunSpec, dataset: Dataset) -> nn.Module:
     """The untrained network of ``spec``: the same weights on every device."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.init_seed)
+        torch.default_generator.manual_seed(spec.init_seed)
         return build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias, depth=spec.depth)
 
 
@@ -50,6 +53,7 @@ def train(
     device: torch.device | str = "cpu",
     *,
     on_epoch: EpochHook | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedModel:
     """Train one model and keep its last epoch (never the best test epoch).
 
@@ -58,6 +62,7 @@ def train(
         dataset: its dataset, before ``train_size`` is applied.
         device: where to train.
         on_epoch: called with (epochs done, epochs) after each epoch.
+        checkpoint: where a long training keeps its state, and may have kept it before.
 
     Returns:
         The model; one whose loss became NaN or infinite has status ``"diverged"``.
@@ -65,11 +70,16 @@ def train(
     Raises:
         SpecError: the batch is larger than the training set.
         DataError: fewer images than ``train_size``.
+        StoreError: the checkpoint's store is unreadable.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from lmc import RunSpec, load_dataset
+        >>> model = train(RunSpec(dataset="digits", arch="mlp", width=1 / 64), load_dataset("digits", Path("data")))
+        >>> model.log["status"], model.log["steps"]
+        ('trained', 20)
     """
-    with torch.random.fork_rng(), warnings.catch_warnings():  # for the noise of Sophia's curvature estimates
-        torch.manual_seed(spec.data_seed)
-        warnings.filterwarnings("ignore", message=".*backward\\(\\) with create_graph=True")
-        return _train([spec], dataset, torch.device(device), stacked=False, on_epoch=on_epoch)[0]
+    return _train([spec], dataset, torch.device(device), stacked=False, on_epoch=on_epoch, checkpoint=checkpoint)[0]
 
 
 def train_stack(
@@ -78,6 +88,7 @@ def train_stack(
     device: torch.device | str = "cpu",
     *,
     on_epoch: EpochHook | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[TrainedModel]:
     """Train models that differ only in their seeds side by side (see `lmc.training.stacking`).
 
@@ -89,7 +100,7 @@ def train_stack(
     """
     if len({spec.with_seed(0) for spec in specs}) != 1:
         raise SpecError(f"specs of a stack differ in more than seeds: {[each.describe() for each in specs]}")
-    return _train(specs, dataset, torch.device(device), stacked=True, on_epoch=on_epoch)
+    return _train(specs, dataset, torch.device(device), stacked=True, on_epoch=on_epoch, checkpoint=checkpoint)
 
 
 def _train(
@@ -99,39 +110,50 @@ def _train(
     *,
     stacked: bool,
     on_epoch: EpochHook | None,
+    checkpoint: Checkpoint | None,
 ) -> list[TrainedModel]:
     spec, members = specs[0], len(specs)
     dataset = dataset.limited(spec.train_size).to(device)
     images, labels = dataset.train_images, dataset.train_labels
     if spec.batch_size > len(images):
         raise SpecError(f"batch_size {spec.batch_size} exceeds the {len(images)} training images")
-    models = [initial_model(each, dataset) for each in specs]
-    parameters = sum(value.numel() for value in models[0].parameters())
     layout = memory_format_of(spec.arch)
-    model = (stack(models) if stacked else models[0]).to(device).to(memory_format=layout).train()
     normalise = Normaliser.fit(images)
-    optimizer = make_optimizer(spec, model.parameters())
-    generators = [torch.Generator().manual_seed(each.data_seed) for each in specs]
     batches, batch = len(images) // spec.batch_size, spec.batch_size
     steps = spec.steps(len(images))
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16")
 
-    losses: list[list[float]] = []  # one list of members per epoch
-    started = time.perf_counter()
-    for epoch in range(spec.epochs):
-        orders = torch.stack([epoch_order(len(images), each, device) for each in generators], dim=1)
-        orders = orders[: batches * batch].view(batches, batch * members)  # the members' images in turn
-        targets = labels[orders]
-        total = torch.zeros(members, device=device)
-        for index in range(batches):
-            picked = images.index_select(0, orders[index])
+    def untrained() -> TrainingState:
+        models = [initial_model(each, dataset) for each in specs]
+        model = (stack(models) if stacked else models[0]).to(device).to(memory_format=layout).train()
+        generators = [torch.Generator().manual_seed(each.data_seed) for each in specs]
+        optimizer = make_optimizer(spec, model.parameters())
+        return TrainingState(model, optimizer, generators, torch.zeros(members, device=device))
+
+    with _own_noise(spec.data_seed, device):
+        state = untrained()
+        if checkpoint is not None and not checkpoint.resume(state):
+            state = untrained()
+        model, optimizer, generators = state.model, state.optimizer, state.generators
+        targets = labels[state.orders]
+        started = time.perf_counter() - state.seconds
+        for step in range(state.step, steps):
+            if checkpoint is not None and checkpoint.due():
+                state.step, state.seconds = step, time.perf_counter() - started
+                checkpoint.save(state)
+            index = step % batches
+            if index == 0:
+                orders = torch.stack([epoch_order(len(images), each, device) for each in generators], dim=1)
+                state.orders = orders[: batches * batch].view(batches, batch * members)  # members' images in turn
+                targets = labels[state.orders]
+                state.total = torch.zeros(members, device=device)
+            picked = images.index_select(0, state.orders[index])
             if spec.augment:
                 shares = picked.view(batch, members, *picked.shape[1:]).unbind(1)
                 pairs = zip(shares, generators, strict=True)
                 picked = torch.stack([augment(*pair) for pair in pairs], dim=1).flatten(0, 1)
             joined = normalise(picked).view(batch, -1, *images.shape[2:])  # (batch, members · C, H, W)
             inputs = joined.contiguous(memory_format=layout)
-            step = epoch * batches + index
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(spec, step, steps)
             optimizer.zero_grad(set_to_none=True)
@@ -140,22 +162,36 @@ def _train(
             each_loss = F.cross_entropy(logits, targets[index], reduction="none").view(batch, members).mean(0)
             each_loss.sum().backward(create_graph=needs_curvature(spec, step))  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += each_loss.detach()
-        losses.append((total / batches).tolist())
-        if on_epoch is not None:
-            on_epoch(epoch + 1, spec.epochs)
-        if not any(map(math.isfinite, losses[-1])):
-            break
-    seconds = (time.perf_counter() - started) / members
+            state.total += each_loss.detach()
+            if index == batches - 1:
+                state.losses.append((state.total / batches).tolist())
+                if on_epoch is not None:
+                    on_epoch(len(state.losses), spec.epochs)
+                if not any(map(math.isfinite, state.losses[-1])):
+                    break
+        seconds = (time.perf_counter() - started) / members
     states = unstack(model, members) if stacked else [model.state_dict()]
     facts = {
         "seconds": seconds,
-        "steps": batches * len(losses),
+        "steps": batches * len(state.losses),
         "images": len(images),
         "decay_horizon": spec.decay_horizon(len(images)),
-        "parameters": parameters,
+        "parameters": sum(value.numel() for value in model.parameters()) // members,
+        **({"resumed": state.resumed} if state.resumed else {}),
     }
-    return [_finished(state, [epoch[member] for epoch in losses], facts) for member, state in enumerate(states)]
+    return [_finished(each, [epoch[member] for epoch in state.losses], facts) for member, each in enumerate(states)]
+
+
+@contextlib.contextmanager
+def _own_noise(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's own generator, seeded for the noise of Sophia's curvature estimates and put back afterwards."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda), warnings.catch_warnings():
+        torch.default_generator.manual_seed(seed)
+        for each in cuda:
+            torch.cuda.set_rng_state(torch.Generator(each).manual_seed(seed).get_state(), each)
+        warnings.filterwarnings("ignore", message=".*backward\\(\\) with create_graph=True")
+        yield
 
 
 def _finished(state: dict[str, Tensor], losses: list[float], facts: dict[str, Any]) -> TrainedModel:

@@ -10,6 +10,7 @@ from torch import nn
 from lmc.specs import RunSpec
 
 SOPHIA_PERIOD = 10
+"""Steps from one estimate of the Hessian's diagonal to the next."""
 
 
 def make_optimizer(spec: RunSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -3,7 +3,8 @@
 A cell is named by the content key of everything that determines it. Its JSON record appears last, by an
 atomic rename, and carries a checksum of itself and of its weights file: a cell with a valid record is
 finished, anything else never happened. A cell that fails its checksum is moved to ``damaged/`` and made
-again.
+again. A model's record may outlive its weights (they are large): then it says how the model was trained,
+and the model is trained again once its weights are needed.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,26 +26,33 @@ from lmc.errors import StoreError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MAX_RECORD = 64 << 20
+KINDS = ("measurements", "models", "checkpoints")
+"""Kinds of cells; all but measurements have weights beside their record."""
+MAX_RECORD = 64 << 20
+_NAME = re.compile(rf"({'|'.join(KINDS)})/([0-9a-f]{{2}})/(\2[0-9a-f]{{18}})\.(json|safetensors)")
 
 
 class Store:
-    """Records and weights in one folder, safe for several processes at once.
+    """Records and weights in one folder, safe for several processes and hosts at once.
 
     Args:
         root: the folder; created when something is first written.
+
+    Attributes:
+        set_aside: the files this object found damaged, where they stood.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self.set_aside: list[Path] = []
 
     def record_path(self, kind: str, key: str) -> Path:
-        """Where the record of cell ``key`` of kind ``models`` or ``measurements`` stands."""
+        """Where the record of cell ``key`` of a kind (see `KINDS`) stands."""
         return self.root / kind / key[:2] / f"{key}.json"
 
-    def weights_path(self, key: str) -> Path:
-        """Where the weights of model ``key`` stand."""
-        return self.root / "models" / key[:2] / f"{key}.safetensors"
+    def weights_path(self, key: str, kind: str = "models") -> Path:
+        """Where the weights of model ``key`` stand, or the tensors of a checkpoint."""
+        return self.root / kind / key[:2] / f"{key}.safetensors"
 
     def read(self, kind: str, key: str) -> dict[str, Any] | None:
         """The record of a finished cell, or ``None``; a damaged one is set aside and said.
@@ -53,20 +62,16 @@ class Store:
         """
         path = self.record_path(kind, key)
         try:
-            if path.stat().st_size > _MAX_RECORD:
+            if path.stat().st_size > MAX_RECORD:
                 raise ValueError("it is far too large")
-            envelope = json.loads(path.read_bytes())
-            body: dict[str, Any] = envelope["body"]
-            if envelope["checksum"] != _checksum(_canonical(body)):
-                raise ValueError("its checksum does not match")
+            return parse_record(path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}; choose another store") from error
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except ValueError as error:
             self._set_aside(path, error)
             return None
-        return body
 
     def write(self, kind: str, key: str, body: dict[str, Any]) -> None:
         """Write the record of a finished cell.
@@ -74,21 +79,22 @@ class Store:
         Raises:
             StoreError: the disk is full or read-only.
         """
-        envelope = {"checksum": _checksum(_canonical(body)), "body": body}
-        with self._atomic(self.record_path(kind, key)) as file:
-            file.write(_canonical(envelope))
+        data = record_bytes(body)
+        with writing(self.record_path(kind, key)) as file:
+            file.write(data)
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether cell ``key`` has a valid record (a model's weights are verified when they are read)."""
-        return self.read(kind, key) is not None and (kind != "models" or self.weights_path(key).exists())
+        """Whether cell ``key`` has a valid record and its weights (they are verified when they are read)."""
+        return self.read(kind, key) is not None and (kind == "measurements" or self.weights_path(key, kind).exists())
 
-    def save_model(self, key: str, state: dict[str, Tensor], body: dict[str, Any]) -> None:
+    def save_model(self, key: str, state: dict[str, Tensor], body: dict[str, Any], kind: str = "models") -> None:
         """Write a model's weights, then its record.
 
         Args:
             key: the spec's key.
             state: CPU tensors by name.
             body: what the record holds beside the checksum of the weights.
+            kind: ``"checkpoints"`` for the state of an unfinished training.
 
         Raises:
             StoreError: the disk is full or read-only.
@@ -96,11 +102,26 @@ class Store:
         from safetensors.torch import save
 
         data = save(state)
-        with self._atomic(self.weights_path(key)) as file:
+        with self.new_weights(
+            key, {**body, "weights_sha256": _checksum(data), "weights_bytes": len(data)}, kind
+        ) as file:
             file.write(data)
-        self.write("models", key, {**body, "weights_sha256": _checksum(data), "weights_bytes": len(data)})
 
-    def load_model(self, key: str) -> dict[str, Tensor] | None:
+    @contextlib.contextmanager
+    def new_weights(self, key: str, body: dict[str, Any], kind: str = "models") -> Iterator[BinaryIO]:
+        """A file to write the weights to that ``body`` has the checksum of; both appear once it is whole.
+
+        Raises:
+            StoreError: the disk is full or read-only.
+        """
+        with writing(self.weights_path(key, kind)) as file:
+            yield file
+            earlier = self.read(kind, key)
+            if earlier is not None and earlier.get("weights_sha256") != body["weights_sha256"]:
+                self.record_path(kind, key).unlink(missing_ok=True)  # it must not vouch for these
+        self.write(kind, key, body)
+
+    def load_model(self, key: str, kind: str = "models") -> dict[str, Tensor] | None:
         """A finished model's weights, verified, or ``None``; damaged ones are set aside and said.
 
         Raises:
@@ -109,27 +130,64 @@ class Store:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        record = self.read("models", key)
+        record = self.read(kind, key)
         if record is None:
             return None
-        path = self.weights_path(key)
+        path = self.weights_path(key, kind)
         try:
             data = path.read_bytes()
             if _checksum(data) != record.get("weights_sha256"):
                 raise ValueError(f"its checksum does not match ({len(data)} bytes)")
             return load(data)
         except FileNotFoundError:
-            self._set_aside(self.record_path("models", key), ValueError("its weights are missing"))
+            return None
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error}; choose another store") from error
         except (ValueError, SafetensorError) as error:
-            self._set_aside(path, error)
-            self._set_aside(self.record_path("models", key), error)
+            self.distrust(kind, key, record, error)
         return None
+
+    def check_weights(self, kind: str, key: str, record: dict[str, Any]) -> int:
+        """Bytes of a cell's weights, 0 where there are none; damaged ones are set aside and said.
+
+        Raises:
+            StoreError: the store is unreadable.
+        """
+        path = self.weights_path(key, kind)
+        try:
+            with path.open("rb") as file:
+                found, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}; choose another store") from error
+        if found != record.get("weights_sha256"):
+            self.distrust(kind, key, record, ValueError(f"its checksum does not match ({size} bytes)"))
+        return size
+
+    def keys(self, kind: str) -> list[str]:
+        """Keys of every record of a kind, sorted."""
+        paths = (self.root / kind).glob("??/*.json")
+        return sorted(path.stem for path in paths if cell_of(path.relative_to(self.root).as_posix()))
+
+    def remove(self, kind: str, key: str) -> None:
+        """Remove a cell; nothing happens where there is none.
+
+        Raises:
+            StoreError: the store is read-only.
+        """
+        remove([self.record_path(kind, key), self.weights_path(key, kind)])
+
+    def distrust(self, kind: str, key: str, record: dict[str, Any], why: Exception) -> None:
+        """Set weights and record aside, unless another process has replaced ``record`` since."""
+        if self.read(kind, key) == record:
+            self._set_aside(self.weights_path(key, kind), why)
+            self._set_aside(self.record_path(kind, key), why)
 
     def _set_aside(self, path: Path, why: Exception) -> None:
         target = self.root / "damaged" / path.name
         print(f"lmc: {path} is damaged ({why}); moved to {target.parent}, it will be made again", file=sys.stderr)
+        self.set_aside.append(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
@@ -138,26 +196,76 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot set {path} aside: {error}; make the store writable") from error
 
-    @contextlib.contextmanager
-    def _atomic(self, path: Path) -> Iterator[BinaryIO]:
-        """A file that appears under ``path`` once it is whole and on disk."""
-        partial: str | None = None
+
+def cell_of(name: str) -> tuple[str, str, str] | None:
+    """Kind, key and ``"json"`` or ``"safetensors"`` of a file's name below the root, if the store writes such."""
+    found = _NAME.fullmatch(name)
+    if found is None or (found[1], found[4]) == ("measurements", "safetensors"):
+        return None
+    return found[1], found[3], found[4]
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, in their order; nothing happens where there is none.
+
+    Raises:
+        StoreError: the store is read-only.
+    """
+    for path in paths:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would hide a shared store from others
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-            partial = None
+            path.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}; {_remedy(error)}") from error
-        finally:
-            if partial is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(partial)
+            raise StoreError(f"cannot remove {path}: {error.strerror}; make the store writable") from error
+
+
+def record_bytes(body: dict[str, Any]) -> bytes:
+    """A record as it stands on disk, with its checksum."""
+    return _canonical({"checksum": _checksum(_canonical(body)), "body": body})
+
+
+def parse_record(data: bytes) -> dict[str, Any]:
+    """The body of a record as it stands on disk.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if len(data) > MAX_RECORD:
+        raise ValueError("it is far too large")
+    try:
+        envelope = json.loads(data)
+        body, checksum = envelope["body"], envelope["checksum"]
+        intact = isinstance(body, dict) and checksum == _checksum(_canonical(body))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"no record: {error!r}"[:200]) from None
+    if not intact:
+        raise ValueError("its checksum does not match")
+    return dict(body)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under ``path`` once it is whole and on disk.
+
+    Raises:
+        StoreError: the disk is full or read-only.
+    """
+    partial: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would hide a shared store from others
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        partial = None
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; {_remedy(error)}") from error
+    finally:
+        if partial is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
 
 
 def _remedy(error: OSError) -> str:

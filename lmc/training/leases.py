@@ -1,0 +1,193 @@
+"""Leases: which cells of a store are being made, so that two runs or hosts do not make the same one.
+
+A lease is a file, named by the cell's key and created exclusively, in which its holder counts on. A watcher
+takes it for dead once the count has stood still over `STALE_AFTER` seconds of the watcher's own monotonic
+clock: no two clocks are ever compared. Under one kernel a lock on the file tells at once that its holder is
+gone. Only effort depends on a lease. Should a holder lose it by being slow, the cell is made twice, and each
+time atomically and to the same content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import itertools
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from lmc.errors import StoreError
+
+BEAT = 15.0
+"""Seconds between two counts of a holder."""
+STALE_AFTER = 120.0
+"""Seconds without a count after which a lease is dead; NFS may show an old one for up to 60."""
+POLL = 1.0
+"""Seconds between two looks at the leases of others."""
+
+
+class Leases:
+    """The leases of one store. An object remembers what it saw of others, and since when.
+
+    Args:
+        root: the store's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "leases"
+        self._seen: dict[str, tuple[bytes, float]] = {}
+
+    @contextlib.contextmanager
+    def claim(self, keys: Collection[str]) -> Iterator[bool]:
+        """Hold the leases of all ``keys`` meanwhile; yields whether they could be had.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        held: dict[Path, int] = {}
+        try:
+            for path in sorted(self.folder / key for key in keys):
+                descriptor = self._create(path)
+                if descriptor is None:
+                    break
+                held[path] = descriptor
+            if len(held) == len(keys):
+                with _counting(held.values()):
+                    yield True
+                return
+        finally:
+            for path, descriptor in held.items():
+                with contextlib.suppress(OSError):
+                    _unlink(path, descriptor)
+                os.close(descriptor)
+        yield False
+
+    def others(self) -> dict[str, bytes]:
+        """What stands in every living lease, by key; dead ones are removed."""
+        try:
+            paths = [path for path in self.folder.iterdir() if not path.name.startswith(".")]  # NFS hides what is open
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StoreError(f"cannot read {self.folder}: {error.strerror}; choose another store") from error
+        return {path.name: content for path in paths if (content := self._living(path)) is not None}
+
+    def settled(self) -> dict[str, bytes]:
+        """As `others`, once those of other hosts have been seen to count on; takes up to `STALE_AFTER` seconds."""
+        found = self.others()
+        first = {key: content for key, content in found.items() if _holder(content).get("kernel") != _kernel()}
+        while any(found.get(key) == content for key, content in first.items()):
+            time.sleep(POLL)
+            found = self.others()
+        return found
+
+    def _create(self, path: Path) -> int | None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+            except FileExistsError:
+                if self._living(path) is not None:
+                    return None
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+        except FileExistsError:
+            return None
+        except OSError as error:
+            remedy = "choose a writable store (--lmc-store or LMC_STORE)"
+            raise StoreError(f"cannot write {path}: {error.strerror}; {remedy}") from error
+        locked = _lock(descriptor)
+        holder = {"host": platform.node(), "process": os.getpid(), "kernel": _kernel() if locked else None}
+        with contextlib.suppress(OSError):  # on a full disk an empty lease does as well
+            os.write(descriptor, b"%12d %s" % (0, json.dumps({**holder, "name": os.urandom(8).hex()}).encode()))
+            _flush(descriptor)
+        return descriptor
+
+    def _living(self, path: Path) -> bytes | None:
+        """What stands in a lease; ``None`` where there is none, or it was dead and is removed."""
+        try:
+            try:
+                descriptor = os.open(path, os.O_RDWR)
+            except PermissionError:
+                descriptor = os.open(path, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            content, now = os.read(descriptor, 4096), time.monotonic()
+            before, since = self._seen.get(path.name, (b"", now))
+            if before != content:
+                since = now
+            self._seen[path.name] = content, since
+            if now - since < STALE_AFTER and not (_holder(content).get("kernel") == _kernel() and _lock(descriptor)):
+                return content
+            with contextlib.suppress(OSError):
+                _unlink(path, descriptor)
+            return None
+        finally:
+            os.close(descriptor)
+
+
+def describe(content: bytes) -> str:
+    """Who holds the lease in which ``content`` stands."""
+    holder = _holder(content)
+    return f"{holder.get('host', 'unknown')} (process {holder.get('process', 'unknown')})"
+
+
+def _holder(content: bytes) -> dict[str, object]:
+    try:
+        found = json.loads(content[12:])
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@functools.cache
+def _kernel() -> str:
+    """Names this boot of this machine, where the system does; else nothing that a lease could hold."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return bool(_kernel())
+
+
+def _unlink(path: Path, descriptor: int) -> None:
+    """Remove the lease that ``descriptor`` is open on, not one that has taken its place."""
+    if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+        os.unlink(path)
+
+
+def _flush(descriptor: int) -> None:
+    os.close(os.dup(descriptor))  # NFS sends what was written to its server whenever a descriptor is closed
+
+
+@contextlib.contextmanager
+def _counting(descriptors: Collection[int]) -> Iterator[None]:
+    stop = threading.Event()
+
+    def count() -> None:
+        for number in itertools.count(1):
+            if stop.wait(BEAT):
+                return
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    os.pwrite(descriptor, b"%12d" % number, 0)
+                    _flush(descriptor)
+
+    thread = threading.Thread(target=count, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
