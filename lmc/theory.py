@@ -17,7 +17,7 @@ from lmc.errors import SpecError
 Array = NDArray[np.float64]
 
 GAUSSIAN_NULL = (3 / 4 + 1 / math.pi) / math.sqrt(1 + 1 / math.pi)
-"""lim cos(σ(x+y), σ(x)+σ(y)) of independent Gaussian vectors in high dimension: 0.93044 (Thm. 5.4)."""
+"""lim cos(σ(x+y), σ(x)+σ(y)) of independent Gaussian vectors in high dimension, 0.93044 (Thm. 5.4)."""
 
 
 def additivity_limit(lam: float) -> float:

@@ -11,12 +11,11 @@ import pytest
 import tiny
 import torch
 
-from lmc.claims.judging import Case, cases, judge
+from lmc.claims.judging import Case, cases, judge, needed
 from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from lmc.measuring.measurements import FlatnessMeasurement, MergeMeasurement, ModelMeasurement, PairMeasurement
 from lmc.measuring.records import measure
-from lmc.running.session import needed
 
 TIER = tiny.tier()
 CASES = cases(CLAIMS, TIER)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmc.claims.expectations import Near, Ordered, Similar, equivalence_p_value
+from lmc.claims.equivalence import Near, NonInferior, Similar, equivalence_p_value
+from lmc.claims.expectations import Ordered
 from lmc.claims.judgement import ALPHA, Expectation, Judgement
 from lmc.claims.statistics import Estimate, Observation
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
@@ -214,7 +215,7 @@ def test_every_layer_must_be_similar_unless_only_the_mean_is_asked_for() -> None
     pooled = replace(SAME, pooled=True)
     found = pooled.judge(opposite)
     assert found.verdict == HOLDS
-    assert found.reason.startswith("mean over layers: none 0.5, matching 0.5")
+    assert found.reason.startswith("mean of 2 layers: none 0.5, matching 0.5")
     assert "on average over layers" in found.threshold
     assert found.threshold == pooled.threshold != SAME.threshold
 
@@ -274,3 +275,21 @@ def test_an_order_is_judged_at_the_widths_that_all_families_have() -> None:
 )
 def test_thresholds_read_as_text(expectation: Expectation, text: str) -> None:
     assert expectation.threshold == text
+
+
+# -- Non-inferiority. --
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "spread", "verdict"),
+    [
+        (0.1, 0.0, 0.01, HOLDS),
+        (0.1, 0.5, 0.01, HOLDS),  # better than the other by any amount
+        (0.5, 0.1, 0.01, FAILS),
+        (0.1, 0.0, 0.3, INCONCLUSIVE),
+    ],
+)
+def test_no_worse_by_a_margin(one: float, other: float, spread: float, verdict: str) -> None:
+    found = NonInferior("none", "matching", margin=0.2).judge(two(one, other, spread=spread))
+    assert found.verdict == verdict, found
+    assert found.threshold == "none exceeds matching by less than 0.2, p <= 0.05"

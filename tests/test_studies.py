@@ -136,8 +136,6 @@ def test_labels_name_the_groups_of_one_family() -> None:
 SAMPLES: list[tuple[Any, type, list[str]]] = [
     (models, ModelMeasurement, ["0", "1", "2", "3", "4", "5"]),
     (flatness, FlatnessMeasurement, ["0-1", "2-3", "4-5"]),
-    (aligned("matching"), PairMeasurement, ["0-1", "2-3", "4-5"]),
-    (aligned("random"), PairMeasurement, ["0-1", "2-3", "4-5"]),
     (merges(models=2), MergeMeasurement, ["0-1", "2-3", "4-5"]),
     (merges(0.5, 0.3, 0.2), MergeMeasurement, ["0-1-2", "3-4-5"]),
     (merges(models=6), MergeMeasurement, ["0-1-2-3-4-5"]),
@@ -165,17 +163,21 @@ def test_the_weights_of_a_merge_reach_the_measurement() -> None:
     assert all(isinstance(each, MergeMeasurement) and each.weights == () for each in eights)
 
 
-def test_aligned_pairs_have_whole_paths_only_where_they_are_matched() -> None:
-    matching, random = (study(Arm(key_of, sample=aligned(each))).needs(SETTING) for each in ("matching", "random"))
-    assert {(each.alignment, each.lams) for each in matching} == {("matching", FULL_PATH)}  # type: ignore[attr-defined]
-    assert {(each.alignment, each.lams) for each in random} == {("random", MIDPOINT)}  # type: ignore[attr-defined]
+def test_neighbours_are_aligned() -> None:
+    for alignment in ("matching", "random"):
+        found = list(aligned(alignment)(STRONG, 2.0))
+        seeds = [tuple(spec.init_seed for spec in each.specs) for _, each in found]
+        assert sorted(seeds) == [(0, 1), (0, 5), (1, 2), (2, 3), (3, 4), (4, 5)]
+        assert [pair for pair, (free, _) in zip(seeds, found, strict=True) if free] == STRONG.independent
+        assert {(each.alignment, each.lams) for _, each in found} == {(alignment, MIDPOINT)}  # type: ignore[attr-defined]
 
 
 def test_alignments_are_groups_and_none_is_all_plain_pairs() -> None:
     found = over_aligned(key_of, "none", "matching", "random", widest=True)
     assert found.groups == ("strong",)
     observations = observed(found)
-    assert Counter(each.group for each in observations) == {"none": 15, "matching": 3, "random": 3}
+    assert Counter(each.group for each in observations) == {"none": 15, "matching": 6, "random": 6}
+    assert Counter(each.group for each in observations if each.independent) == {"none": 3, "matching": 3, "random": 3}
     plain = [each.key for _, each in pairs(STRONG, 2.0)]
     assert [each.key for each in found.needs(SETTING)][:15] == plain
 

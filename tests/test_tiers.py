@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, combinations
 
 import pytest
 
@@ -16,9 +17,10 @@ from lmc.nets.costs import net_cost
 from lmc.running.planning import SHAPES
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting, Tier, load_tier, restricted, tier_names, with_pilot_seeds, with_precision
-from lmc.tiers.families import VERDICT_SEEDS, variant
+from lmc.tiers.families import REACH, VERDICT_SEEDS, variant
 
 every_tier = pytest.mark.parametrize("name", tier_names())
+every_full_tier = pytest.mark.parametrize("name", [name for name in tier_names() if name != "preview"])
 RECIPE = RunSpec(dataset="digits", arch="mlp", width=1)
 
 
@@ -28,9 +30,9 @@ def families(tier: Tier) -> Iterator[tuple[Setting, str, Family]]:
             yield setting, role, family
 
 
-def test_there_are_three_tiers_and_no_other() -> None:
-    assert tier_names() == ("quick", "standard", "paper")
-    with pytest.raises(SpecError, match="unknown tier 'huge'; choose one of quick, standard, paper"):
+def test_there_are_four_tiers_and_no_other() -> None:
+    assert tier_names() == ("quick", "preview", "standard", "paper")
+    with pytest.raises(SpecError, match="unknown tier 'huge'; choose one of quick, preview, standard, paper"):
         load_tier("huge")
 
 
@@ -70,7 +72,7 @@ def test_every_model_can_be_counted_on_its_dataset(name: str) -> None:
     assert found
 
 
-@every_tier
+@every_full_tier
 def test_a_tier_has_a_plain_strong_family_everywhere_and_others_differ_from_it(name: str) -> None:
     for setting, role, family in families(load_tier(name)):
         strong = setting.families["strong"].recipe
@@ -83,7 +85,7 @@ def test_a_tier_has_a_plain_strong_family_everywhere_and_others_differ_from_it(n
     assert {"strong", "weak", "zero"} <= roles
 
 
-@every_tier
+@every_full_tier
 def test_the_core_claims_are_judged_in_every_tier(name: str) -> None:
     core = [claim for claim in CLAIMS if claim.core]
     assert not [case.claim.id for case in cases(core, load_tier(name)) if case.skip]
@@ -113,14 +115,48 @@ def test_groups_share_no_model_and_come_in_order(size: int, count: int) -> None:
 def test_pairs_are_all_and_independent_ones_consecutive() -> None:
     family = Family(RECIPE, (1.0,))
     assert family.seeds == VERDICT_SEEDS
-    assert family.independent == [(6, 7), (8, 9), (10, 11)]
-    assert len(family.pairs) == len(set(family.pairs)) == 15
+    assert family.independent == [(30, 31), (32, 33), (34, 35)]
+    assert family.pairs == list(combinations(family.seeds, 2))
+
+
+def test_many_models_are_paired_with_their_neighbours_around_a_ring() -> None:
+    family = Family(RECIPE, (1.0,), tuple(range(12)))
+    assert Counter(chain(*family.pairs)) == dict.fromkeys(range(12), 2 * REACH)
+    assert len(set(family.pairs)) == 12 * REACH
+    assert Counter(chain(*family.neighbours)) == dict.fromkeys(range(12), 2)
+    assert set(family.independent) < set(family.neighbours) < set(family.pairs)
+    assert all(first < second for first, second in family.pairs)
 
 
 def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
     family = Family(RECIPE, (1.0, 2.0))
     assert variant(family) == family
     assert variant(family, widths=(1.0,), seeds=(1, 2), lr=0.5) == Family(replace(RECIPE, lr=0.5), (1.0,), (1, 2))
+
+
+# -- Widths. --
+
+
+def test_the_preview_judges_no_claim_about_wide_models() -> None:
+    found = cases(CLAIMS, load_tier("preview"))
+    judged = {case.claim.id for case in found if case.setting}
+    assert judged == {"control-self-merge", "control-narrow-barrier"}
+    (skip,) = [case.skip for case in found if case.claim.id == "fig2b-calibrated-barrier-approaches-zero"]
+    assert skip == (
+        "tier preview has only narrow models: vgg-cifar10 to x0.125, and wide begins at x2, "
+        "resnet-cifar10 to x0.25, and wide begins at x4"
+    )
+
+
+def test_a_tier_cut_to_narrow_widths_judges_no_claim_about_wide_ones() -> None:
+    tier = load_tier("standard")
+
+    def judged(width: float) -> set[str]:
+        part = restricted(tier, arch="vgg", max_width=width)
+        return {case.claim.id for case in cases(CLAIMS, part) if case.setting}
+
+    assert judged(1 / 8) == {"control-self-merge", "control-narrow-barrier"}
+    assert "fig2b-calibrated-barrier-approaches-zero" in judged(2)
 
 
 # -- Pilot seeds. --

@@ -46,6 +46,7 @@ class Claim:
         dataset: the one dataset it is about; empty for any.
         known_gaps: setting name to the reason why it is known not to reproduce there.
         core: whether it belongs to the paper's core claims.
+        wide: whether it speaks of wide models, see `lmc.tiers.families.Setting`.
     """
 
     id: str
@@ -59,3 +60,4 @@ class Claim:
     dataset: str = ""
     known_gaps: Mapping[str, str] = field(default_factory=dict)
     core: bool = True
+    wide: bool = True

@@ -19,6 +19,7 @@ CONTROLS: tuple[Claim, ...] = (
         expect=Within(0.0, 0.1),
         why="Only the BatchNorm statistics change: recomputed in one pass, where training kept a running "
         "mean. Pilots: up to 0.052, and always an improvement. A third of what counts as a barrier below.",
+        wide=False,
     ),
     Claim(
         id="control-narrow-barrier",
@@ -28,6 +29,7 @@ CONTROLS: tuple[Claim, ...] = (
         study=over_pairs(barrier("calibrated_loss")),
         expect=Level(above=0.3, at="narrowest"),
         why="Pilots: 1.0 to 1.6; a suite that sees no barrier here could not see one anywhere.",
+        wide=False,
     ),
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_parts, too_few
+from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
 from lmc.claims.statistics import (
     Estimate,
     Observation,
@@ -29,27 +29,33 @@ class Trend:
 
     Args:
         increasing: the direction.
-        by: the least change of the mean from the narrowest to the widest, in the claim's unit; below zero
-            where a layer that has no room left may stay where it is.
-        pooled: every layer must change by ``by``, but the p-value is that of the mean over the layers.
+        by: the least change of the mean from the narrowest to the widest, in the claim's unit.
+        pooled: asked of the mean over the layers; a layer that significantly goes the other way fails it.
+        slack: by how much a layer may go the other way, where ``pooled``.
     """
 
     increasing: bool
     by: float
     pooled: bool = False
+    slack: float = 0.0
 
     @property
     def threshold(self) -> str:
         """The threshold as text."""
         way, back = ("rises", "falls") if self.increasing else ("falls", "rises")
-        if self.by < 0:
-            return f"{way}, no layer {back} by more than {-self.by:g}, p <= {ALPHA:g}"
-        where = " at every layer" if self.pooled else ""
-        return f"{way} by at least {self.by:g}{where}, p <= {ALPHA:g}"
+        if not self.pooled:
+            return f"{way} by at least {self.by:g}, p <= {ALPHA:g}"
+        slack = f" by more than {self.slack:g}" if self.slack else ""
+        return f"{way} by at least {self.by:g} on average over layers, none {back} significantly{slack}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `Expectation`."""
-        return judge_parts(self, observations, pooled=self.pooled)
+        """See `lmc.claims.judgement.Expectation`."""
+        return judge_mean(self, observations, self._opposed) if self.pooled else judge_parts(self, observations)
+
+    def _opposed(self, observations: Sequence[Observation]) -> float:
+        first, *_, last = [estimate(group) for group in by_width(observations).values()]
+        slack = -self.slack if self.increasing else self.slack
+        return one_sided_p_value(difference(last, first), slack, above=not self.increasing)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
@@ -99,7 +105,7 @@ class Level:
         return f"{side} at the {self.at} width, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `Expectation`."""
+        """See `lmc.claims.judgement.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -126,7 +132,7 @@ class Contrast:
         larger: the family expected to have the larger values.
         smaller: the other.
         by: the least difference of the means, in the claim's unit.
-        pooled: every layer must differ by ``by``, but the p-value is that of the mean over the layers.
+        pooled: asked of the mean over the layers; a layer where ``smaller`` significantly exceeds fails it.
     """
 
     larger: str
@@ -137,12 +143,16 @@ class Contrast:
     @property
     def threshold(self) -> str:
         """The threshold as text."""
-        where = " at every layer" if self.pooled else ""
+        where = f" on average over layers, {self.smaller} significantly at none" if self.pooled else ""
         return f"{self.larger} exceeds {self.smaller} by at least {self.by:g}{where}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `Expectation`."""
-        return judge_parts(self, observations, pooled=self.pooled)
+        """See `lmc.claims.judgement.Expectation`."""
+        return judge_mean(self, observations, self._opposed) if self.pooled else judge_parts(self, observations)
+
+    def _opposed(self, observations: Sequence[Observation]) -> float:
+        arms = grouped(observations, self.larger, self.smaller)
+        return 1.0 if isinstance(arms, Judgement) else one_sided_p_value(difference(*arms[1]), 0.0, above=False)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
@@ -190,7 +200,7 @@ class Ordered:
         return f"rises by at least {self.by:g} along {', '.join(self.families)}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `Expectation`."""
+        """See `lmc.claims.judgement.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -203,89 +213,6 @@ class Ordered:
         rise = difference(points[-1], points[0])
         means = ", ".join(f"{name} {each.mean:.4g}" for name, each in zip(self.families, points, strict=True))
         return conclude(rise.mean >= self.by, p_value, f"{means}, p = {p_value:.2g}", rise)
-
-
-@dataclass(frozen=True)
-class Similar:
-    """Two families' means differ by less than a margin: two one-sided t-tests (Schuirmann 1987).
-
-    Args:
-        one: a family.
-        other: the family it is compared with.
-        within: the margin, in the claim's unit.
-        pooled: the tests are made on the mean over layers, not layer by layer.
-    """
-
-    one: str
-    other: str
-    within: float
-    pooled: bool = False
-
-    @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        where = " on average over layers" if self.pooled else ""
-        return f"{self.one} and {self.other} differ by less than {self.within:g}{where}, p <= {ALPHA:g}"
-
-    def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `Expectation`."""
-        return judge_parts(self, observations, mean_only=self.pooled)
-
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        arms = grouped(observations, self.one, self.other)
-        if isinstance(arms, Judgement):
-            return arms
-        widths, (first, second) = arms
-        gap = difference(first, second)
-        p_value = equivalence_p_value(gap, 0.0, self.within)
-        reason = (
-            f"{self.one} {first.mean:.4g}, {self.other} {second.mean:.4g} "
-            f"at width {', '.join(f'{width:g}' for width in widths)}, p = {p_value:.2g}"
-        )
-        return conclude(abs(gap.mean) < self.within, p_value, reason, gap)
-
-
-@dataclass(frozen=True)
-class Near:
-    """The mean at the widest is within a margin of what theory gives: two one-sided t-tests.
-
-    Args:
-        target: what theory gives.
-        within: the margin, in the claim's unit.
-    """
-
-    target: float
-    within: float
-
-    @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        return f"within {self.within:g} of {self.target:g} at the widest width, p <= {ALPHA:g}"
-
-    def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `Expectation`."""
-        return judge_parts(self, observations)
-
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        widths = by_width(observations)
-        width = max(widths)
-        if few := too_few(widths[width]):
-            return few
-        found = estimate(widths[width])
-        p_value = equivalence_p_value(found, self.target, self.within)
-        low, high = found.interval()
-        reason = f"{found.mean:.4g} [{low:.4g}, {high:.4g}] at width {width:g}, p = {p_value:.2g}"
-        return conclude(abs(found.mean - self.target) < self.within, p_value, reason, found)
-
-
-def equivalence_p_value(found: Estimate, target: float, margin: float) -> float:
-    """p-value of "the mean is not within ``margin`` of ``target``": the larger of two one-sided ones."""
-    return max(
-        one_sided_p_value(found, target - margin, above=True),
-        one_sided_p_value(found, target + margin, above=False),
-    )
 
 
 @dataclass(frozen=True)
@@ -306,7 +233,7 @@ class Within:
         return f"within {self.tolerance:g} of {self.target:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `Expectation`."""
+        """See `lmc.claims.judgement.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:

@@ -56,6 +56,17 @@ def layers(group: str, quantity: str, *, skip: int = 0, only_last: bool = False)
     return extract
 
 
+def foreign_share(record: Record) -> Values:
+    """r / (1 + r) of the orthogonality ratio r (Def. 5.2), for every layer beyond the first.
+
+    Deviates: the paper shows r itself, ‖W^b z^a‖ / ‖W^a z^a‖, which has no mean where a layer of single models
+    collapses (18 in a narrow ResNet's first block, below 1 elsewhere). The share is ½ where both models' weights
+    answer alike and 0 under orthogonality.
+    """
+    ratios = layers("weights", "orthogonality_ratio", skip=1)(record)
+    return {name: None if ratio is None else ratio / (1 + ratio) for name, ratio in ratios.items()}
+
+
 def layer_mean(extract: Extract) -> Extract:
     """The mean over layers of another extract; undefined where a layer's is."""
 

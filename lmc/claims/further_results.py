@@ -1,17 +1,19 @@
 """The claims of Appendix F (further results), in paper order.
 
-Thresholds were chosen before the verdict seeds were trained, from the pilot seeds (`lmc run --pilot`), whose numbers
+Thresholds were chosen before the verdict seeds were trained, from the pilot seeds (``lmc run --pilot``), whose numbers
 are kept in ``benchmarks/baselines/pilot-quick-cpu.json``; ``why`` gives the reason, and says so where it was not so.
 """
 
 from __future__ import annotations
 
 from lmc.claims.claim import Claim
-from lmc.claims.expectations import Contrast, Level, Near, Ordered, Similar, Trend
+from lmc.claims.equivalence import Near, NonInferior, Similar
+from lmc.claims.expectations import Contrast, Level, Ordered, Trend
 from lmc.claims.extracts import (
     barrier,
     beta_over_prediction,
     endpoint,
+    foreign_share,
     layers,
     leftmost_share,
     midpoint,
@@ -38,11 +40,11 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         statement="At the largest width models merged after weight matching are about as accurate as endpoints.",
         unit="share",
         study=over_aligned(barrier("accuracy"), "matching"),
-        expect=Level(below=0.07),
-        why="The bound of Fig. 1.",
+        expect=Level(below=0.03),
+        why="Three points of accuracy; pilots: below 0.01 for MLP and ResNet.",
         known_gaps={
-            "vgg-digits": "As for Fig. 17: matching harms strongly decayed VGGs (pilots: 0.09 of accuracy lost, "
-            "0.006 without it).",
+            "vgg-digits": "As for Fig. 17: pairs of strongly decayed VGGs lose 0.02 to 0.1 on average after matching, "
+            "from run to run, one pair in five much more.",
         },
         core=False,
     ),
@@ -52,13 +54,12 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         statement="Weight matching lowers the calibrated barrier, on average over the widths.",
         unit="nats",
         study=over_aligned(barrier("calibrated_loss"), "none", "matching"),
-        expect=Contrast("none", "matching", by=0.1),
-        why="A tenth of a nat is what one would notice beside narrow models' barrier of about 1.",
+        expect=Contrast("none", "matching", by=0.3),
+        why="What counts as a barrier of narrow models.",
         known_gaps={
-            "vgg-digits": "Matching merges worse than no permutation (pilots: 0.26 against 0.025 at the widest, "
-            "with 1 to 20 restarts); under weak decay it removes the barrier. Under strong decay 67 to 85 % of the "
-            "first three layers' channels are zero, under weak decay none. That matching lays the few live channels "
-            "over each other without a one-to-one correspondence is a guess, not measured.",
+            "vgg-digits": "Strongly decayed VGGs gain little where they are narrow (pilots: from 1.0 to 0.5 or 0.8 at "
+            "an eighth of the width) and lose where they are wide (from 0.09 to 0.14). Twelve pairs matched from up to "
+            "60 starts show that the best matching found is no better; under weak decay matching removes the barrier.",
         },
         core=False,
     ),
@@ -75,15 +76,11 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
     Claim(
         id="fig18b-any-permutation-will-do-when-wide",
         ref="F.4, Fig. 18(b)",
-        statement="At the largest width random permutations and weight matching give nearly the same barrier.",
+        statement="At the largest width models merge about as well after random permutations as after weight matching.",
         unit="nats",
         study=over_aligned(barrier("calibrated_loss"), "random", "matching", widest=True),
-        expect=Similar("random", "matching", within=0.2),
+        expect=NonInferior("random", "matching", margin=0.2),
         why="What counts as close to zero for Fig. 2(b).",
-        known_gaps={
-            "vgg-digits": "As for Fig. 17: random permutations leave the barrier at 0.02, matching raises it to 0.26 "
-            "(pilots).",
-        },
         core=False,
     ),
     Claim(
@@ -267,10 +264,10 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         id="fig27-batchnorm-keeps-orthogonality",
         ref="F.11, Fig. 27",
         statement="BatchNorm does not substantially change the orthogonality ratio, on average over hidden layers.",
-        unit="ratio",
-        study=over_pairs(layers("weights", "orthogonality_ratio", skip=1), "strong", "bn"),
-        expect=Similar("strong", "bn", within=0.15, pooled=True),
-        why="Half of what width changes it by (Fig. 7).",
+        unit="share",
+        study=over_pairs(foreign_share, "strong", "bn"),
+        expect=Similar("strong", "bn", within=0.07, pooled=True),
+        why="Half of what width changes it by (Fig. 7; 0.14 to 0.22 in pilots).",
         kinds=("mlp",),
         core=False,
     ),
@@ -278,10 +275,10 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         id="fig27-skip-connections-keep-orthogonality",
         ref="F.11, Fig. 27",
         statement="Skip connections do not substantially change the ratio, on average over hidden layers.",
-        unit="ratio",
-        study=over_pairs(layers("weights", "orthogonality_ratio", skip=1), "strong", "skip"),
-        expect=Similar("strong", "skip", within=0.15, pooled=True),
-        why="Half of what width changes it by (Fig. 7).",
+        unit="share",
+        study=over_pairs(foreign_share, "strong", "skip"),
+        expect=Similar("strong", "skip", within=0.07, pooled=True),
+        why="Half of what width changes it by (Fig. 7; 0.14 to 0.22 in pilots).",
         kinds=("mlp",),
         core=False,
     ),

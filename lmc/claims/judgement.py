@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,7 +16,10 @@ from lmc.claims.statistics import Estimate, Observation, by_width
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, SEVERITY
 
 ALPHA = 0.05
+"""The largest p-value that counts as significant."""
+
 MIN_PAIRS = 3
+"""The fewest independent pairs a verdict may rest on."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Judgement:
     """The outcome of one expectation on one setting.
 
     Args:
-        verdict: one of `SEVERITY`.
+        verdict: one of `lmc.claims.verdicts.SEVERITY`.
         reason: one line with the numbers.
         effect: the effect size, in the claim's unit.
         p_value: of the null hypothesis that there is no such effect.
@@ -38,6 +41,9 @@ class Judgement:
     p_value: float | None = None
     threshold: str = ""
     interval: tuple[float, float] | None = None
+
+
+Opposed = Callable[[Sequence[Observation]], float]
 
 
 class Expectation(Protocol):
@@ -58,40 +64,69 @@ def worst(judgements: Sequence[Judgement]) -> Judgement:
     return max(judgements, key=lambda each: (SEVERITY.index(each.verdict), each.p_value or 0.0))
 
 
-def judge_parts(
-    expectation: PerPart, observations: Sequence[Observation], *, pooled: bool = False, mean_only: bool = False
-) -> Judgement:
-    """The worst of the parts' judgements; where ``pooled``, their significance is that of their mean.
+def judge_parts(expectation: PerPart, observations: Sequence[Observation]) -> Judgement:
+    """The worst of the parts' judgements."""
+    if unfit := _unfit(observations):
+        return replace(unfit, threshold=expectation.threshold)
+    judged = []
+    for part, group in _by_part(observations).items():
+        found = expectation.judge_part(group)
+        judged.append(replace(found, reason=f"{part}: {found.reason}" if part else found.reason))
+    return replace(worst(judged), threshold=expectation.threshold)
 
-    Where ``mean_only``, only the mean over the parts is judged.
+
+def judge_mean(expectation: PerPart, observations: Sequence[Observation], opposed: Opposed | None = None) -> Judgement:
+    """The judgement on the mean over the parts, unless a part significantly goes the other way.
+
+    Args:
+        expectation: judges the mean.
+        observations: of all parts.
+        opposed: p-value of "this part does not go the other way"; significant at `ALPHA` shared by the parts
+            (Bonferroni). ``None`` where no part can oppose.
     """
+    if unfit := _unfit(observations):
+        return replace(unfit, threshold=expectation.threshold)
+    parts = _by_part(observations)
+    if few := [
+        Judgement(each.verdict, f"{part}: {each.reason}") for part, group in parts.items() if (each := too_few(group))
+    ]:
+        return replace(few[0], threshold=expectation.threshold)
+    found = expectation.judge_part(_mean_over_parts(observations))
+    reason = f"mean of {len(parts)} layers: {found.reason}" if len(parts) > 1 else found.reason
+    found = replace(found, reason=reason, threshold=expectation.threshold)
+    if opposed is None or len(parts) == 1 or found.p_value is None:
+        return found
+    p_values = {part: opposed(group) for part, group in parts.items()}
+    against = min(p_values, key=p_values.__getitem__)
+    if p_values[against] > ALPHA / len(parts):
+        return found
+    contrary = expectation.judge_part(parts[against])
+    return replace(
+        found,
+        verdict=FAILS,
+        reason=f"{reason}; {against} goes the other way, p = {p_values[against]:.2g}: {contrary.reason}",
+    )
+
+
+def _unfit(observations: Sequence[Observation]) -> Judgement | None:
     if not observations:
-        return Judgement(FAILS, "nothing was measured", threshold=expectation.threshold)
+        return Judgement(FAILS, "nothing was measured")
     undefined = [each for each in observations if each.value is None or not math.isfinite(each.value)]
-    if undefined:
-        first = undefined[0]
-        return Judgement(
-            FAILS,
-            f"{len(undefined)} of {len(observations)} values are undefined, the first at "
-            f"width {first.width:g}, pair {first.pair}, {first.part or first.group}",
-            threshold=expectation.threshold,
-        )
-    if mean_only:
-        found = expectation.judge_part(_mean_over_parts(observations))
-        return replace(found, reason=f"mean over layers: {found.reason}", threshold=expectation.threshold)
-    judged = {}
-    for part in dict.fromkeys(each.part for each in observations):
-        found = expectation.judge_part([each for each in observations if each.part == part])
-        judged[part] = replace(
-            found, reason=f"{part}: {found.reason}" if part else found.reason, threshold=expectation.threshold
-        )
-    if not pooled or len(judged) == 1:
-        return worst(list(judged.values()))
-    if decided := [each for each in judged.values() if each.verdict == FAILS or each.p_value is None]:
-        return worst(decided)
-    together = expectation.judge_part(_mean_over_parts(observations))
-    reason = f"mean of {len(judged)} layers: {together.reason}"
-    return replace(together, reason=reason, threshold=expectation.threshold)
+    if not undefined:
+        return None
+    first = undefined[0]
+    return Judgement(
+        FAILS,
+        f"{len(undefined)} of {len(observations)} values are undefined, the first at "
+        f"width {first.width:g}, pair {first.pair}, {first.part or first.group}",
+    )
+
+
+def _by_part(observations: Sequence[Observation]) -> dict[str, list[Observation]]:
+    parts: dict[str, list[Observation]] = defaultdict(list)
+    for each in observations:
+        parts[each.part].append(each)
+    return parts
 
 
 def _mean_over_parts(observations: Sequence[Observation]) -> list[Observation]:

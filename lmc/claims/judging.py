@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmc.claims.claim import Claim, Records
 from lmc.claims.judgement import Judgement
 from lmc.claims.statistics import Observation
 from lmc.claims.verdicts import INVALID, NOT_RUN, SEVERITY
+from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting, Tier
 
 
@@ -51,17 +52,41 @@ def cases(claims: Sequence[Claim], tier: Tier) -> list[Case]:
             continue
         wanted = set(claim.study.groups)
         settings = [each for each in tier.settings if each.kind in claim.kinds and _on_dataset(claim, each)]
-        suited = [each for each in settings if wanted <= set(each.families)]
+        trained = [each for each in settings if wanted <= set(each.families)]
+        suited = [each for each in trained if not claim.wide or _widest(each) >= each.wide]
         found += [Case(claim, each) for each in suited]
         if not suited:
-            lacking = f"no {' or '.join(claim.kinds)} trained as {', '.join(sorted(wanted))}"
-            lacking += f" on {claim.dataset}" if claim.dataset else ""
-            found.append(Case(claim, None, f"tier {tier.name} has {lacking}"))
+            found.append(Case(claim, None, f"tier {tier.name} has {_lacking(claim, trained)}"))
     return found
+
+
+def _widest(setting: Setting) -> float:
+    return setting.families["strong"].widths[-1]
+
+
+def _lacking(claim: Claim, trained: Sequence[Setting]) -> str:
+    """What a tier has not, where the settings with all of the claim's families are too narrow."""
+    if trained:
+        return "only narrow models: " + ", ".join(
+            f"{each.name} to x{_widest(each):g}, and wide begins at x{each.wide:g}" for each in trained
+        )
+    on = f" on {claim.dataset}" if claim.dataset else ""
+    return f"no {' or '.join(claim.kinds)} trained as {', '.join(sorted(claim.study.groups))}{on}"
 
 
 def _on_dataset(claim: Claim, setting: Setting) -> bool:
     return claim.dataset in ("", setting.families["strong"].recipe.dataset)
+
+
+def needed(selected: Iterable[Case]) -> list[Measurement]:
+    """Every measurement the selected cases read, once."""
+    found = {
+        measurement.key: measurement
+        for case in selected
+        if case.setting is not None
+        for measurement in case.claim.study.needs(case.setting)
+    }
+    return list(found.values())
 
 
 def judge(case: Case, records: Records) -> CaseResult:

@@ -1,6 +1,6 @@
 """The claims of Sections 3 to 5, in paper order.
 
-Thresholds were chosen before the verdict seeds were trained, from the pilot seeds (`lmc run --pilot`), whose numbers
+Thresholds were chosen before the verdict seeds were trained, from the pilot seeds (``lmc run --pilot``), whose numbers
 are kept in ``benchmarks/baselines/pilot-quick-cpu.json``; ``why`` gives the reason, and says so where it was not so.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from lmc import theory
 from lmc.claims.claim import Claim
-from lmc.claims.expectations import Contrast, Level, Similar, Trend
-from lmc.claims.extracts import activity, barrier, layer_mean, layers, midpoint, ranks
+from lmc.claims.equivalence import NonInferior
+from lmc.claims.expectations import Contrast, Level, Trend
+from lmc.claims.extracts import activity, barrier, foreign_share, layer_mean, layers, midpoint, ranks
 from lmc.claims.studies import Arm, models, over_aligned, over_pairs, study
 
 MAIN_TEXT: tuple[Claim, ...] = (
@@ -61,15 +62,11 @@ MAIN_TEXT: tuple[Claim, ...] = (
     Claim(
         id="table1-permutation-is-not-needed",
         ref="§3.1, Table 1",
-        statement="At the largest width weight matching changes the calibrated barrier by little.",
+        statement="At the largest width models merge about as well without permutation as after weight matching.",
         unit="nats",
         study=over_aligned(barrier("calibrated_loss"), "none", "matching", widest=True),
-        expect=Similar("none", "matching", within=0.2),
+        expect=NonInferior("none", "matching", margin=0.2),
         why="What counts as close to zero for Fig. 2(b).",
-        known_gaps={
-            "vgg-digits": "As for Fig. 17: not that permutation is needed, but that matching harms (pilots: 0.26 "
-            "with it, 0.025 without).",
-        },
         core=False,
     ),
     Claim(
@@ -77,7 +74,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         ref="§3.2, F.4, Fig. 18(a)",
         statement="At the largest width models permuted at random merge as accurately as they are.",
         unit="share",
-        study=over_aligned(barrier("accuracy"), "random"),
+        study=over_aligned(barrier("accuracy"), "random", widest=True),
         expect=Level(below=0.07),
         why="The bound of Fig. 1.",
         core=False,
@@ -89,7 +86,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         "sum rises with width.",
         unit="cosine",
         study=over_pairs(layers("outputs", "lewc_cosine", skip=1)),
-        expect=Trend(increasing=True, by=-0.03, pooled=True),
+        expect=Trend(increasing=True, by=0.0, pooled=True, slack=0.03),
         why="Pilots: the mean rises by 0.09 to 0.24. Layers of ResNet's first block, which collapses, stand at "
         "0.95 at every width and vary by 0.03. The first layer is left to Fig. 4: all models read the same "
         "input, so LEWC there is weak additivity itself.",
@@ -109,8 +106,10 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="ReLU acts more linearly on the two models' pre-activations as they widen.",
         unit="cosine",
         study=over_pairs(layers("relus", "additivity_cosine")),
-        expect=Trend(increasing=True, by=-0.015, pooled=True),
-        why="The paper claims the direction, not a size. Pilots: layers that stand at 0.95 vary by 0.01.",
+        expect=Trend(increasing=True, by=0.0125, pooled=True, slack=0.015),
+        why="The paper claims the direction, not a size. Five runs on two machines: VGG rises by 0.017 or more, "
+        "ResNet by 0.003 to 0.010, significantly or not; what lies between keeps either from "
+        "flipping by chance. Layers that stand at 0.95 vary by 0.01.",
         known_gaps={
             "mlp-mnist": "Seen in the verdict itself. The first layer, which reads the same images in both models, "
             "starts linear at 32 units (0.98), dips to 0.956 at 128 and 512 units and has come back to 0.973 at "
@@ -118,10 +117,11 @@ MAIN_TEXT: tuple[Claim, ...] = (
             "mlp-fashion-mnist": "Seen in the verdict itself. The first layer, which reads the same images in both "
             "models, starts linear at 32 units (0.97), dips to 0.945 at 128 and 512 units and has come back to 0.966 "
             "at 1,024; the layers above it rise.",
+            "resnet-digits": "On digits narrow ResNets stand at 0.975 on average already, because their first blocks "
+            "collapse under strong decay; the rise to the widest is 0.003 to 0.010 and uneven: only the first layer of "
+            "the last stage rises in every run.",
             "mlp-digits": "On digits the narrow MLP starts at 0.99 in every layer: its units rarely change sign, so "
             "ReLU is linear there without any low rank, and nothing is left to rise.",
-            "resnet-digits": "On digits narrow ResNets stand at 0.98 on average already, because their first blocks "
-            "collapse under strong decay; the rise to the widest is 0.005 in pilots, within the noise.",
         },
     ),
     Claim(
@@ -140,7 +140,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         unit="stable rank / size",
         study=study(Arm(ranks("relative_stable_rank", skip=1), sample=models)),
         expect=Trend(increasing=False, by=0.0, pooled=True),
-        why="The paper claims the direction, at every layer.",
+        why="The paper claims the direction.",
         core=False,
     ),
     Claim(
@@ -149,7 +149,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="The share of coordinates with a large second moment falls as the models widen.",
         unit="share",
         study=study(Arm(activity("active_share"), sample=models)),
-        expect=Trend(increasing=False, by=-0.05, pooled=True),
+        expect=Trend(increasing=False, by=0.0, pooled=True, slack=0.05),
         why="The paper claims the direction; a layer that has few at every width may vary.",
         core=False,
     ),
@@ -159,7 +159,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="The two models' active neurons overlap less as the models widen.",
         unit="share",
         study=over_pairs(layers("relus", "overlap_ratio")),
-        expect=Trend(increasing=False, by=-0.05, pooled=True),
+        expect=Trend(increasing=False, by=0.0, pooled=True, slack=0.05),
         why="The paper claims the direction.",
         core=False,
     ),
@@ -167,10 +167,11 @@ MAIN_TEXT: tuple[Claim, ...] = (
         id="fig7-orthogonality-ratio-falls-with-width",
         ref="§5.3, Fig. 7",
         statement="One model's weights answer the other's activations less and less, beyond the input layer.",
-        unit="ratio",
-        study=over_pairs(layers("weights", "orthogonality_ratio", skip=1)),
+        unit="share",
+        study=over_pairs(foreign_share),
         expect=Trend(increasing=False, by=0.05, pooled=True),
-        why="Pilots: the mean over layers falls by 0.26 to 0.45, and no layer by less than 0.1.",
+        why="Pilots: from 0.33 - 0.40 to 0.18 - 0.24, where 0.5 is no orthogonality at all. Shares of ratios, see "
+        "`lmc.claims.extracts.foreign_share`.",
     ),
     Claim(
         id="fig8-preactivation-recovery-rises-with-width",
@@ -178,7 +179,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="One model's weights recover its own pre-activation from the merged activations.",
         unit="cosine",
         study=over_pairs(layers("weights", "recovery_cosine", skip=1)),
-        expect=Trend(increasing=True, by=-0.03, pooled=True),
+        expect=Trend(increasing=True, by=0.0, pooled=True, slack=0.03),
         why="Pilots: the mean rises by 0.12 to 0.21; layers of ResNet's first block vary by 0.03.",
     ),
     Claim(
@@ -187,10 +188,10 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="Models trained with weak weight decay show the larger calibrated barrier.",
         unit="nats",
         study=over_pairs(barrier("calibrated_loss"), "weak", "strong"),
-        expect=Contrast("weak", "strong", by=0.1),
-        why="Pilots: 0.17 more for ResNet, 0.05 for VGG. A tenth of a nat is what one would notice beside the "
-        "narrow models' barrier of about 1. Raised from 0.02 after the verdict on VGG was seen (+0.044, "
-        "p = 0.11): at 0.02 that case would flip by chance from machine to machine.",
+        expect=Contrast("weak", "strong", by=0.08),
+        why="Five runs on two machines: 0.16 more for ResNet, 0.04 for VGG. What lies between is what one would notice "
+        "beside the narrow models' barrier of about 1. The bound was 0.02, then 0.1, before; it was moved away from "
+        "what VGG shows so that no case flips by chance from machine to machine.",
         known_gaps={
             "mlp-mnist": "Seen in the verdict itself: true at 512 units (0.16 weak, 0.12 strong), not at 128 (0.81 "
             "and 0.84), and the claim asks for the mean. §5.4 is about wide models.",
@@ -239,15 +240,15 @@ MAIN_TEXT: tuple[Claim, ...] = (
         unit="cosine",
         study=over_pairs(layers("relus", "additivity_cosine"), "strong", "weak"),
         expect=Contrast("strong", "weak", by=0.0, pooled=True),
-        why="The paper claims the direction at every layer.",
+        why="The paper claims the direction.",
     ),
     Claim(
         id="fig10c-weak-decay-breaks-orthogonality",
         ref="§5.4, Fig. 10(c)",
         statement="Weak weight decay raises the orthogonality ratio beyond the input layer.",
-        unit="ratio",
-        study=over_pairs(layers("weights", "orthogonality_ratio", skip=1), "weak", "strong"),
+        unit="share",
+        study=over_pairs(foreign_share, "weak", "strong"),
         expect=Contrast("weak", "strong", by=0.0, pooled=True),
-        why="The paper claims the direction at every layer. Pilots: higher by 0.15 to 0.3 on average.",
+        why="The paper claims the direction. Pilots: higher by 0.08 to 0.15 on average.",
     ),
 )

@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_parts, too_few
-from lmc.claims.statistics import Estimate, Observation, by_width, estimate, one_sided_p_value, slope
+from lmc.claims.statistics import Estimate, Observation, by_width, estimate, one_sided_p_value
 from lmc.claims.verdicts import INCONCLUSIVE
 
 
 @dataclass(frozen=True)
 class PowerLawFit:
-    """barrier = scale · width^(-exponent), by least squares on logarithms.
+    """barrier = scale · width^(-exponent), by weighted least squares.
 
     Args:
         exponent: with its standard error; ``mean`` is nan where nothing could be fitted.
         scale: the fitted barrier at width 1.
         misfit_p: of the F-test that the points scatter about the law by no more than their errors.
-        problem: why the fit is not supported, else empty.
+        problem: why nothing could be fitted, else empty.
     """
 
     exponent: Estimate
@@ -41,33 +41,38 @@ class PowerLawFit:
 def fit_power_law(points: Mapping[float, Estimate]) -> PowerLawFit:
     """Fit a power law to independent estimates at increasing widths.
 
-    The error of ln(barrier) is the barrier's error over the barrier (the delta method); the exponent's error
-    follows from these. The fit is unsupported with fewer than three widths, where a mean is not positive or not
-    significantly so (its logarithm is then mostly noise), or where the points do not lie on a power law.
+    The barriers themselves are fitted, each weighted by its error, not their logarithms: a barrier near zero says
+    much about the exponent, its logarithm next to nothing. Nothing is fitted to fewer than three widths, or where
+    the narrowest barrier is not significantly above zero.
 
     Args:
         points: an estimate of the barrier for each width.
     """
-    nothing = Estimate(math.nan, math.nan, 1.0)
+    from scipy import stats
+    from scipy.optimize import curve_fit
+
+    nothing = PowerLawFit(Estimate(math.nan, math.nan, 1.0), math.nan, math.nan)
     if len(points) < 3:
-        return PowerLawFit(nothing, math.nan, math.nan, f"{len(points)} widths are too few to see a law")
-    for width, point in points.items():
-        if one_sided_p_value(point, 0.0, above=True) > ALPHA:
-            problem = f"the barrier at width {width:g} ({point.mean:.3g}) is not significantly above zero"
-            return PowerLawFit(nothing, math.nan, math.nan, problem)
-    logs = {
-        width: Estimate(math.log2(point.mean), point.error / point.mean / math.log(2), point.freedom)
-        for width, point in points.items()
-    }
-    falling = slope(logs)
-    positions, heights = np.log2(list(logs)), np.array([each.mean for each in logs.values()])
-    intercept = float(heights.mean() - falling.mean * positions.mean())
-    residuals = heights - intercept - falling.mean * positions
-    errors = np.array([max(each.error, 1e-12) for each in logs.values()])
-    spread, freedom = np.square(residuals / errors).sum() / (len(points) - 2), [each.freedom for each in logs.values()]
-    misfit_p = float(stats.f.sf(spread, len(points) - 2, np.mean(freedom)))  # the errors are estimates themselves
-    problem = "" if misfit_p > ALPHA else f"the points do not lie on a power law (misfit p = {misfit_p:.2g})"
-    return PowerLawFit(replace(falling, mean=-falling.mean), 2.0**intercept, misfit_p, problem)
+        return replace(nothing, problem=f"{len(points)} widths are too few to see a law")
+    width, first = min(points.items())
+    if one_sided_p_value(first, 0.0, above=True) > ALPHA:
+        problem = f"the barrier at width {width:g} ({first.mean:.3g}) is not significantly above zero"
+        return replace(nothing, problem=problem)
+    positions, means = np.log2(list(points)), np.array([each.mean for each in points.values()])
+    errors = np.maximum([each.error for each in points.values()], 1e-6 * abs(first.mean))
+
+    def law(position: Any, scale: float, exponent: float) -> Any:
+        return scale * np.exp2(-exponent * position)
+
+    start = (first.mean * width, 1.0)
+    try:
+        (scale, exponent), covariance = curve_fit(law, positions, means, start, errors, absolute_sigma=True)
+    except RuntimeError as error:
+        return replace(nothing, problem=f"the fit does not converge ({error})")
+    spread = np.square((means - law(positions, scale, exponent)) / errors).sum() / (len(points) - 2)
+    freedom = float(np.mean([each.freedom for each in points.values()]))
+    misfit_p = float(stats.f.sf(spread, len(points) - 2, freedom))  # the errors are estimates themselves
+    return PowerLawFit(Estimate(float(exponent), math.sqrt(covariance[1][1]), freedom), float(scale), misfit_p)
 
 
 @dataclass(frozen=True)
@@ -96,16 +101,13 @@ class PowerLaw:
         if few := too_few(observations):
             return few
         fit = fit_power_law({width: estimate(group) for width, group in by_width(observations).items()})
-        if not math.isfinite(fit.exponent.mean):
+        if fit.problem:
             return Judgement(INCONCLUSIVE, f"no fit is supported: {fit.problem}")
         low, high = fit.exponent.interval()
-        reason = (
-            f"exponent {fit.exponent.mean:.3g} [{low:.3g}, {high:.3g}], "
-            f"{self.tolerance:g} at width {fit.width_at(self.tolerance):.3g}"
-        )
         p_value = one_sided_p_value(fit.exponent, self.exponent, above=True)
-        if fit.problem:
-            return Judgement(
-                INCONCLUSIVE, f"{reason}, but {fit.problem}", fit.exponent.mean, p_value, interval=(low, high)
-            )
-        return conclude(fit.exponent.mean > self.exponent, p_value, f"{reason}, p = {p_value:.2g}", fit.exponent)
+        misfit = f"; the points do not lie on a power law, misfit p = {fit.misfit_p:.2g}"
+        reason = (
+            f"exponent {fit.exponent.mean:.3g} [{low:.3g}, {high:.3g}], {self.tolerance:g} at width "
+            f"{fit.width_at(self.tolerance):.3g}, p = {p_value:.2g}{misfit if fit.misfit_p <= ALPHA else ''}"
+        )
+        return conclude(fit.exponent.mean > self.exponent, p_value, reason, fit.exponent)

@@ -4,6 +4,8 @@ The unit of replication is the model, not the pair: all pairs of n models serve 
 U-statistic), and its standard error comes from leaving out one model at a time (the delete-one jackknife;
 Efron & Stein 1981), with n - 1 degrees of freedom. Where pairs (or larger groups) share no model, each of them
 is left out as a whole, which gives the usual standard error of a mean.
+
+scipy is imported by the two functions that need it, so that reading a results file loads none of it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Two-sided t interval."""
-        half = float(stats.t.ppf((1 + level) / 2, self.freedom)) * self.error
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
         return self.mean - half, self.mean + half
 
 
@@ -102,10 +105,12 @@ def slope(points: Mapping[float, Estimate]) -> Estimate:
 
 def one_sided_p_value(found: Estimate, threshold: float, *, above: bool) -> float:
     """p-value of "the mean is not above (below) ``threshold``", by a t-test on the jackknife error."""
+    from scipy.special import stdtr
+
     gap = found.mean - threshold if above else threshold - found.mean
     if found.error == 0:
         return 0.0 if gap > 0 else 1.0
-    return float(stats.t.sf(gap / found.error, found.freedom))
+    return float(stdtr(found.freedom, -gap / found.error))
 
 
 def difference(larger: Estimate, smaller: Estimate) -> Estimate:

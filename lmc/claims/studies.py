@@ -36,13 +36,12 @@ def pairs(family: Family, width: float) -> Samples:
 
 
 def aligned(alignment: str) -> Callable[[Family, float], Samples]:
-    """The independent pairs after permuting models: ``"matching"`` or ``"random"``."""
+    """The midpoint of neighbouring pairs after ``"matching"`` or ``"random"`` permutations."""
 
     def sample(family: Family, width: float) -> Samples:
-        lams = FULL_PATH if alignment == "matching" else MIDPOINT
-        for seeds in family.independent:
+        for seeds in family.neighbours:
             a, b = (family.spec(width, seed) for seed in seeds)
-            yield True, PairMeasurement(a, b, lams, alignment)
+            yield seeds in family.independent, PairMeasurement(a, b, MIDPOINT, alignment)
 
     return sample
 

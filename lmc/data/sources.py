@@ -47,6 +47,10 @@ def load_dataset(name: str, data_dir: Path, *, download: bool = True) -> Dataset
 
     Raises:
         DataError: it is unknown, missing, unreadable, of the wrong shape, or cannot be downloaded.
+
+    Example:
+        >>> load_dataset("digits", Path("data")).test_images.shape
+        torch.Size([797, 1, 8, 8])
     """
     if name == "digits":
         return _digits()

@@ -33,7 +33,7 @@ from lmc.merging import State, has_bn
 LAMS = tuple(step / 10 for step in range(11))
 
 RESET_INPUTS = 1000
-"""Inputs that BatchNorm statistics are reset on, at most: a mean over 1,000 is known to 3 % of a deviation."""
+"""Inputs that BatchNorm statistics are reset on, at most; a mean over 1,000 is known to 3 % of a deviation."""
 
 Models = nn.Module | Sequence[nn.Module]
 
@@ -72,7 +72,7 @@ def diagnose(
         thresholds: what still counts as a good merge.
 
     Returns:
-        The diagnosis: print its ``lines()``, read its ``verdict``, keep its ``merged`` weights.
+        The diagnosis. Print its ``lines()``, read its ``verdict``, keep its ``merged`` weights.
 
     Raises:
         SpecError: an argument is out of range.

@@ -18,10 +18,10 @@ HELD_BYTES = 512 * 2**20
 """Inputs held in memory, at most; more are read from the data loader on every pass."""
 
 BATCH_NUMBERS = 200 * 3 * 64 * 64
-"""Numbers of a batch, at most, unless eight inputs have more: activations are many times as large."""
+"""Numbers of a batch, at most, unless eight inputs have more; activations are many times as large."""
 
 LEAST = 5
-"""Inputs needed: β is fitted on a fifth of them."""
+"""Inputs needed, as β is fitted on a fifth of them."""
 
 Data = Iterable[Any] | tuple[Tensor, Tensor]
 """A DataLoader of (inputs, labels) batches, or one such pair of tensors."""

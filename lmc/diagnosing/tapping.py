@@ -1,6 +1,6 @@
 """What every layer of any network sees and gives, however it is written: modules, functions, methods.
 
-`lmc.measuring.capture` hooks modules, each used once. Here every *call* is caught, by `TorchFunctionMode`: a
+`lmc.measuring.capture` hooks modules, each used once. Here every *call* is caught, by ``TorchFunctionMode``: a
 ReLU that is a module, ``F.relu``, ``torch.relu`` or ``x.relu_()`` is the same call, and one module used five
 times is five of them. Hooks only tell in which module a call happens, and so its name.
 """
@@ -80,7 +80,7 @@ class ActivationCall:
     """One use of an activation function.
 
     Args:
-        kind: its name, `RELU` also where it is written as ``clamp(min=0)``.
+        kind: its name, ``RELU`` also where it is written as ``clamp(min=0)``.
         before: pre-activation h, (N, ...).
         after: σ(h).
         sigma: σ.

@@ -9,14 +9,14 @@ from lmc.errors import SpecError
 from lmc.measuring.evaluation import Evaluation
 
 ACCURACY_BARRIER = 0.02
-"""Accuracy that may be lost against the mean of the models: one input in fifty."""
+"""Accuracy that may be lost against the mean of the models, one input in fifty."""
 
 LOSS_BARRIER = 0.1
 """Loss, nats, that may be added. On digits, pilots of MLPs with BatchNorm and strong decay had calibrated barriers of
 0.02 at 512 units and 0.07 at 128, which merge well, and of 0.2 to 0.6 at 32 units, which do not."""
 
 LOSS_SHARE = 0.1
-"""Or this share of the models' own loss, where that is more: a task with a loss of 3 nats knows no 0.1."""
+"""Or this share of the models' own loss, where that is more; a task with a loss of 3 nats knows no 0.1."""
 
 AS_THEY_ARE = "as they are"
 AFTER_RESET = "after BN reset"
@@ -87,7 +87,7 @@ class Conclusion:
     """The verdict.
 
     Args:
-        verdict: one of `AS_THEY_ARE`, `AFTER_RESET`, `AFTER_CALIBRATION`, `WITH_PERMUTATION`, `NOT_AT_ALL`.
+        verdict: ``AS_THEY_ARE``, ``AFTER_RESET``, ``AFTER_CALIBRATION``, ``WITH_PERMUTATION`` or ``NOT_AT_ALL``.
         sentence: the verdict in one sentence.
         reasons: the numbers behind it, a sentence each.
         candidate: name of the recommended merge; ``None`` where there is none.

@@ -32,7 +32,7 @@ def root_second_moments(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
         inputs: the test images.
 
     Returns:
-        By ReLU name, in order of execution: float64 (channels,) on the model's device.
+        float64 (channels,) on the model's device, by ReLU name in order of execution.
 
     Raises:
         MergeError: a moment is not finite; the ReLU is named.
@@ -108,7 +108,7 @@ def active_share(flags: Tensor) -> float:
 
 
 def overlap_ratio(active_a: Tensor, active_b: Tensor) -> float:
-    """|A ∩ B| / |A ∪ B| of the active coordinates of two models (Fig. 6; with permutations: F.8, Fig. 22).
+    r"""\|A ∩ B\| / \|A ∪ B\| of the active coordinates of two models (Fig. 6; with permutations: F.8, Fig. 22).
 
     Without overlap and with all else zero, σ(λ h_a + (1-λ) h_b) = λ σ(h_a) + (1-λ) σ(h_b) exactly (§5.2).
 
@@ -137,7 +137,7 @@ def histogram(moments: Tensor, bins: int = BINS) -> dict[str, Any]:
         bins: number of bins of equal width.
 
     Returns:
-        JSON-ready: ``counts`` per bin, ``largest`` (the right edge of the last bin) and ``leftmost_share``,
+        JSON-ready numbers, ``counts`` per bin, ``largest`` (the right edge of the last bin) and ``leftmost_share``,
         the number that Figure 21 prints next to "Small input std.". A dead layer is all in its leftmost bin.
 
     Raises:
@@ -177,7 +177,7 @@ def compare_activity(of_a: Tensor, of_b: Tensor) -> dict[str, float]:
         of_b: the same of model b; permuted to match a for Figure 22.
 
     Returns:
-        JSON-ready: ``active_share`` (mean of both), ``overlap_ratio`` and ``overlap_chance``.
+        JSON-ready numbers, ``active_share`` (mean of both), ``overlap_ratio`` and ``overlap_chance``.
     """
     flags_a, flags_b = active(of_a), active(of_b)
     shares = active_share(flags_a), active_share(flags_b)

@@ -109,7 +109,7 @@ class CommutativityDistance:
 
     @property
     def relative(self) -> float | None:
-        """‖X - Y‖² / (‖X‖² + ‖Y‖²), in [0, 2]: 1 for unrelated sides, half the distance where norms are equal.
+        """‖X - Y‖² / (‖X‖² + ‖Y‖²), in [0, 2], 1 for unrelated sides, half the distance where norms are equal.
 
         It stays bounded where one model's layer has collapsed, and is ``None`` only where both have.
         """

@@ -37,7 +37,7 @@ def evaluate_logits(logits: Tensor, labels: Tensor) -> Evaluation:
 
 
 BLOCK = 2**21
-"""Logits evaluated at once, at most, unless one point has more: 16 MiB in float64, some of it in a cache."""
+"""Logits evaluated at once, at most, unless one point has more; 16 MiB in float64, some of it in a cache."""
 
 
 def evaluate_all(logits: Tensor, labels: Tensor) -> list[Evaluation]:
@@ -88,7 +88,7 @@ def _cross_entropy(scores: Tensor, true: Tensor) -> Tensor:
 
 
 BATCH = 200
-"""Images per batch: few enough for the activations of a narrow net to stay in a core's cache."""
+"""Images per batch, few enough for the activations of a narrow net to stay in a core's cache."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def random_direction(state: State, distance: float, seed: int) -> dict[str, Tens
         seed: of the direction.
 
     Returns:
-        By parameter name, in each parameter's shape, dtype and device: together of norm ``distance``, up to
+        By parameter name, in each parameter's shape, dtype and device, together of norm ``distance``, up to
         the rounding of the dtype.
 
     Raises:
@@ -94,8 +94,8 @@ def measure_flatness(
         seed: of the direction u.
 
     Returns:
-        JSON-ready: ``distance``, ``seed``, ``alphas``, ``points`` (accuracy, loss, β and calibrated loss at
-        each α) and ``relus``: for each ReLU ``perturbation_cosine``, between its output in the model and in
+        A JSON-ready record, ``distance``, ``seed``, ``alphas``, ``points`` (accuracy, loss, β and calibrated loss at
+        each α) and ``relus``, for each ReLU ``perturbation_cosine``, between its output in the model and in
         the perturbed model at α = 1 (whether or not 1 is among ``alphas``), averaged over the test inputs.
 
     Raises:

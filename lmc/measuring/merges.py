@@ -36,9 +36,9 @@ def measure_merge(
         limit: layers are measured on the first ``limit`` test inputs, rounded up to whole batches.
 
     Returns:
-        JSON-ready: ``accuracies`` of the models, ``merged`` and ``ensemble`` (accuracy, loss, β, calibrated
-        loss; the ensemble weights the logits as the λ law does, λ_i^L), and ``outputs``: for each ReLU output in
-        order, then the logits: ``lewc_cosine`` and ``lewc_norm_ratio``, of f_ℓ(merged) and Σ λ_i^ℓ f_ℓ(θ_i).
+        A JSON-ready record, ``accuracies`` of the models, ``merged`` and ``ensemble`` (accuracy, loss, β, calibrated
+        loss; the ensemble weights the logits as the λ law does, λ_i^L), and ``outputs``, for each ReLU output in
+        order, then the logits, ``lewc_cosine`` and ``lewc_norm_ratio``, of f_ℓ(merged) and Σ λ_i^ℓ f_ℓ(θ_i).
 
     Raises:
         MergeError: the weights do not fit, or logits are not finite.

@@ -23,7 +23,7 @@ KEPT_BYTES = 64 * 2**20
 """First-layer pre-activations of both models held at once, at most, unless one batch has more."""
 
 REPLAYED = 2**18
-"""Pre-activations the rest of the net is run on at once, at least: a narrow net's time is calls, not arithmetic."""
+"""Pre-activations the rest of the net is run on at once, at least; a narrow net's time is calls, not arithmetic."""
 
 PROBED = 4
 """Images that a net's first layer is looked for on."""
@@ -34,7 +34,7 @@ NUMBER_COST = 32
 
 @torch.no_grad()
 def load_interpolated(model: nn.Module, a: State, b: State, lam: float) -> None:
-    """Overwrite ``model`` with θ(λ) = λ θ_a + (1-λ) θ_b, the same numbers as `lmc.interpolate` gives.
+    """Overwrite ``model`` with θ(λ) = λ θ_a + (1-λ) θ_b, the same numbers as `lmc.merging.weights.interpolate` gives.
 
     Besides the model no more than one tensor of each state is held, where the mappings read them lazily.
 
@@ -271,6 +271,15 @@ def measure_path(
 
     The ensemble averages the endpoints' logits; under LEWC the merged model's midpoint equals it up
     to scale. Arguments are those of `interpolation_path`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from lmc import build, load_dataset
+        >>> inputs = Inputs.of(load_dataset("digits", Path("data")), None, "cpu")
+        >>> a, model = (build("mlp", 1 / 64, (1, 8, 8), 10) for _ in range(2))
+        >>> found = measure_path(model, a.state_dict(), a.state_dict(), [0.0, 0.5, 1.0], inputs)
+        >>> found["barriers"]["loss_barrier_midpoint"]  # a model merges with itself
+        0.0
     """
     logits = _logits_along(model, a, b, lams, inputs, known or {})
     *path, ensemble = _evaluate([*logits, logits[0].double() + logits[-1].double()], inputs)

@@ -54,10 +54,9 @@ def measure_ranks(model: nn.Module) -> dict[str, dict[str, float]]:
         model: any module, on any device with float64.
 
     Returns:
-        JSON-ready, by layer name: ``stable_rank``, ``effective_rank``, ``relative_stable_rank``
-        and ``relative_effective_rank`` (over min(rows, columns): the paper's "rank relative to the width"), and
-        ``frobenius_norm``. All are 0
-        for a layer of zeros, as strong decay leaves behind.
+        JSON-ready numbers by layer name, ``stable_rank``, ``effective_rank``, ``relative_stable_rank`` and
+        ``relative_effective_rank`` (over min(rows, columns), the paper's "rank relative to the width"), and
+        ``frobenius_norm``. All are 0 for a layer of zeros, as strong decay leaves behind.
 
     Raises:
         MergeError: a weight is not finite; the layer is named.

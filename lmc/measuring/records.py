@@ -17,6 +17,7 @@ from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
 from lmc.measuring.flatness import measure_flatness
 from lmc.measuring.layers import measure_layers_and_logits
 from lmc.measuring.measurements import (
+    MATCHING_STARTS,
     FlatnessMeasurement,
     Measurement,
     MergeMeasurement,
@@ -31,7 +32,7 @@ from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
 
 LAYER_IMAGES = 400
-"""Test inputs that layers are measured on: the mean of 400 cosines is known to a few thousandths, far better
+"""Test inputs that layers are measured on; the mean of 400 cosines is known to a few thousandths, far better
 than pairs of models agree."""
 
 States = Sequence[Mapping[str, Tensor]]
@@ -47,10 +48,11 @@ def measure(measurement: Measurement, states: States, dataset: Dataset, device: 
         device: where to compute.
 
     Returns:
-        JSON-ready: ``status`` (``"measured"``), ``accuracies`` of the models on the test set, and by kind
+        A JSON-ready record, ``status`` (``"measured"``), ``accuracies`` of the models on the test set, and by kind
 
-        - pair: ``distance`` ‖θ_a - θ_b‖ over the parameters (after alignment), ``path`` (see `measure_path`) and
-          ``layers`` (see `measure_layers`; on the first `LAYER_IMAGES` test inputs; none where permuted at random);
+        - pair: ``distance`` ‖θ_a - θ_b‖ over the parameters (after alignment), ``path`` (see
+          `lmc.measuring.paths.measure_path`) and ``layers`` (see `lmc.measuring.layers.measure_layers`; on the first
+          `LAYER_IMAGES` test inputs; none where permuted at random);
         - model: ``evaluation``, ``ranks`` by layer, and ``relus`` (active share and histogram) by ReLU;
         - flatness: see `lmc.measuring.flatness.measure_flatness`;
         - merge: see `lmc.measuring.merges.measure_merge`.
@@ -112,7 +114,7 @@ def align(measurement: PairMeasurement, a: nn.Module, b: nn.Module, inputs: Inpu
 
     spec = trace_permutation_spec(a, next(inputs.test_batches())[:2])
     if measurement.alignment == "matching":
-        found = weight_matching(spec, a.state_dict(), b.state_dict())
+        found = weight_matching(spec, a.state_dict(), b.state_dict(), restarts=MATCHING_STARTS)
         b.load_state_dict(permute(b.state_dict(), spec, found.permutations))
         return
     for model, run in zip((a, b), measurement.specs, strict=True):

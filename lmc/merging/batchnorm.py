@@ -35,6 +35,13 @@ def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
     Raises:
         MergeError: a BatchNorm keeps no running statistics, there was no batch, or one gives a
             BatchNorm a single value per channel.
+
+    Example:
+        >>> net = nn.Sequential(nn.BatchNorm1d(1))
+        >>> reset_bn_stats(net, [torch.tensor([[1.0], [3.0]]), torch.tensor([[5.0], [7.0]])])
+        2
+        >>> net[0].running_mean
+        tensor([4.])
     """
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not layers:

@@ -29,7 +29,7 @@ class PermutationSpec:
     """Which axes of which tensors are reordered together.
 
     Args:
-        axes: per parameter and buffer, one `Axis` or ``None`` (a fixed order) per axis.
+        axes: per parameter and buffer, one `lmc.merging.channel_groups.Axis` or ``None`` (a fixed order) per axis.
         groups: number of channels of each group, named after the first layer that writes it.
         buffers: the names in ``axes`` that are no parameters.
     """

@@ -45,7 +45,7 @@ def fit_inverse_temperature(logits: Tensor, labels: Tensor, *, smoothing: float 
             correctly β has no finite optimum; Platt (1999) smooths by 1/(N + 2) for that reason.
 
     Returns:
-        float64 (...): β in [1e-3, 1e4], at a bound where the minimum lies beyond it (perfectly
+        β, float64 (...), in [1e-3, 1e4], at a bound where the minimum lies beyond it (perfectly
         separated labels), and 1 where β has no effect (all logits of an image equal).
 
     Raises:

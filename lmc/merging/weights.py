@@ -50,6 +50,11 @@ def merge(models: Sequence[State], weights: Sequence[float] | None = None) -> di
 
     Raises:
         MergeError: no model, weights that do not fit, or models that differ in architecture.
+
+    Example:
+        >>> import torch
+        >>> merge([{"w": torch.tensor([value])} for value in (1.0, 2.0, 6.0)])
+        {'w': tensor([3.])}
     """
     if not models:
         raise MergeError("there is no model to merge; pass at least one state dict")

@@ -26,7 +26,7 @@ class NetCost:
 
     @property
     def training_flops(self) -> int:
-        """Floating-point operations of one image's forward and backward pass: 6 per multiply-add."""
+        """Floating-point operations of one image's forward and backward pass, 6 per multiply-add."""
         return 6 * self.macs
 
 

@@ -18,6 +18,7 @@ from lmc.tiers.families import (
     with_precision,
 )
 from lmc.tiers.paper import paper
+from lmc.tiers.preview import preview
 from lmc.tiers.quick import quick
 from lmc.tiers.standard import standard
 
@@ -34,7 +35,7 @@ __all__ = [
     "with_precision",
 ]
 
-_TIERS = {"quick": quick, "standard": standard, "paper": paper}
+_TIERS = {"quick": quick, "preview": preview, "standard": standard, "paper": paper}
 
 
 def tier_names() -> tuple[str, ...]:

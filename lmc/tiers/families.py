@@ -10,12 +10,16 @@ from itertools import combinations
 from lmc.errors import SpecError
 from lmc.specs import RunSpec
 
-VERDICT_SEEDS = (6, 7, 8, 9, 10, 11)
+VERDICT_SEEDS = (30, 31, 32, 33, 34, 35)
 """Six models make three independent pairs. Thresholds were chosen on others, from `PILOT_OFFSET` on.
-Seeds 0 to 5 served a first verdict, after which recipes were changed; they decide nothing now."""
+Seeds 0 to 29 served earlier verdicts, after which recipes or rules were changed; they decide nothing now."""
 
 
 PILOT_OFFSET = 1200
+"""What is added to a verdict seed to get a pilot seed."""
+
+REACH = 3
+"""With how many models to either side a model is paired; more pairs of the same models say little more."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,18 @@ class Family:
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """Every pair of seeds."""
-        return list(combinations(self.seeds, 2))
+        """Every model with up to `REACH` others to either side around a ring: all pairs of up to seven models."""
+        return self._within(REACH)
+
+    @property
+    def neighbours(self) -> list[tuple[int, int]]:
+        """Every model with the next one to either side, the independent pairs among them."""
+        return self._within(1)
+
+    def _within(self, reach: int) -> list[tuple[int, int]]:
+        n = len(self.seeds)
+        places = [(i, j) for i, j in combinations(range(n), 2) if min(j - i, n + i - j) <= reach]
+        return [(self.seeds[i], self.seeds[j]) for i, j in places]
 
 
 @dataclass(frozen=True)
@@ -63,12 +77,14 @@ class Setting:
             optimizer), ``many`` and ``crowd`` (without biases and of more
             seeds, for merging more than two).
         min_accuracy: below this an endpoint counts as undertrained and its claims are invalid.
+        wide: claims about wide models are not run where the widest is narrower than this.
     """
 
     name: str
     kind: str
     families: Mapping[str, Family]
     min_accuracy: float
+    wide: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,7 @@ class Tier:
     """A named choice of settings.
 
     Args:
-        name: ``quick``, ``standard`` or ``paper``.
+        name: ``quick``, ``preview``, ``standard`` or ``paper``.
         settings: what is trained.
         about: one line for the plan and the report.
         mixed_precision: whether to train in bf16 where the device is fast at it, as the authors did; the

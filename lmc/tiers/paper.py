@@ -55,8 +55,10 @@ def paper() -> Tier:
             ),
             _convolutional("vgg-cifar10", "vgg", VGG, wide=(4, 16), min_accuracy=0.8),
             _convolutional("resnet-cifar10", "resnet", resnet, wide=(4, 16), min_accuracy=0.8),
-            Setting("vgg-cifar100", "vgg", {"strong": variant(VGG, dataset="cifar100")}, min_accuracy=0.4),
-            Setting("resnet-cifar100", "resnet", {"strong": variant(resnet, dataset="cifar100")}, min_accuracy=0.4),
+            Setting("vgg-cifar100", "vgg", {"strong": variant(VGG, dataset="cifar100")}, min_accuracy=0.4, wide=4),
+            Setting(
+                "resnet-cifar100", "resnet", {"strong": variant(resnet, dataset="cifar100")}, min_accuracy=0.4, wide=4
+            ),
         ),
         "Appendix B of the paper; GPUs for hours, a cluster, always resumable",
         mixed_precision=True,
@@ -79,6 +81,7 @@ def _mlp(strong: Family, min_accuracy: float) -> Setting:
             "sophia": variant(strong, optimizer="sophia", lr=0.06, widths=wide),
         },
         min_accuracy=min_accuracy,
+        wide=wide[0],
     )
 
 
@@ -93,4 +96,5 @@ def _convolutional(name: str, kind: str, strong: Family, *, wide: tuple[float, .
             "sophia": variant(strong, optimizer="sophia", lr=0.06, widths=(1, *wide)),
         },
         min_accuracy=min_accuracy,
+        wide=wide[0],
     )

@@ -36,9 +36,14 @@ def quick() -> Tier:
             epochs=20,
             batch_size=16,
         ),
-        (1 / 8, 1 / 4, 3 / 4),
+        (1 / 8, 1 / 4, 1 / 2),
+        MANY_SEEDS[:12],  # which of a narrow net's channels survive is chance
     )
-    resnet = Family(dataclasses.replace(vgg.recipe, arch="resnet8", weight_decay=0.02, epochs=12), (1 / 4, 1, 3 / 2))
+    resnet = Family(
+        dataclasses.replace(vgg.recipe, arch="resnet8", weight_decay=0.02, epochs=12),
+        (1 / 4, 1, 3 / 2),
+        MANY_SEEDS[:12],
+    )
     return Tier(
         "quick",
         (
@@ -54,7 +59,7 @@ def quick() -> Tier:
                     "shallow": variant(mlp, depth=2, widths=(1,)),
                     "deep": variant(mlp, depth=4, widths=(1,)),
                     "sophia": variant(mlp, optimizer="sophia", lr=0.06),
-                    "many": variant(mlp, bias=False, widths=(1 / 16, 1 / 4, 1), seeds=MANY_SEEDS[:12]),
+                    "many": variant(mlp, bias=False, widths=(1 / 4, 1 / 2, 1), seeds=MANY_SEEDS[:12]),
                     "crowd": variant(mlp, bias=False, widths=(1 / 4,), seeds=MANY_SEEDS),
                 },
                 min_accuracy=0.93,
@@ -64,8 +69,8 @@ def quick() -> Tier:
                 "vgg",
                 {
                     "strong": vgg,
-                    "weak": variant(vgg, weight_decay=5e-4, widths=(3 / 4,)),
-                    "zero": variant(vgg, weight_decay=0.0, widths=(3 / 4,)),
+                    "weak": variant(vgg, weight_decay=5e-4, widths=(1 / 2,), seeds=VERDICT_SEEDS),
+                    "zero": variant(vgg, weight_decay=0.0, widths=(1 / 2,), seeds=VERDICT_SEEDS),
                 },
                 min_accuracy=0.93,
             ),
@@ -75,7 +80,7 @@ def quick() -> Tier:
                 {
                     "strong": resnet,
                     "weak": variant(resnet, weight_decay=5e-4, widths=(1,)),
-                    "zero": variant(resnet, weight_decay=0.0, widths=(1,)),
+                    "zero": variant(resnet, weight_decay=0.0, widths=(1,), seeds=VERDICT_SEEDS),
                 },
                 min_accuracy=0.9,
             ),

@@ -19,7 +19,9 @@ def standard() -> Tier:
         "standard",
         (
             _mnist(mlp),
-            Setting("mlp-fashion-mnist", "mlp", _mlp(variant(mlp, dataset="fashion-mnist")), min_accuracy=0.78),
+            Setting(
+                "mlp-fashion-mnist", "mlp", _mlp(variant(mlp, dataset="fashion-mnist")), min_accuracy=0.78, wide=_WIDE
+            ),
             _convolutional("vgg-cifar10", "vgg", vgg, wide=2),
             _convolutional("resnet-cifar10", "resnet", resnet, wide=4),
         ),
@@ -35,7 +37,7 @@ def _mnist(strong: Family) -> Setting:
         "many": variant(strong, bias=False, widths=(_NARROW, _MIDDLE, _WIDE), seeds=MANY_SEEDS[:12]),
         "crowd": variant(strong, bias=False, widths=(_WIDE,), seeds=MANY_SEEDS),
     }
-    return Setting("mlp-mnist", "mlp", {**_mlp(strong), **more}, min_accuracy=0.93)
+    return Setting("mlp-mnist", "mlp", {**_mlp(strong), **more}, min_accuracy=0.93, wide=_WIDE)
 
 
 def _mlp(strong: Family) -> dict[str, Family]:
@@ -59,4 +61,5 @@ def _convolutional(name: str, kind: str, strong: Family, *, wide: float) -> Sett
             "zero": variant(strong, weight_decay=0.0, widths=(wide,)),
         },
         min_accuracy=0.75,
+        wide=wide,
     )
