@@ -7,7 +7,7 @@ import math
 import pytest
 from documents import Edit, document, edited, machine, on, other_seeds, top, without
 
-from lmc.claims import expectations
+from lmc.claims import equivalence, expectations
 from lmc.claims.judgement import Expectation
 from lmc.claims.scaling import PowerLaw
 from lmc.claims.verdicts import SEVERITY
@@ -17,7 +17,7 @@ from lmc.reporting.diff import compare
 
 def test_unchanged_runs_give_nothing() -> None:
     found = compare(document(), edited(top(started="later", commit="def")))
-    assert found.lines() == []
+    assert found.lines() == ["nothing differs in 4 pairs of claim and setting"]
     assert not found.worse
     assert found.compared == 4
     assert (found.changes, found.only_old, found.only_new, found.limits) == ((), (), (), ())
@@ -28,7 +28,7 @@ def test_unchanged_runs_give_nothing() -> None:
 def test_verdicts(was: str, is_: str) -> None:
     found = compare(edited(on(0, 1, verdict=was)), edited(on(0, 1, verdict=is_)))
     if was == is_:
-        assert found.lines() == []
+        assert found.changes == ()
         return
     (change,) = found.changes
     assert (change.what, change.claim, change.setting, change.old, change.new) == ("verdict", "a", "vgg", was, is_)
@@ -75,7 +75,7 @@ def test_effects(threshold: str, effect: float | None, direction: str | None) ->
     old, new = edited(on(0, 0, threshold=threshold)), edited(on(0, 0, threshold=threshold, effect=effect))
     found = compare(old, new)
     if direction is None:
-        assert found.lines() == []
+        assert found.changes == ()
         return
     (change,) = found.changes
     assert (change.what, change.old, change.new, change.direction) == ("effect", 0.1, effect, direction)
@@ -95,9 +95,10 @@ def test_effects(threshold: str, effect: float | None, direction: str | None) ->
         (expectations.Contrast("weak", "strong", by=0.02), "better"),
         (expectations.Ordered(("zero", "weak", "strong"), by=0.02), "better"),
         (PowerLaw(exponent=0.05, tolerance=0.1), "better"),
-        (expectations.Similar("strong", "bn", within=0.1), "moved"),
-        (expectations.Similar("strong", "bn", within=0.1, pooled=True), "moved"),
-        (expectations.Near(-1.0, within=0.25), "moved"),
+        (equivalence.Similar("strong", "bn", within=0.1), "moved"),
+        (equivalence.Similar("strong", "bn", within=0.1, pooled=True), "moved"),
+        (equivalence.Near(-1.0, within=0.25), "moved"),
+        (equivalence.NonInferior("none", "matching", margin=0.2), "worse"),
         (expectations.Within(0.0, 0.1), "moved"),
     ],
     ids=str,
@@ -126,8 +127,29 @@ def test_an_effect_that_does_not_count_is_shown(edits: list[Edit], why: str) -> 
     assert any(line.endswith(f"(not counted: {why})") for line in found.lines())
 
 
+@pytest.mark.parametrize(
+    "rounding",
+    [machine(processor="Q"), machine(device="cuda"), machine(gpu="G"), lambda made: made["versions"].update(numpy="3")],
+    ids=["processor", "device", "gpu", "numpy"],
+)
+@pytest.mark.parametrize(
+    ("interval", "counts"),
+    [([0.14, 0.86], False), ([0.2, 0.8], True), ([None, 0.8], False), ([0.2, None], True), (None, False)],
+)
+def test_where_rounding_differs_an_effect_counts_whose_interval_does_not_reach_the_old_one(
+    rounding: Edit, interval: list[float | None] | None, counts: bool
+) -> None:
+    found = compare(document(), edited(on(0, 0, effect=0.5, interval=interval), rounding))
+    assert [change.direction for change in found.changes] == ["worse"]
+    assert found.worse == counts
+    below = compare(edited(on(0, 0, threshold=RISES)), edited(on(0, 0, threshold=RISES, effect=-1.0), rounding))
+    assert not below.worse  # [0.05, 0.15] in both
+    below = edited(on(0, 0, threshold=RISES, effect=-1.0, interval=[-2.0, 0.0]), rounding)
+    assert compare(edited(on(0, 0, threshold=RISES)), below).worse
+
+
 def test_an_effect_without_an_interval_is_left_to_its_verdict() -> None:
-    assert compare(document(), edited(on(2, 0, effect=0.09))).lines() == []
+    assert compare(document(), edited(on(2, 0, effect=0.09))).changes == ()
 
 
 @pytest.mark.parametrize(("interval", "directions"), [([None, 0.15], ["worse"]), ([0.05, None], [])])
@@ -164,6 +186,7 @@ def test_another_expectation_has_another_effect() -> None:
         (126.0, 0.5, [], None, False),
         (101.0, 0.0, [], "worse", True),
         (79.0, 0.25, [], "better", False),
+        (79.0, 0.25, [machine(cores=4)], "better", False),
         (81.0, 0.25, [], None, False),
         (126.0, 0.25, [machine(memory_gib=9.0)], "worse", True),
         (126.0, 0.25, [machine(cores=4)], "worse", False),
@@ -177,9 +200,16 @@ def test_run_time(seconds: float, tolerance: float, edits: list[Edit], direction
     found = compare(document(), edited(top(seconds=seconds), *edits), tolerance=tolerance)
     assert [change.direction for change in found.changes] == ([direction] if direction else [])
     assert found.worse == worse
-    assert [bool(change.uncounted) for change in found.changes] == [direction == "worse" and not worse] * bool(
-        direction
-    )
+    assert [bool(change.uncounted) for change in found.changes] == [bool(edits) and not worse] * bool(direction)
+
+
+@pytest.mark.parametrize(("made", "worse"), [({"models": 3}, True), ({"models": 2}, False), ({}, False)])
+def test_run_time_counts_where_both_made_as_much(made: dict[str, int], worse: bool) -> None:
+    old = edited(top(made={"models": 3}))
+    new = edited(top(made=made, seconds=300.0))
+    assert [change.what for change in compare(old, new).changes] == ["seconds"]
+    assert compare(old, new).worse == worse
+    assert not compare(old, new, time_counts=False).worse
 
 
 def test_run_time_of_nothing() -> None:

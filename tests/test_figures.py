@@ -11,7 +11,8 @@ import pytest
 import report_documents
 from documents import claim, setting
 
-from lmc.claims.expectations import Level, Near, Ordered, Similar, Trend, Within
+from lmc.claims.equivalence import Near, Similar
+from lmc.claims.expectations import Level, Ordered, Trend, Within
 from lmc.claims.judgement import Expectation
 from lmc.claims.paper import CLAIMS
 from lmc.claims.scaling import PowerLaw

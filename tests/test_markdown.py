@@ -8,8 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import documents
 import pytest
 
+from lmc.reporting.diff import compare
 from lmc.reporting.markdown import summary
 
 BASELINE = Path(__file__).parents[1] / "benchmarks" / "baselines" / "quick-cpu.json"
@@ -73,6 +75,16 @@ def test_the_machine_and_the_tier_are_escaped_too() -> None:
     found = summary(document({"verdict": "holds"}, tier="<b>", commit="<i>", machine={"gpu": "<u>"}))
     assert re.findall(r"<\w", found) == []
     assert "&lt;u&gt; (unknown device)" in found
+
+
+def test_a_difference_is_shown_and_escaped() -> None:
+    old, new = documents.document(), documents.edited(documents.on(0, 0, verdict="fails", reason="<i> | `x`\n"))
+    found = summary(document({"verdict": "holds"}), compare(old, new))
+    _, _, told = found.partition("### Worse than the baseline\n\n<pre>\n")
+    assert "a on mlp: holds -&gt; fails; &lt;i&gt; &#124; &#96;x&#96; \n" in told
+    assert told.endswith("1 of 1 changes count as worse\n</pre>\n")
+    same = summary(document({"verdict": "holds"}), compare(old, old))
+    assert "### Not worse than the baseline\n\n<pre>\nnothing differs in 4 pairs" in same
 
 
 def test_the_committed_baseline() -> None:

@@ -9,17 +9,15 @@ from typing import Any
 
 import pytest
 import report_documents
-import typer
 from test_report import Page
 from typer.testing import CliRunner
 
 from lmc.errors import SpecError, StoreError
 from lmc.reporting.history import effect_figure, history_page, read_history
-from lmc.running.cli_report import register
+from lmc.running import cli
 
+BASELINE = Path(__file__).parents[1] / "benchmarks" / "baselines" / "quick-cpu.json"
 DOCUMENT = report_documents.complete()
-app = typer.Typer()
-register(app)
 
 
 def put(folder: Path, name: str, **changes: Any) -> dict[str, Any]:
@@ -98,7 +96,7 @@ def test_unreadable_files_are_named_and_skipped(folder: Path) -> None:
         "old.json"
     ]
     assert any("broken.json" in each for each in found.skipped)
-    run = CliRunner().invoke(app, ["history", str(folder), "-o", str(folder / "h.html")])
+    run = CliRunner().invoke(cli.app, ["history", str(folder), "-o", str(folder / "h.html")])
     assert run.exit_code == 0
     assert "skipped: " in run.stderr
     assert "holds -> fails" in run.stdout
@@ -111,16 +109,42 @@ def test_folders_without_results_are_refused(tmp_path: Path) -> None:
         read_history(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(
+    "content",
+    ['{"schema":', '{"schema": "lmc-results/1"}', '{"schema": "lmc-results/2", "seconds": NaN}', None],
+    ids=["half-written", "schema", "nan", "missing"],
+)
+@pytest.mark.parametrize("command", ["report", "figures", "export", "summary", "diff"])
+def test_every_command_refuses_a_broken_file(command: str, content: str | None, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.json"
+    if content:
+        broken.write_text(content)
+    files = [str(BASELINE), str(broken)] if command == "diff" else [str(broken)]
+    run = CliRunner().invoke(cli.app, [command, *files])
+    assert isinstance(run.exception, StoreError)
+    assert str(broken) in str(run.exception)
+    assert "make it again" in str(run.exception)
+    assert run.output == ""
+
+
+def test_runs_of_different_tiers_say_what_compares(tmp_path: Path) -> None:
+    put(tmp_path, "old.json")
+    put(tmp_path, "new.json", tier="standard")
+    run = CliRunner().invoke(cli.app, ["diff", str(tmp_path / "old.json"), str(tmp_path / "new.json")])
+    cases = sum(len(claim["settings"]) for claim in DOCUMENT["claims"])
+    assert f"  tier: quick -> standard; only the {cases} pairs of claim and setting in both compare" in run.output
+
+
 def test_commands(folder: Path) -> None:
     results, runner = str(folder / "a.json"), CliRunner()
-    run = runner.invoke(app, ["report", results, "-o", str(folder / "out" / "r.html")])
+    run = runner.invoke(cli.app, ["report", results, "-o", str(folder / "out" / "r.html")])
     assert run.exit_code == 0, run.output
     assert (folder / "out" / "r.html").exists()
-    run = runner.invoke(app, ["export", results, "-o", str(folder / "tables"), "--format", "csv"])
+    run = runner.invoke(cli.app, ["export", results, "-o", str(folder / "tables"), "--format", "csv"])
     assert run.exit_code == 0, run.output
     assert (folder / "tables" / "values.csv").exists()
     pytest.importorskip("matplotlib")
     figures = ["figures", results, "-o", str(folder / "f"), "--format", "svg", "--only", "fig2b-calibrated-barrier-f"]
-    run = runner.invoke(app, figures)
+    run = runner.invoke(cli.app, figures)
     assert run.exit_code == 0, run.output
     assert [path.name for path in (folder / "f").iterdir()] == ["fig2b-calibrated-barrier-falls-with-width.svg"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lmc.claims.claim import Records
-from lmc.claims.judging import Case
+from lmc.claims.judging import Case, needed
 from lmc.measuring.measurements import FlatnessMeasurement, Measurement, ModelMeasurement, PairMeasurement
 from lmc.specs import RunSpec
 from lmc.tiers import Setting
@@ -27,6 +27,8 @@ def evidence(cases: Iterable[Case], records: Records, logs: Mapping[str, Mapping
         logs: training logs by spec key, see `lmc.training.engine.TrainedModel`.
 
     Returns:
+        Lists of rows by name:
+
         - ``families``: setting, role, recipe (the spec without width and seeds), widths and seeds;
         - ``models``: setting, role, width, seed, status, parameters, steps, decay_horizon, seconds, loss by epoch;
         - ``paths``: of independent pairs: setting, role, width, pair, alignment, lams, for each of accuracy, loss,
@@ -57,7 +59,7 @@ def evidence(cases: Iterable[Case], records: Records, logs: Mapping[str, Mapping
                 for seed in family.seeds:
                     spec = family.spec(width, seed)
                     homes.setdefault(spec.key, {"setting": setting.name, "role": role, "width": width})
-    measured = _measurements(cases)
+    measured = needed(cases)
     for spec in _trained(measured):
         if spec.key in logs:
             found["models"].append({**homes[spec.key], "seed": spec.init_seed, **_log(logs[spec.key])})
@@ -72,13 +74,6 @@ def evidence(cases: Iterable[Case], records: Records, logs: Mapping[str, Mapping
 
 def _settings(cases: Iterable[Case]) -> list[Setting]:
     return list({case.setting.name: case.setting for case in cases if case.setting is not None}.values())
-
-
-def _measurements(cases: Iterable[Case]) -> list[Measurement]:
-    found = {
-        each.key: each for case in cases if case.setting is not None for each in case.claim.study.needs(case.setting)
-    }
-    return list(found.values())
 
 
 def _trained(measurements: Iterable[Measurement]) -> Iterator[RunSpec]:

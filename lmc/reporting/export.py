@@ -12,6 +12,7 @@ from lmc.claims.verdicts import shown
 from lmc.errors import SpecError, StoreError
 
 FORMATS = ("csv", "parquet")
+"""What tables can be written as."""
 
 Row = tuple[str | float | int | bool | None, ...]
 Document = Mapping[str, Any]
@@ -39,7 +40,7 @@ def export(document: Document, folder: Path, formats: Sequence[str] = ("csv",)) 
     """Write every table in every format.
 
     Args:
-        document: a results document, see `lmc.reporting.sections.complete_results`.
+        document: a results document, see `lmc.reporting.results.read_results`.
         folder: made where it is missing.
         formats: of `FORMATS`.
 

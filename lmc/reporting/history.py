@@ -11,7 +11,7 @@ from typing import Any
 from lmc.claims.verdicts import shown
 from lmc.errors import SpecError, StoreError
 from lmc.reporting.figures import Axis, Figure, Mean, Panel, Series, finite
-from lmc.reporting.sections import complete_results
+from lmc.reporting.results import read_results
 from lmc.reporting.thresholds import zone_of_effect
 
 _SHORT = 10  # digits of a commit that are shown
@@ -111,7 +111,7 @@ def read_history(folder: Path, tier: str | None = None) -> History:
         raise StoreError(f"cannot read the folder {folder}: {error.strerror}; name one with results files") from error
     for path in files:
         try:
-            runs.append(Run(path.name, complete_results(path)))
+            runs.append(Run(path.name, read_results(path)))
         except StoreError as error:
             skipped.append(str(error))
     tiers = sorted({str(run.document["tier"]) for run in runs})

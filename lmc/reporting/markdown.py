@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmc.claims.verdicts import HOLDS, KNOWN_GAP, shown
+from lmc.reporting.difference import Difference
 
 _HEAD = "| claim | where | verdict | measured | expected |\n|---|---|---|---|---|"
 _ESCAPES = str.maketrans({mark: f"&#{ord(mark)};" for mark in "\\|`*$"} | {"\n": " ", "\r": " "})
 
 
-def summary(document: Mapping[str, Any]) -> str:
-    """A Markdown summary: the count of each verdict, what does not hold, the known gaps.
+def summary(document: Mapping[str, Any], difference: Difference | None = None) -> str:
+    """A Markdown summary: the count of each verdict, what does not hold, what differs from a baseline, the known gaps.
 
     Args:
         document: a results document.
+        difference: from the baseline, where there is one.
 
     Returns:
         Markdown ending in a line break. HTML, pipes, and marks that GitHub would typeset are escaped.
@@ -38,6 +40,9 @@ def summary(document: Mapping[str, Any]) -> str:
     open_rows = [_row(claim, setting) for claim, setting in rows if shown(setting) not in (HOLDS, KNOWN_GAP)]
     if open_rows:
         parts += ["### Does not hold", "\n".join([_HEAD, *open_rows])]
+    if difference:
+        title = "### Worse than the baseline" if difference.worse else "### Not worse than the baseline"
+        parts += [title, "\n".join(["<pre>", *map(_escaped, difference.lines()), "</pre>"])]
     gaps = [_gap(claim, setting) for claim, setting in rows if setting["known_gap"]]
     if gaps:
         parts += ["### Known gaps", "\n".join(gaps)]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FORMATS = ("svg", "pdf")
+"""What figures can be written as."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9", "#555555")
 """Okabe and Ito's, told apart by the colour-blind; yellow, too pale for thin lines, is darkened."""
 
@@ -55,7 +56,7 @@ def write_figures(
     """Write every figure in every format.
 
     Args:
-        document: a results document, see `lmc.reporting.sections.complete_results`.
+        document: a results document, see `lmc.reporting.results.read_results`.
         folder: made where it is missing.
         formats: of `FORMATS`.
         only: figures whose name contains this.

@@ -26,7 +26,7 @@ def report(document: Mapping[str, Any]) -> str:
     """The report as one HTML page, the same to the last byte for the same document.
 
     Args:
-        document: a results document, see `lmc.reporting.sections.complete_results`.
+        document: a results document, see `lmc.reporting.results.read_results`.
 
     Returns:
         HTML with style, script and figures in it, which asks nothing of a network.

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from lmc.claims.judging import CaseResult
 
 SCHEMA = "lmc-results/2"
+
+_CLAIM = ("id", "ref", "statement", "verdict", "reason", "unit", "why", "settings")
+_SETTING = (
+    "name",
+    "verdict",
+    "reason",
+    "known_gap",
+    "effect",
+    "interval",
+    "p_value",
+    "threshold",
+    "values",
+)
+_DOCUMENT = ("tier", "started", "seconds", "commit", "machine", "versions", "made", "claims", "evidence")
+_EVIDENCE = ("families", "models", "paths", "random_steps", "histograms")
 
 
 def results_document(
@@ -128,7 +143,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """Read a results file.
 
     Raises:
-        StoreError: it is unreadable, not JSON, holds NaN, or is of another schema.
+        StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part.
     """
 
     def refuse(constant: str) -> float:
@@ -141,4 +156,22 @@ def read_results(path: Path) -> dict[str, Any]:
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise StoreError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}; make it again")
+    for what, there, names in _parts(document):
+        lacking = [name for name in names if not isinstance(there, dict) or name not in there]
+        if lacking:
+            raise StoreError(f"{path} is incomplete: {what} has no {', '.join(lacking)}; make it again with lmc run")
     return dict(document)
+
+
+def _parts(document: Mapping[str, Any]) -> Iterator[tuple[str, Any, Sequence[str]]]:
+    """What a results file consists of, each with the names it must have; a list that is none lacks them all."""
+    yield "it", document, _DOCUMENT
+    yield "its evidence", document["evidence"], _EVIDENCE
+    for claim in _listed(document["claims"]):
+        yield "a claim", claim, _CLAIM
+        for setting in _listed(claim["settings"]):
+            yield "a setting", setting, _SETTING
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [None]

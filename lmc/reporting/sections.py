@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lmc.claims.paper import ITEMS
 from lmc.claims.verdicts import INVALID, NOT_RUN
-from lmc.errors import StoreError
 from lmc.reporting.evidence_figures import evidence_figures
 from lmc.reporting.figures import Figure, claim_figure
-from lmc.reporting.results import read_results
 
 BEYOND = "Controls and extensions"
-
-_CLAIM = ("id", "ref", "statement", "verdict", "reason", "unit", "why", "settings")
-_SETTING = (
-    "name",
-    "verdict",
-    "reason",
-    "known_gap",
-    "effect",
-    "interval",
-    "p_value",
-    "threshold",
-    "values",
-)
-_DOCUMENT = ("tier", "started", "seconds", "commit", "machine", "versions", "made", "claims", "evidence")
-_EVIDENCE = ("families", "models", "paths", "random_steps", "histograms")
 
 
 @dataclass(frozen=True)
@@ -51,31 +33,6 @@ class Section:
     figures: tuple[Figure, ...]
     of_claim: Mapping[str, Figure]
     missing: str
-
-
-def complete_results(path: Path) -> dict[str, Any]:
-    """Read a results file of which everything will be shown.
-
-    Raises:
-        StoreError: it is unreadable, of another schema, or lacks a part.
-    """
-    document = read_results(path)
-    for what, there, names in _parts(document):
-        lacking = [name for name in names if not isinstance(there, dict) or name not in there]
-        if lacking:
-            raise StoreError(f"{path} is incomplete: {what} has no {', '.join(lacking)}; make it again with lmc run")
-    return document
-
-
-def _parts(document: Mapping[str, Any]) -> list[tuple[str, Any, Sequence[str]]]:
-    parts: list[tuple[str, Any, Sequence[str]]] = [("it", document, _DOCUMENT)]
-    parts.append(("its evidence", document.get("evidence"), _EVIDENCE))
-    claims = document.get("claims")
-    for claim in claims if isinstance(claims, list) else []:
-        parts.append(("a claim", claim, _CLAIM))
-        settings = claim.get("settings") if isinstance(claim, dict) else None
-        parts += [("a setting", each, _SETTING) for each in settings] if isinstance(settings, list) else []
-    return parts
 
 
 def sections(document: Mapping[str, Any]) -> list[Section]:

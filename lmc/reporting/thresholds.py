@@ -11,9 +11,9 @@ _LEVEL = re.compile(rf"(above|below) {_N} at the ")
 _NEAR = re.compile(rf"within {_N} of {_N} at the ")
 _EXACT = re.compile(rf"within {_N} of {_N}$")
 _LAW = re.compile(rf".*\ba above {_N}")
-_STAYS = re.compile(rf"(rises|falls), no layer (?:rises|falls) by more than {_N}")
 _MOVES = re.compile(rf"(rises|falls) by at least {_N}")
 _EXCEEDS = re.compile(rf".+ exceeds .+ by at least {_N}")
+_NO_WORSE = re.compile(rf".+ exceeds .+ by less than {_N}")
 _DIFFERS = re.compile(rf".+ differ by less than {_N}")
 
 
@@ -52,12 +52,12 @@ def zone_of_effect(threshold: str) -> Zone | None:
         return Zone(-float(found[1]), float(found[1]))
     if zone := zone_of_values(threshold):
         return zone
-    if found := _STAYS.match(threshold):
-        return Zone(low=-float(found[2])) if found[1] == "rises" else Zone(high=float(found[2]))
     if found := _MOVES.match(threshold):
         return Zone(low=float(found[2])) if found[1] == "rises" else Zone(high=-float(found[2]))
     if found := _EXCEEDS.match(threshold) or _LAW.match(threshold):
         return Zone(low=float(found[1]))
+    if found := _NO_WORSE.match(threshold):
+        return Zone(high=float(found[1]))
     if found := _DIFFERS.match(threshold):
         return Zone(-float(found[1]), float(found[1]))
     return None
