@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import report_documents
+
+from lmc.reporting.results import read_results, write_results
 
 pytest_plugins = ["pytester"]
 
@@ -43,7 +47,15 @@ def tiny(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     pytester.makepyfile(test_paper="from lmc.running.test_paper import test_claim\n")
     monkeypatch.setenv("LMC_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LMC_DEVICE", "cpu")
+    monkeypatch.delenv("LMC_BASELINE", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     return pytester
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for tests that do not care which of them trains the models."""
+    return tmp_path_factory.mktemp("store")
 
 
 def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest.Pytester, tmp_path: Path) -> None:
@@ -91,6 +103,111 @@ def test_bad_options_are_usage_errors_where_pytest_is_quiet_too(tiny: pytest.Pyt
     found = tiny.runpytest_subprocess("-q", "-m", "paper", "--lmc-tier", "huge")
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     assert "unknown tier 'huge'; choose one of" in found.stderr.str()
+
+
+def test_junit_says_of_every_case_what_was_measured(tiny: pytest.Pytester, store: Path, tmp_path: Path) -> None:
+    results, junit = tmp_path / "results.json", tmp_path / "junit.xml"
+    options = ["--lmc-tier", "tiny", "--lmc-store", str(store), "--lmc-results", str(results)]
+    found = tiny.runpytest_subprocess("-m", "paper", "-W", "error", *options, "--junitxml", str(junit))
+    found.assert_outcomes(passed=2, failed=2, skipped=1, xfailed=1)
+    cases = {each.attrib["name"].partition("[")[2][:-1]: each for each in ElementTree.parse(junit).iter("testcase")}
+    said = {
+        name: {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+        for name, case in cases.items()
+    }
+    assert set(said) == CASES
+    document = read_results(results)
+    for claim in document["claims"]:
+        for setting in claim["settings"]:
+            properties = said[f"{claim['id']}-{setting['name']}"]
+            assert (properties["claim"], properties["ref"]) == (claim["id"], "Fig. 0")
+            for name in ("verdict", "reason", "threshold", "known_gap"):
+                assert properties.get(name, "") == setting[name]
+            for name in ("effect", "p_value"):
+                assert properties.get(name) == (None if setting[name] is None else str(setting[name]))
+            low, high = setting["interval"] or (None, None)
+            assert properties.get("interval") == (f"{low:.6g} to {high:.6g}" if setting["interval"] else None)
+    assert "interval" in said["good-tiny"]
+    outcomes = {name: [(each.tag, each.get("type")) for each in case][1:] for name, case in cases.items()}
+    assert outcomes == {
+        "good-tiny": [],
+        "theory-theory": [],
+        "bad-tiny": [("failure", None)],
+        "closed-gap-tiny": [("failure", None)],
+        "gap-tiny": [("skipped", "pytest.xfail")],
+        "elsewhere-not-run": [("skipped", "pytest.skip")],
+    }
+    assert said["gap-tiny"]["verdict"] == "fails"
+    assert said["gap-tiny"]["known_gap"] == "too small"
+
+
+def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path, tmp_path: Path) -> None:
+    def run(*options: str) -> pytest.RunResult:
+        asked = ["--lmc-tier", "tiny", "--lmc-store", str(store), "-k", "good or theory"]
+        return tiny.runpytest_subprocess("-m", "paper", *asked, *options)
+
+    baseline, new = tmp_path / "baseline.json", tmp_path / "new.json"
+    assert run("--lmc-results", str(baseline)).ret == 0
+    document = read_results(baseline)
+    document["seconds"] = 0.001  # run time is told and fails nothing
+    write_results(document, baseline)
+    again = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
+    assert again.ret == 0
+    again.stdout.fnmatch_lines(["*lmc verdicts*", "*2 holds", "compared with the baseline", "compared: 2 pairs of*"])
+    again.stdout.fnmatch_lines(["  worse   0.001 -> *(not counted: *", "0 of 1 changes count as worse", "written: *"])
+    assert "### Not worse than the baseline" in new.with_suffix(".md").read_text()
+
+    (good,) = document["claims"][0]["settings"]
+    good.update(effect=-1.0, interval=[-1.5, -0.5])  # below 50 was better by far
+    write_results(document, baseline)
+    worse = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
+    assert worse.ret == pytest.ExitCode.TESTS_FAILED
+    worse.assert_outcomes(passed=2, deselected=4)
+    worse.stdout.fnmatch_lines(["  worse   good on tiny: -1 -> *[[]-1.5, -0.5] nats*", "1 of 2 changes count as worse"])
+    assert "### Worse than the baseline" in new.with_suffix(".md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file or directory"),
+        ("{", "cannot read the results file"),
+        ('{"schema": NaN}', "it holds NaN"),
+        ('{"schema": "lmc-results/1"}', "has schema 'lmc-results/1', this version reads"),
+        ('{"schema": "lmc-results/2"}', "is incomplete: it has no tier"),
+        ({"tier": "standard"}, "is of tier standard, this run of tier tiny; choose a baseline of tier tiny"),
+        ({}, "judges none of the claims and settings selected, only 1 others on not-run; choose another"),
+    ],
+    ids=["missing", "half-written", "nan", "schema", "incomplete", "tier", "nothing-in-common"],
+)
+def test_a_wrong_baseline_is_refused_before_anything_is_trained(
+    content: object, message: str, tiny: pytest.Pytester, tmp_path: Path
+) -> None:
+    baseline = tmp_path / "baseline.json"
+    if isinstance(content, dict):
+        document = report_documents.nothing_run() | {"tier": "tiny"} | content
+        write_results(document | {"claims": document["claims"][:1]}, baseline)
+    elif isinstance(content, str):
+        baseline.write_text(content)
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "--lmc-baseline", str(baseline))
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in found.stderr.str()
+    assert str(baseline) in found.stderr.str()
+    assert "lmc verdicts" not in found.stdout.str()
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_baseline_must_share_what_is_chosen_with_k(
+    tiny: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = report_documents.nothing_run() | {"tier": "tiny"}
+    document["claims"] = [document["claims"][0] | {"id": "elsewhere"}]
+    write_results(document, tmp_path / "baseline.json")
+    monkeypatch.setenv("LMC_BASELINE", str(tmp_path / "baseline.json"))
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "theory")
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    assert "judges none of the claims" in found.stderr.str()
+    assert tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "theory or elsewhere").ret == 0
 
 
 CASES = {"good-tiny", "bad-tiny", "gap-tiny", "closed-gap-tiny", "elsewhere-not-run", "theory-theory"}

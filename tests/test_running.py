@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from tiny_claim import CLAIM, RECIPE, TIER
 
-from lmc.claims.judging import cases, judge
+from lmc.claims.judging import cases, judge, needed
 from lmc.claims.verdicts import HOLDS
 from lmc.errors import LmcError
 from lmc.running.cells import Cell, Workplace, make_cell, missing_cells, training_block
 from lmc.running.executors import LocalExecutor
-from lmc.running.session import make_missing, needed
+from lmc.running.session import make_missing
 from lmc.running.settings import Settings
 from lmc.training.store import Store
 

@@ -10,11 +10,19 @@ from typing import Any
 
 import pytest
 
+from lmc.claims.judging import needed
 from lmc.claims.paper import CLAIMS
 from lmc.errors import DeviceError, SpecError
 from lmc.running import session
-from lmc.running.session import needed, selected_cases
+from lmc.running.session import selected_cases
 from lmc.running.settings import Settings, resolve_device
+
+
+def test_a_baseline_may_come_from_the_environment() -> None:
+    environ = {"LMC_BASELINE": "~/old.json"}
+    assert Settings.resolve(environ, device="cpu").baseline == Path.home() / "old.json"
+    assert Settings.resolve(environ, device="cpu", baseline="new.json").baseline == Path("new.json")
+    assert Settings.resolve({}, device="cpu").baseline is None
 
 
 def test_precedence() -> None:
@@ -176,8 +184,8 @@ def test_pilot_models_are_others() -> None:
         {spec.init_seed for each in needed(selected_cases(settings, pilot=pilot)) for spec in each.specs}
         for pilot in (False, True)
     )
-    assert verdict == set(range(6, 12))
-    assert pilot == set(range(1206, 1212))
+    assert verdict == set(range(30, 42))
+    assert pilot == set(range(1230, 1242))
 
 
 def test_every_need_is_named_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lmc"
+RESULTS = str(PACKAGE.parent / "benchmarks" / "baselines" / "quick-cpu.json")
 LAYERS = [  # from the bottom up; a module may import from its own layer and those below
     {"errors"},
     {"specs"},
@@ -51,11 +53,11 @@ def test_imports_point_down(path: Path) -> None:
     assert not upwards, f"{path} imports from above: {upwards}"
 
 
-def loaded_after(code: str) -> set[str]:
-    """Top-level modules loaded once ``code`` ran in a fresh interpreter."""
-    script = f"{code}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(run.stdout.split())
+def loaded_after(code: str, *arguments: str) -> set[str]:
+    """Modules loaded once ``code`` ran in a fresh interpreter."""
+    script = f"{code}\nimport sys; print('', *sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    return set(run.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,28 @@ def loaded_after(code: str) -> set[str]:
     ["lmc", "lmc.running.plugin", "lmc.running.cli", "lmc.running.session", "lmc.claims.paper"],
 )
 def test_light_modules_load_no_torch(module: str) -> None:
-    assert "torch" not in loaded_after(f"import {module}")
+    assert not {"torch", "scipy"} & loaded_after(f"import {module}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["diff", RESULTS, RESULTS], {"torch", "scipy", "numpy", "matplotlib"}),
+        (["summary", RESULTS], {"torch", "scipy", "numpy", "matplotlib"}),
+        (["export", RESULTS, "-o", "{folder}"], {"torch", "scipy", "numpy", "matplotlib"}),
+        (["history", "{folder}", "-o", "{folder}/history.html"], {"torch", "scipy", "matplotlib"}),
+        (["report", RESULTS, "-o", "{folder}/report.html"], {"torch", "scipy.stats", "matplotlib"}),
+        (["figures", RESULTS, "-o", "{folder}", "--only", "fig2b", "--format", "svg"], {"torch", "scipy.stats"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_is_made_of_results_files_loads_nothing_heavy(
+    arguments: list[str], heavy: set[str], tmp_path: Path
+) -> None:
+    """The report draws intervals, whose t quantile comes from scipy.special; nothing else needs scipy."""
+    shutil.copy(RESULTS, tmp_path)
+    command = "import sys; from lmc.running.cli import app; app(sys.argv[1:], standalone_mode=False)"
+    assert not heavy & loaded_after(command, *(each.format(folder=tmp_path) for each in arguments))
 
 
 def test_public_names_resolve() -> None:
@@ -74,6 +97,15 @@ def test_public_names_resolve() -> None:
         assert getattr(lmc, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'combine'"):
         _ = lmc.combine
+
+
+def test_public_names_lead_to_their_documentation() -> None:
+    import lmc
+
+    index = (PACKAGE.parent / "docs" / "index.rst").read_text("utf-8")
+    homes = {name: getattr(lmc, name) for name in lmc.__all__}
+    missing = {name for name, found in homes.items() if f"`{name} <{found.__module__}.{name}>`" not in index}
+    assert not missing
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lmc.errors import DataError, LmcError, MergeError
 from lmc.measuring.measurements import Measurement, PairMeasurement
 from lmc.specs import RunSpec, stack_seeds
+from lmc.training.leases import POLL, Leases, describe
 from lmc.training.store import Store
 
 if TYPE_CHECKING:
@@ -102,48 +105,74 @@ def cost_of(what: RunSpec | Measurement) -> float:
     return per_epoch * what.epochs
 
 
+class _MadeElsewhereError(Exception):
+    """Another run is making what is needed here."""
+
+
 def make_cell(cell: Cell, workplace: Workplace) -> None:
     """Train the models or measure them, and put the outcome into the store.
+
+    A cell that is there already, or that another run is making, is left as it is.
 
     Raises:
         LmcError: data, store or device problems.
     """
     store = Store(workplace.store)
-    if isinstance(cell.what, tuple):
-        _train(cell.what, store, workplace)
-    else:
-        _measure(cell.what, store, workplace)
+    with contextlib.suppress(_MadeElsewhereError):
+        if isinstance(cell.what, tuple):
+            _train(cell.what, store, workplace)
+        else:
+            _measure(cell.what, store, workplace)
+
+
+@contextlib.contextmanager
+def _claimed(store: Store, keys: Sequence[str]) -> Iterator[None]:
+    with Leases(store.root).claim(keys) as ours:
+        if not ours:
+            raise _MadeElsewhereError
+        yield
 
 
 def _train(block: tuple[RunSpec, ...], store: Store, workplace: Workplace) -> None:
+    from lmc.training.checkpoints import Checkpoint
     from lmc.training.engine import train, train_stack
 
-    dataset = _dataset(block[0].dataset, workplace.data)
-    if len(block) == 1:
-        models = [train(block[0], dataset, workplace.device)]
-    else:
-        models = train_stack(block, dataset, workplace.device)
-    for spec, trained in zip(block, models, strict=True):
-        store.save_model(spec.key, trained.state, {"spec": asdict(spec), **trained.log})
+    with _claimed(store, [spec.key for spec in block]):
+        missing = [spec for spec in block if not store.has("models", spec.key)]
+        if not missing:
+            return
+        dataset = _dataset(block[0].dataset, workplace.data)
+        checkpoint = Checkpoint(store, block, workplace.device)
+        if len(block) == 1:
+            models = [train(block[0], dataset, workplace.device, checkpoint=checkpoint)]
+        else:
+            models = train_stack(block, dataset, workplace.device, checkpoint=checkpoint)
+        for spec, trained in zip(block, models, strict=True):
+            if spec in missing:
+                store.save_model(spec.key, trained.state, {"spec": asdict(spec), **trained.log})
+        checkpoint.remove()
 
 
 def _measure(measurement: Measurement, store: Store, workplace: Workplace) -> None:
     from lmc.measuring.records import measure
 
-    started = time.perf_counter()
-    states = []
-    for spec in measurement.specs:
-        record, state = _trained(spec, store, workplace)
-        if record["status"] != "trained":
-            store.write("measurements", measurement.key, {"status": f"{spec.describe()} {record['status']}"})
+    with _claimed(store, [measurement.key]):
+        if store.has("measurements", measurement.key):
             return
-        states.append(state)
-    dataset = _dataset(measurement.specs[0].dataset, workplace.data)
-    try:
-        body = measure(measurement, states, dataset, workplace.device)
-    except MergeError as error:
-        body = {"status": str(error)}
-    store.write("measurements", measurement.key, {**body, "seconds": time.perf_counter() - started})
+        started = time.perf_counter()
+        states = []
+        for spec in measurement.specs:
+            record, state = _trained(spec, store, workplace)
+            if record["status"] != "trained":
+                store.write("measurements", measurement.key, {"status": f"{spec.describe()} {record['status']}"})
+                return
+            states.append(state)
+        dataset = _dataset(measurement.specs[0].dataset, workplace.data)
+        try:
+            body = measure(measurement, states, dataset, workplace.device)
+        except MergeError as error:
+            body = {"status": str(error)}
+        store.write("measurements", measurement.key, {**body, "seconds": time.perf_counter() - started})
 
 
 def _trained(spec: RunSpec, store: Store, workplace: Workplace) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -154,6 +183,21 @@ def _trained(spec: RunSpec, store: Store, workplace: Workplace) -> tuple[dict[st
             return record, state
         _train(training_block(spec, workplace.device), store, workplace)
     raise LmcError(f"the store loses the weights of {spec.describe()}; check the disk of {store.root}")
+
+
+def wait_for_others(cells: Sequence[Cell], leases: Leases) -> None:
+    """Return as soon as one of ``cells`` can be made, because no other run is making it or what it needs."""
+    said = False
+    while True:
+        others = leases.others()
+        busy = {key for cell in cells if not others.keys().isdisjoint(cell.makes) for key in cell.makes}
+        if not all(busy & {*cell.makes, *cell.needs} for cell in cells):
+            return
+        if not said:
+            makers = sorted({describe(content) for content in others.values()})
+            print(f"lmc: waiting for {', '.join(makers)} to make {len(busy)} pieces", file=sys.stderr, flush=True)
+            said = True
+        time.sleep(POLL)
 
 
 @functools.lru_cache(maxsize=2)

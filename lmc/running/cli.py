@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lmc.errors import LmcError
-from lmc.running import cli_compare, cli_report
+from lmc.running import cli_compare, cli_report, cli_store
 
 app = typer.Typer(
     help="Can independently trained networks be merged by averaging their weights? Judge the claims.",
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Tier = Annotated[str | None, typer.Option(help="quick, standard or paper (LMC_TIER).")]
+Tier = Annotated[str | None, typer.Option(help="quick, preview, standard or paper (LMC_TIER).")]
 StoreDir = Annotated[Path | None, typer.Option("--store", help="Models and measurements (LMC_STORE).")]
 DataDir = Annotated[Path | None, typer.Option("--data", help="Prepared datasets (LMC_DATA).")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda (LMC_DEVICE).")]
@@ -44,15 +44,16 @@ def run(
     dataset: OnDataset = None,
     max_width: MaxWidth = None,
     precision: Precision = None,
+    baseline: Annotated[Path | None, typer.Option(help="Results file to compare with (LMC_BASELINE).")] = None,
     pilot: Annotated[bool, typer.Option(help="Train the pilot seeds that thresholds are chosen on.")] = False,
 ) -> None:
     """Judge the claims of a tier, training and measuring what is missing.
 
-    Exits with 1 where a claim without a known gap does not hold.
+    Exits with 1 where a claim without a known gap does not hold, or anything got worse than in the baseline.
     """
     from lmc.claims.judging import judge
     from lmc.claims.verdicts import HOLDS, NOT_RUN
-    from lmc.reporting.table import verdict_table
+    from lmc.running.baseline import read_baseline
     from lmc.running.finish import finish
     from lmc.running.session import make_missing, selected_cases
     from lmc.running.settings import Settings
@@ -70,16 +71,17 @@ def run(
         dataset=dataset,
         max_width=max_width,
         precision=precision,
+        baseline=baseline,
     )
     selected = selected_cases(settings, pilot=pilot)
+    compared = read_baseline(settings.baseline, settings.tier, selected) if settings.baseline else None
     made = make_missing(selected, settings)
     judged = [judge(case, made.records) for case in selected]
-    document, written = finish(judged, made, settings, started=started, seconds=time.monotonic() - clock)
-    for line in verdict_table(document):
+    seconds = time.monotonic() - clock
+    finished = finish(judged, made, settings, baseline=compared, started=started, seconds=seconds)
+    for line in finished.lines():
         typer.echo(line)
-    for path in written:
-        typer.echo(f"written: {path}")
-    if any(each.judgement.verdict not in (HOLDS, NOT_RUN) and not each.known_gap for each in judged):
+    if finished.worse or any(each.judgement.verdict not in (HOLDS, NOT_RUN) and not each.known_gap for each in judged):
         raise typer.Exit(1)
 
 
@@ -109,7 +111,7 @@ def diff(
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:
-        for line in found.lines() or [f"nothing differs in {found.compared} pairs of claim and setting"]:
+        for line in found.lines():
             typer.echo(line)
     if found.worse:
         raise typer.Exit(1)
@@ -170,6 +172,7 @@ def doctor(store: StoreDir = None, data: DataDir = None, device: Device = None) 
 
 cli_report.register(app)
 cli_compare.register(app)
+app.add_typer(cli_store.store_app, name="store")
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ def report(
     """One HTML page with every verdict, figure and recipe of a run; it needs no network."""
     from lmc.reporting.report import report as page
     from lmc.reporting.report import write_page
-    from lmc.reporting.sections import complete_results
+    from lmc.reporting.results import read_results
 
-    write_page(page(complete_results(results)), output)
+    write_page(page(read_results(results)), output)
     typer.echo(f"report: {output}")
 
 
@@ -31,9 +31,9 @@ def figures(
 ) -> None:
     """The report's figures as files for a paper."""
     from lmc.reporting.plots import write_figures
-    from lmc.reporting.sections import complete_results
+    from lmc.reporting.results import read_results
 
-    written = write_figures(complete_results(results), output, _listed(formats), only)
+    written = write_figures(read_results(results), output, _listed(formats), only)
     typer.echo(f"{len(written)} files in {output}")
 
 
@@ -44,9 +44,9 @@ def export(
 ) -> None:
     """Every number of a results file as tidy tables."""
     from lmc.reporting.export import export as tables
-    from lmc.reporting.sections import complete_results
+    from lmc.reporting.results import read_results
 
-    written = tables(complete_results(results), output, _listed(formats))
+    written = tables(read_results(results), output, _listed(formats))
     typer.echo(f"{len(written)} files in {output}")
 
 

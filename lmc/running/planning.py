@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lmc.claims.judging import needed
 from lmc.errors import SpecError
 from lmc.measuring.measurements import FlatnessMeasurement, Measurement, PairMeasurement
 from lmc.running.cells import Cell, missing_cells, training_block
-from lmc.running.session import needed, selected_cases
+from lmc.running.session import selected_cases
 from lmc.running.settings import Settings
 from lmc.specs import RunSpec
 from lmc.training.store import Store
@@ -66,7 +67,7 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """Expected peak over all workers: three models and an optimizer of the largest size each."""
+        """Expected peak over all workers, three models and an optimizer of the largest size each."""
         largest = max((row.parameters for row in self.rows), default=0)
         return int(_BASE_BYTES + self.settings.workers * ((150 << 20) + 4 * 5 * largest))
 

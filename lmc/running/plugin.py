@@ -11,18 +11,18 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from lmc.claims.judging import Case, CaseResult
+    from lmc.running.finish import Finished
     from lmc.running.session import Made
     from lmc.running.settings import Settings
 
 _OPTIONS = {
-    "tier": "what to train: quick (default), standard or paper",
+    "tier": "what to train: quick (default), preview, standard or paper",
     "store": "folder of trained models and measurements",
     "data": "folder of prepared datasets",
     "device": "auto (default), cpu or cuda",
@@ -33,6 +33,7 @@ _OPTIONS = {
     "dataset": "only this dataset",
     "max-width": "no model wider than this multiplier",
     "precision": "auto (default), fp32 or bf16",
+    "baseline": "results file to compare with; what got worse than in it fails the run",
 }
 
 
@@ -46,8 +47,8 @@ class _Run:
     clock: float = field(default_factory=time.monotonic)
     made: Made | None = None
     results: list[CaseResult] = field(default_factory=list)
-    written: list[Path] = field(default_factory=list)
-    document: dict[str, Any] | None = None
+    baseline: dict[str, Any] | None = None
+    finished: Finished | None = None
 
 
 _RUN = pytest.StashKey[_Run]()
@@ -120,9 +121,15 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     selected = _selected(session)
     if selected and not session.config.option.collectonly:
         from lmc.errors import LmcError
+        from lmc.running.baseline import read_baseline
         from lmc.running.session import make_missing
 
         run = run_of(session.config)
+        try:
+            if path := run.settings.baseline:
+                run.baseline = read_baseline(path, run.settings.tier, selected)
+        except LmcError as error:
+            raise pytest.UsageError(f"lmc: {error}") from None
         with _output_shown(session.config):
             try:
                 run.made = make_missing(selected, run.settings)
@@ -144,38 +151,61 @@ def _selected(session: pytest.Session) -> list[Case]:
 
 
 @pytest.fixture
-def lmc_result(lmc_case: Case, pytestconfig: pytest.Config) -> CaseResult:
-    """The verdict on one case, kept for the results file."""
+def lmc_result(lmc_case: Case, request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> CaseResult:
+    """The verdict on one case, kept for the results file and, as properties of the test, for ``--junitxml``."""
     from lmc.claims.judging import judge
 
     run = run_of(pytestconfig)
     assert run.made is not None, "the run loop makes what is missing before the first test"
     result = judge(lmc_case, run.made.records)
     run.results.append(result)
+    request.node.user_properties += _properties(result)
     return result
 
 
+def _properties(result: CaseResult) -> list[tuple[str, object]]:
+    claim, found = result.case.claim, result.judgement
+    said = {
+        "claim": claim.id,
+        "ref": claim.ref,
+        "setting": result.case.name,
+        "verdict": found.verdict,
+        "reason": found.reason,
+        "known_gap": result.known_gap,
+        "threshold": found.threshold,
+        "unit": claim.unit,
+        "effect": found.effect,
+        "interval": found.interval and "{:.6g} to {:.6g}".format(*found.interval),
+        "p_value": found.p_value,
+    }
+    return [(name, value) for name, value in said.items() if value not in ("", None)]
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the results file."""
+    """Write the results file; fail where something is worse than in the baseline."""
     run = session.config.stash.get(_RUN, None)
     if run is None or run.made is None or not run.results:
         return
+    from lmc.errors import LmcError
     from lmc.running.finish import finish
 
-    run.document, run.written = finish(
-        run.results, run.made, run.settings, started=run.started, seconds=time.monotonic() - run.clock
-    )
+    seconds = time.monotonic() - run.clock
+    try:
+        run.finished = finish(
+            run.results, run.made, run.settings, baseline=run.baseline, started=run.started, seconds=seconds
+        )
+    except LmcError as error:
+        pytest.exit(f"lmc: {error}", returncode=3)
+    if run.finished.worse and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Close the run with the verdict table and where the results are."""
     run = config.stash.get(_RUN, None)
-    if run is None or run.document is None:
+    if run is None or run.finished is None:
         return
-    from lmc.reporting.table import verdict_table
-
     terminalreporter.section("lmc verdicts")
-    for line in verdict_table(run.document):
+    for line in run.finished.lines():
         terminalreporter.write_line(line)
-    for path in run.written:
-        terminalreporter.write_line(f"written: {path}")

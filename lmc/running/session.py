@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmc.claims.claim import Claim
-from lmc.claims.judging import Case, cases
+from lmc.claims.judging import Case, cases, needed
 from lmc.claims.paper import CLAIMS
 from lmc.errors import LmcError, SpecError
-from lmc.measuring.measurements import Measurement
-from lmc.running.cells import Workplace, missing_cells
+from lmc.running.cells import Workplace, missing_cells, wait_for_others
 from lmc.running.executors import Executor, LocalExecutor
 from lmc.running.progress import showing_progress
 from lmc.running.settings import Settings, fast_bf16
 from lmc.tiers import load_tier, restricted, with_pilot_seeds, with_precision
+from lmc.training.leases import Leases
 from lmc.training.store import Store
+
+_FRUITLESS = 3
 
 
 def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
@@ -48,17 +50,6 @@ def _named(claim: Claim, part: str) -> bool:
     return claim.core if part == "core" else part in claim.id
 
 
-def needed(selected: Iterable[Case]) -> list[Measurement]:
-    """Every measurement the selected cases read, once."""
-    found = {
-        measurement.key: measurement
-        for case in selected
-        if case.setting is not None
-        for measurement in case.claim.study.needs(case.setting)
-    }
-    return list(found.values())
-
-
 @dataclass(frozen=True)
 class Made:
     """What a run's verdicts rest on.
@@ -66,7 +57,8 @@ class Made:
     Args:
         records: measured records by measurement key.
         logs: training logs by spec key; a model whose log is lost has none.
-        counts: how many ``models`` were trained now and how many ``measurements`` made.
+        counts: how many ``models`` were trained now and how many ``measurements`` made, by this run or by
+            others that shared its store meanwhile.
     """
 
     records: dict[str, dict[str, Any]]
@@ -77,16 +69,25 @@ class Made:
 def make_missing(selected: Iterable[Case], settings: Settings, executor: Executor | None = None) -> Made:
     """Train and measure what the store lacks for ``selected``.
 
+    What another run is making is left to it; once all else is made, it is waited for.
+
     Raises:
         LmcError: something cannot be made; what is finished stays in the store.
     """
     store = Store(settings.store)
     measurements = needed(selected)
-    cells = missing_cells(measurements, store, settings.device)
-    if cells:
-        with showing_progress(cells) as on_done:
-            chosen = executor or LocalExecutor(min(settings.workers, len(cells)))
-            chosen.run(cells, Workplace(settings.store, settings.data, settings.device), on_done)
+    cells = missing = missing_cells(measurements, store, settings.device)
+    leases, fruitless = Leases(store.root), 0
+    while missing:
+        wait_for_others(missing, leases)
+        with showing_progress(missing) as on_done:
+            chosen = executor or LocalExecutor(min(settings.workers, len(missing)))
+            chosen.run(missing, Workplace(settings.store, settings.data, settings.device), on_done)
+        left = missing_cells([each for cell in missing if (each := cell.measures)], store, settings.device)
+        fruitless = fruitless + 1 if len(left) == len(missing) else 0
+        if fruitless == _FRUITLESS:
+            raise LmcError(f"{left[0].describe()} does not stay in {store.root}; check its disk, and its leases folder")
+        missing = left
     records = {}
     for measurement in measurements:
         record = store.read("measurements", measurement.key)

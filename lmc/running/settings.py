@@ -32,6 +32,7 @@ class Settings:
         dataset: only this dataset; ``None`` for all.
         max_width: no model wider than this; ``None`` for no limit.
         precision: ``"fp32"`` or ``"bf16"`` for every model; ``None`` leaves it to the tier and the device.
+        baseline: the results file the run is compared with; ``None`` for none.
     """
 
     tier: str
@@ -46,6 +47,7 @@ class Settings:
     dataset: str | None = None
     max_width: float | None = None
     precision: str | None = None
+    baseline: Path | None = None
 
     @classmethod
     def resolve(cls, environ: Mapping[str, str] | None = None, **options: str | float | Path | None) -> Settings:
@@ -54,8 +56,8 @@ class Settings:
         Args:
             environ: environment variables; ``None`` reads the process's.
             **options: any of ``tier``, ``store``, ``data``, ``device``, ``workers``, ``results``, ``claims``
-                (separated by commas), ``arch``, ``dataset``, ``max_width``, ``precision``; ``None`` counts as
-                not given.
+                (separated by commas), ``arch``, ``dataset``, ``max_width``, ``precision``, ``baseline``; ``None``
+                counts as not given.
 
         Raises:
             SpecError: a value is out of range.
@@ -67,22 +69,25 @@ class Settings:
             value = options.get(name)
             return str(value) if value is not None else environ.get(f"LMC_{name.upper()}") or None
 
+        def path(name: str) -> Path | None:
+            return Path(value).expanduser() if (value := chosen(name)) else None
+
         default_home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmc"
         home = Path(environ.get("LMC_HOME") or default_home).expanduser()
-        results = chosen("results")
         return cls(
             tier=chosen("tier") or "quick",
-            store=Path(chosen("store") or home / "store").expanduser(),
-            data=Path(chosen("data") or home / "data").expanduser(),
+            store=path("store") or home / "store",
+            data=path("data") or home / "data",
             device=resolve_device(chosen("device") or "auto"),
             workers=_workers(chosen("workers")),
-            results=Path(results).expanduser() if results else None,
+            results=path("results"),
             home=home,
             claims=tuple(filter(None, (part.strip() for part in (chosen("claims") or "").split(",")))),
             arch=chosen("arch"),
             dataset=chosen("dataset"),
             max_width=_width(chosen("max_width")),
             precision=_precision(chosen("precision")),
+            baseline=path("baseline"),
         )
 
 
@@ -140,10 +145,11 @@ def _precision(value: str | None) -> str | None:
 
 
 def fast_bf16(device: str) -> bool:
-    """Whether bf16 pays on ``device``: on GPUs, and on CPUs with AMX; on others it is 4 to 16 times slower."""
+    """Whether bf16 pays on ``device``: on GPUs, and on CPUs that compute in it; others take 4 to 16 times longer."""
     if device == "cuda":
         return True
     try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+        facts = Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
+    return "amx_bf16" in facts or "avx512_bf16" in facts

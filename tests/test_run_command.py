@@ -1,0 +1,78 @@
+"""``lmc run``: the exit status, the comparison with a baseline, and the summary of a CI job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from tiny_claim import CLAIM, TIER
+from typer.testing import CliRunner
+
+from lmc import tiers
+from lmc.errors import StoreError
+from lmc.reporting.markdown import summary
+from lmc.reporting.results import read_results, write_results
+from lmc.running import session
+from lmc.running.cli import app
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def run(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs the tiny claim; the results are in ``new.json``."""
+    monkeypatch.setitem(tiers._TIERS, "tiny", lambda: TIER)
+    monkeypatch.setattr(session, "CLAIMS", (CLAIM,))
+    for name in ("LMC_BASELINE", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    options = ["run", "--tier", "tiny", "--device", "cpu", "--results", str(tmp_path / "new.json")]
+    return lambda *more: CliRunner().invoke(app, [*options, "--store", str(store), *more])
+
+
+def test_a_run_that_got_worse_than_its_baseline_fails(run: Run, tmp_path: Path) -> None:
+    new, baseline = tmp_path / "new.json", tmp_path / "baseline.json"
+    assert run().exit_code == 0
+    document = read_results(new)
+    write_results(document, baseline)
+    again = run("--baseline", str(baseline))
+    assert again.exit_code == 0, again.output
+    assert "compared with the baseline" in again.stdout
+    document["claims"][0]["settings"][0].update(effect=-1.0, interval=[-1.5, -0.5])
+    write_results(document, baseline)
+    worse = run("--baseline", str(baseline))
+    assert worse.exit_code == 1
+    assert "worse   tiny-barrier on tiny: -1 -> " in worse.stdout
+
+
+def test_a_wrong_baseline_is_refused_first(run: Run, tmp_path: Path) -> None:
+    refused = run("--baseline", str(tmp_path / "none.json"), "--store", str(tmp_path / "empty"))
+    assert isinstance(refused.exception, StoreError)
+    assert "none.json" in str(refused.exception)
+    assert not (tmp_path / "empty").exists()
+
+
+def test_the_summary_is_beside_the_results_and_in_the_job(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, new = tmp_path / "job.md", tmp_path / "new.json"
+    job.write_text("earlier\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(job))
+    found = run()
+    assert f"written: {new.with_suffix('.md')}" in found.stdout
+    assert new.with_suffix(".md").read_text("utf-8") == summary(read_results(new))
+    assert job.read_text("utf-8") == "earlier\n" + summary(read_results(new))
+
+
+def test_a_summary_of_the_job_that_cannot_be_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere" / "job.md"))
+    found = run()
+    assert isinstance(found.exception, StoreError)
+    assert "unset GITHUB_STEP_SUMMARY" in str(found.exception)
+    assert (tmp_path / "new.json").exists()
