@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from tiny_claim import CLAIM, TIER
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from lmc import tiers
 from lmc.errors import StoreError
