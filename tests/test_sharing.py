@@ -21,6 +21,7 @@ from lmc.running.cells import Cell, Workplace, make_cell, missing_cells, trainin
 from lmc.running.executors import OnDone
 from lmc.running.session import make_missing, needed
 from lmc.running.settings import Settings
+from lmc.tiers import VERDICT_SEEDS
 from lmc.training import engine, leases
 from lmc.training.leases import Leases
 from lmc.training.store import Store
@@ -84,7 +85,7 @@ def test_two_runs_make_everything_once_and_read_the_same(tmp_path: Path) -> None
     assert printed[0] == printed[1]
     assert len(printed[0]) > 1000
     measured = {each.key for each in needed(cases([CLAIM], TIER))}
-    block = " ".join(spec.key for spec in training_block(RECIPE.with_seed(6), "cpu"))
+    block = " ".join(spec.key for spec in training_block(RECIPE.with_seed(VERDICT_SEEDS[0]), "cpu"))
     assert Counter((tmp_path / "journal").read_text().splitlines()) == Counter({block: 1, **dict.fromkeys(measured, 1)})
 
 
@@ -172,7 +173,7 @@ def test_cells_that_never_stay_are_an_error_and_no_endless_loop(
 
 
 def test_waiting_ends_when_the_other_host_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lease = tmp_path / "store" / "leases" / training_block(RECIPE.with_seed(6), "cpu")[0].key
+    lease = tmp_path / "store" / "leases" / training_block(RECIPE.with_seed(VERDICT_SEEDS[0]), "cpu")[0].key
     lease.parent.mkdir(parents=True)
     lease.write_bytes(b'           7 {"host": "far away", "process": 1, "kernel": "another"}')
     monkeypatch.setattr(leases, "STALE_AFTER", 0.2)
