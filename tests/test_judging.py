@@ -64,6 +64,14 @@ class TestJudging:
         assert f"seed {seed} reaches an accuracy of 0.900" in found.reason
         assert judge(Case(CLAIM, strict), self.records(accuracies=[0.92, 0.94])).judgement.verdict == HOLDS
 
+    def test_narrow_models_have_a_floor_of_their_own(self) -> None:
+        lenient = dataclasses.replace(SETTING, min_accuracy=0.95, narrow_accuracy=0.5, wide=64.0)
+        assert judge(Case(CLAIM, lenient), self.records()).judgement.verdict == HOLDS
+        found = judge(Case(CLAIM, lenient), self.records(accuracies=[0.4, 0.9])).judgement
+        assert "accuracy of 0.400, below the 0.5" in found.reason
+        wide = dataclasses.replace(lenient, wide=0.0)
+        assert judge(Case(CLAIM, wide), self.records()).judgement.verdict == INVALID
+
     def test_a_model_alone_or_with_itself_is_no_identical_pair(self) -> None:
         for sample in (models, flatness):
             study_ = study(Arm(lambda _: {"": 0.0}, sample=sample))

@@ -119,10 +119,11 @@ def _unmet(claim: Claim, setting: Setting, records: Records) -> str:
         if len(set(measurement.specs)) > 1 and record.get("distance") == 0:
             return f"{what}: the two models are identical"
         for spec, accuracy in zip(measurement.specs, record["accuracies"], strict=True):
-            if accuracy < setting.min_accuracy:
+            floor = setting.accuracy_floor(spec.width)
+            if accuracy < floor:
                 return (
                     f"{spec.describe()} reaches an accuracy of {accuracy:.3f}, "
-                    f"below the {setting.min_accuracy:g} that counts as trained"
+                    f"below the {floor:g} that counts as trained"
                 )
     return ""
 

@@ -77,6 +77,8 @@ class Setting:
             optimizer), ``many`` and ``crowd`` (without biases and of more
             seeds, for merging more than two).
         min_accuracy: below this an endpoint counts as undertrained and its claims are invalid.
+        narrow_accuracy: the same for models narrower than ``wide``, where strong decay leaves a net too few
+            channels to reach ``min_accuracy`` at all; ``None`` where they reach it too.
         wide: claims about wide models are not run where the widest is narrower than this.
     """
 
@@ -85,6 +87,13 @@ class Setting:
     families: Mapping[str, Family]
     min_accuracy: float
     wide: float = 0.0
+    narrow_accuracy: float | None = None
+
+    def accuracy_floor(self, width: float) -> float:
+        """The accuracy below which a model of ``width`` counts as undertrained."""
+        if self.narrow_accuracy is None or width >= self.wide:
+            return self.min_accuracy
+        return self.narrow_accuracy
 
 
 @dataclass(frozen=True)

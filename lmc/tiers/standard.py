@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmc.tiers.families import Family, Setting, Tier, variant
-from lmc.tiers.paper import MLP, VGG
+from lmc.tiers.paper import MLP, NARROW_CIFAR10, VGG
 from lmc.tiers.quick import MANY_SEEDS
 
 _NARROW, _MIDDLE, _WIDE = 1 / 16, 1 / 4, 1
@@ -62,4 +62,5 @@ def _convolutional(name: str, kind: str, strong: Family, *, wide: float) -> Sett
         },
         min_accuracy=0.75,
         wide=wide,
+        narrow_accuracy=NARROW_CIFAR10,
     )
