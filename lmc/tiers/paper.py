@@ -8,8 +8,7 @@ from lmc.tiers.families import Family, Setting, Tier, variant
 _MLP_WIDTHS = (1 / 4, 1 / 2, 1, 2, 4, 8, 16)
 _VGG_WIDTHS = (1 / 4, 1 / 2, 1, 2, 4, 8, 16)
 _RESNET_WIDTHS = (1, 2, 4, 8, 16, 32)
-NARROW_CIFAR10, _NARROW_CIFAR100 = 0.3, 0.1
-"""Accuracies, several times those of chance: what strong decay must leave of nets too narrow for it."""
+NARROW_CIFAR10, _NARROW_CIFAR100 = 0.3, 0.1  # several times chance: what strong decay must leave of narrow nets
 
 
 MLP = Family(
