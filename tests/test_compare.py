@@ -73,6 +73,7 @@ def test_two_checkpoints_that_can_be_averaged(folder: Path) -> None:
     result = compare(folder, "a.safetensors", "b.pt", "--save", "merged.safetensors")
     assert result.exit_code == 0, result.output
     assert "can be averaged as they are" in result.output
+    assert "training mode" not in result.output  # what the factory gives is ours, and no remark is due
     assert load_file("merged.safetensors").keys() == STATE.keys()
 
 

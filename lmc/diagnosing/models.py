@@ -62,7 +62,7 @@ def copies_of(models: Sequence[nn.Module], device: torch.device) -> tuple[list[n
 
 
 def built(factory: Callable[[], nn.Module], states: Sequence[State]) -> list[nn.Module]:
-    """One module per state dict, made by ``factory``.
+    """One module per state dict, made by ``factory``, in evaluation mode.
 
     Raises:
         SpecError: the factory fails or gives no module.
@@ -91,7 +91,7 @@ def built(factory: Callable[[], nn.Module], states: Sequence[State]) -> list[nn.
                 f"checkpoint {index} does not fit the model of {name}: {'; '.join(lines[1:3]) or lines[0]:.300}; "
                 "name the factory it was trained with"
             ) from error
-        models.append(model)
+        models.append(model.eval())
     return models
 
 
