@@ -11,6 +11,7 @@ import pytest
 import torch
 import typer
 from diagnosed import digits, fitted, mlp
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -24,6 +25,13 @@ def make():
     return nn.Sequential(nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 10))
 def wide():
     return nn.Sequential(nn.Linear(64, 25), nn.ReLU(), nn.Linear(25, 25), nn.ReLU(), nn.Linear(25, 10))
+def images():
+    return nn.Sequential(nn.Flatten(), make())
+class Two(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x), x
+def two():
+    return Two(*make())
 def needs(width):
     return None
 def nothing():
@@ -65,6 +73,7 @@ def test_two_checkpoints_that_can_be_averaged(folder: Path) -> None:
     result = compare(folder, "a.safetensors", "b.pt", "--save", "merged.safetensors")
     assert result.exit_code == 0, result.output
     assert "can be averaged as they are" in result.output
+    assert "training mode" not in result.output  # what the factory gives is ours, and no remark is due
     assert load_file("merged.safetensors").keys() == STATE.keys()
 
 
@@ -82,6 +91,22 @@ def test_checkpoints_that_cannot_be_averaged_exit_with_1(folder: Path) -> None:
     assert result.exit_code == 1, result.output
     assert "cannot be averaged" in result.output
     assert not Path("merged.safetensors").exists()
+
+
+def test_a_folder_of_images(folder: Path) -> None:
+    pixels = (INPUTS * 0.35 + 0.3).clamp(0, 1).mul(255).round().byte().unflatten(1, (8, 8))
+    for index, (image, label) in enumerate(zip(pixels, LABELS, strict=True)):
+        target = folder / "pictures" / ("train" if index < 60 else "test") / str(int(label))
+        target.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.numpy(), mode="L").save(target / f"{index}.png")
+    for name in ("a", "b"):
+        save_file({f"1.{key}": value for key, value in STATE.items()}, f"{name}-images.safetensors")
+    arguments = ("a-images.safetensors", "b-images.safetensors", "--data", "pictures", "--json")
+    result = compare(folder, *arguments, factory="images")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["inputs"] == 140
+    assert document["models"][0]["accuracy"] > 0.8  # so the labels belong to the images
 
 
 class Evil:
@@ -152,6 +177,29 @@ def test_errors_are_one_line_and_exit_status_2(
         cli.main()
     assert caught.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "factory", "message"),
+    [
+        (INPUTS[:, :63], LABELS, "make", "cannot run on inputs of torch.float32 (8, 63)"),
+        (INPUTS, LABELS + 1, "make", "labels run from 1 to 10, but the model gives 10 logits"),
+        (INPUTS, LABELS[:9], "make", "one class index per input"),
+        (INPUTS, LABELS, "two", "gives a tuple, not one tensor of logits; wrap it"),
+    ],
+)
+def test_data_and_models_that_do_not_fit(
+    folder: Path, inputs: torch.Tensor, labels: torch.Tensor, factory: str, message: str
+) -> None:
+    save_file({"inputs": inputs.contiguous(), "labels": labels.contiguous()}, "odd.safetensors")
+    assert message in refused(compare(folder, "a.safetensors", "b.pt", "--data", "odd.safetensors", factory=factory))
+
+
+def test_checkpoints_of_different_architectures(folder: Path) -> None:
+    save_file(mlp(25).state_dict(), "wide.safetensors")
+    said = refused(compare(folder, "a.safetensors", "wide.safetensors"))
+    assert "checkpoint 2 does not fit the model of make" in said
+    assert "name the factory it was trained with" in said
 
 
 def test_data_files(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from lmc.diagnosing import alignment
 from lmc.diagnosing.diagnose import diagnose, diagnose_states
 from lmc.diagnosing.verdict import (
     AFTER_CALIBRATION,
@@ -25,8 +27,10 @@ from lmc.diagnosing.verdict import (
     Thresholds,
 )
 from lmc.errors import MergeError, StoreError
+from lmc.measuring.measurements import MATCHING_STARTS
 from lmc.merging.permutation_spec import permute, random_permutations
 from lmc.merging.tracing import trace_permutation_spec
+from lmc.merging.weight_matching import weight_matching
 
 TRAIN, TEST = digits()
 NET = fitted(lambda: mlp(24), 0)
@@ -149,6 +153,34 @@ def test_spoilt_statistics_need_a_reset() -> None:
     assert found.merged["1.running_mean"].abs().max() < 50
     without = diagnose(a, b, TEST)
     assert any("200 inputs of the test inputs" in note for note in without.notes)
+
+
+def test_stale_statistics_of_the_models_themselves_are_pointed_out() -> None:
+    a = fitted(lambda: mlp(24, norm="bn"), 0)
+    fresh = diagnose(a, copy.deepcopy(a), TEST, train_data=TRAIN)
+    for module in a:
+        if isinstance(module, nn.BatchNorm1d):
+            module.reset_running_stats()
+    stale = diagnose(a, copy.deepcopy(a), TEST, train_data=TRAIN)
+    assert any("look stale" in note for note in stale.notes)
+    assert not any("look stale" in note for note in fresh.notes)
+
+
+def test_a_model_no_better_than_chance_is_pointed_out() -> None:
+    found = diagnose(NET, fitted(lambda: mlp(24), 1, 0), TEST)
+    assert "Model 2 is no better than chance" in found.conclusion.reasons[0]
+
+
+def test_matching_takes_the_best_of_as_many_starts_as_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+
+    def counted(*arguments: Any, restarts: int = 1) -> Any:
+        starts.append(restarts)
+        return weight_matching(*arguments, restarts=restarts)
+
+    monkeypatch.setattr(alignment, "weight_matching", counted)
+    diagnose(NET, permuted_copy(NET), TEST, lams=(0.5,))
+    assert starts == [MATCHING_STARTS]
 
 
 def test_three_models_near_each_other_can_be_averaged_as_they_are() -> None:

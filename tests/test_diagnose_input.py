@@ -145,7 +145,7 @@ def test_dropout_and_wrappers_are_remarked_on() -> None:
     notes = " ".join(found.notes)
     assert "dropout is off" in notes
     assert "DataParallel" in notes
-    assert "model 1, 2 was in training mode" in notes
+    assert "in training mode: model 1, model 2;" in notes
     assert a.training
     assert set(found.merged or {"0.weight", "0.bias"}) == {"0.weight", "0.bias"}
 

@@ -40,9 +40,16 @@ def test_thresholds_come_from_other_seeds_than_verdicts() -> None:
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
     script = f"{example}\nassert middle.keys() == a.keys()"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+
+
+def test_the_tutorial_prints_what_it_says() -> None:
+    """Up to the numbers: the verdict, the reasons, the tables and what they name."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "tutorial.py"), "--check"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, f"run python benchmarks/tutorial.py; it prints\n{found.stdout}{found.stderr}"
 
 
 def test_every_path_it_names_exists() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lmc.errors import MergeError, SpecError
+from lmc.measuring.measurements import MATCHING_STARTS
 from lmc.merging import State
 from lmc.merging.permutation_spec import permute
 from lmc.merging.tracing import trace_permutation_spec
@@ -43,7 +44,8 @@ def matched(model: nn.Module, states: Sequence[State], example: Tensor) -> tuple
         if not spec.groups:
             return [], "no channels of this architecture can be reordered without changing its function"
         first = states[0]
-        others = [permute(state, spec, weight_matching(spec, first, state).permutations) for state in states[1:]]
+        found = [weight_matching(spec, first, state, restarts=MATCHING_STARTS) for state in states[1:]]
+        others = [permute(state, spec, each.permutations) for state, each in zip(states[1:], found, strict=True)]
     except MergeError as error:
         return [], str(error)
     except (RuntimeError, TypeError, NotImplementedError) as error:  # from code the tracer runs on strange modules

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from lmc.diagnosing.alignment import check_choice, matched
-from lmc.diagnosing.diagnosis import Diagnosis
-from lmc.diagnosing.folding import fold_beta
-from lmc.diagnosing.layers import Records, measure_layers, weight_ranks
-from lmc.diagnosing.models import PROBED, copies_of, identical, try_out, untracked_norms
-from lmc.diagnosing.paths import (
+from lmc.diagnosing.candidates import (
     MIDDLE,
+    NAMES,
     ensemble_of,
     evaluate_models,
     fewer,
     load_average,
     pairwise,
+    stale_statistics,
     try_merges,
 )
+from lmc.diagnosing.diagnosis import Diagnosis
+from lmc.diagnosing.folding import fold_beta
+from lmc.diagnosing.layers import Records, measure_layers, weight_ranks
+from lmc.diagnosing.models import PROBED, copies_of, identical, try_out, untracked_norms
 from lmc.diagnosing.samples import Data, check_labels, read_samples, with_training
-from lmc.diagnosing.verdict import Conclusion, Thresholds, conclude
+from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds, conclude
 from lmc.errors import MergeError, SpecError
 from lmc.measuring.evaluation import Inputs
 from lmc.measuring.paths import BN_IMAGES
@@ -167,31 +170,24 @@ def _diagnose(
 
     merges = try_merges(spare, states, samples, models, logits, lams=lams, permuted=False)
     candidates, paths = merges.candidates, dict(merges.paths)
-
-    def concluded(alignment: str | None) -> Conclusion:
-        return conclude(
-            candidates,
-            models,
-            thresholds,
-            inputs=len(samples.labels),
-            classes=classes,
-            identical=same,
-            alignment=alignment,
-        )
-
-    alignment: str | None = "the models can be averaged without" if permutation == "auto" else "it was not asked for"
-    conclusion = concluded(alignment)
-    layers: dict[str, Records] = {}
+    if resets and paths:
+        stale = stale_statistics(paths[NAMES[False, True]], thresholds.accuracy)
+        notes += [stale] if stale else []
+    judged = partial(
+        conclude, models=models, thresholds=thresholds, inputs=len(samples.labels), classes=classes, identical=same
+    )
     permuted: Sequence[State] = ()
-    if permutation == "always" or (permutation == "auto" and conclusion.candidate is None):
+    alignment: str | None = "it was not asked for" if permutation == "never" else "the models can be averaged without"
+    if permutation == "always" or (permutation == "auto" and judged(candidates).candidate is None):
         permuted, alignment = matched(spare, states, samples.test[:2])
         if permuted:
             fewer_lams = lams if permutation == "always" else fewer(lams)
             merges = try_merges(spare, permuted, samples, models, logits, lams=fewer_lams, permuted=True)
             candidates, paths = (*candidates, *merges.candidates), {**paths, **merges.paths}
-        conclusion = concluded(alignment)
+    conclusion = judged(candidates, alignment=alignment)
     if alignment is not None:
         notes.append(f"no permutation: {alignment}")
+    layers: dict[str, Records] = {}
     ranks = weight_ranks(copies, samples)
     for name, each in (("unpermuted", states), ("permuted", permuted)):
         if each:
@@ -201,7 +197,7 @@ def _diagnose(
             layers[name], remarks = measure_layers(copies, spare, samples, layer_inputs)
             notes += [remark for remark in remarks if remark not in notes]
     pairs = pairwise(spare, states, samples, models) if len(states) > 2 else {}
-    merged, folded = _recommended(spare, conclusion, states, permuted, samples)
+    merged, folded = _recommended(spare, conclusion, candidates, states, permuted, samples)
     if merged is not None and conclusion.beta is not None and not folded:
         notes.append("β could not be folded into a last layer: multiply the merged model's logits by it")
     return Diagnosis(
@@ -226,13 +222,18 @@ def _diagnose(
 
 
 def _recommended(
-    spare: nn.Module, conclusion: Conclusion, states: Sequence[State], permuted: Sequence[State], samples: Inputs
+    spare: nn.Module,
+    conclusion: Conclusion,
+    candidates: Sequence[Candidate],
+    states: Sequence[State],
+    permuted: Sequence[State],
+    samples: Inputs,
 ) -> tuple[dict[str, Tensor] | None, bool]:
     """The state dict that the conclusion speaks of, and whether β is in it."""
     if conclusion.candidate is None:
         return None, False
-    chosen = permuted if conclusion.candidate.startswith("permuted") else states
-    load_average(spare, chosen, samples, reset="BN reset" in conclusion.candidate)
+    chosen = next(each for each in candidates if each.name == conclusion.candidate)
+    load_average(spare, permuted if chosen.permuted else states, samples, reset=chosen.reset)
     folded = conclusion.beta is not None and fold_beta(spare, conclusion.beta, samples.test[:PROBED])
     return {name: value.detach().cpu().clone() for name, value in spare.state_dict().items()}, folded
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lmc.diagnosing.paths import Path
-from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds, json_of
+from lmc.diagnosing.candidates import LinearPath
+from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds
 from lmc.errors import MergeError, StoreError
 from lmc.measuring.evaluation import Evaluation
 
@@ -46,7 +46,7 @@ class Diagnosis:
     models: tuple[Evaluation, ...]
     ensemble: Evaluation
     candidates: tuple[Candidate, ...]
-    paths: Mapping[str, Path]
+    paths: Mapping[str, LinearPath]
     layers: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
     ranks: Mapping[str, Mapping[str, Sequence[float]]]
     pairs: Mapping[str, Mapping[str, float]]
@@ -86,7 +86,7 @@ class Diagnosis:
             "pairs": {name: dict(pair) for name, pair in self.pairs.items()},
             "alignment": self.alignment,
             "notes": list(self.notes),
-            "thresholds": json_of(self.thresholds),
+            "thresholds": asdict(self.thresholds),
             "conclusion": asdict(self.conclusion) | {"reasons": list(self.conclusion.reasons)},
             "beta_folded": self.folded,
         }
@@ -97,7 +97,7 @@ class Diagnosis:
 
         return lines(self)
 
-    def save(self, path: FilePath | str) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the recommended merge as safetensors, with verdict, β and what was done as metadata.
 
         Args:
@@ -112,7 +112,7 @@ class Diagnosis:
 
         if self.merged is None:
             raise MergeError(f"there is no merge to save: {self.conclusion.sentence}")
-        target = FilePath(path)
+        target = Path(path)
         partial = target.with_name(target.name + ".part")
         metadata = {
             "lmc.verdict": self.verdict,

@@ -53,18 +53,16 @@ def copies_of(models: Sequence[nn.Module], device: torch.device) -> tuple[list[n
             ) from error
         copies.append(copied.to(device).eval())
     check_states([model.state_dict() for model in copies])
-    modes = [index for index, model in enumerate(models, start=1) if model.training]
+    modes = [f"model {index}" for index, model in enumerate(models, start=1) if model.training]
     if modes:
-        notes.append(
-            f"model {', '.join(map(str, modes))} was in training mode: measured in evaluation mode, left as is"
-        )
+        notes.append(f"in training mode: {', '.join(modes)}; measured in evaluation mode, left as given")
     if any(isinstance(module, _DropoutNd) and module.p > 0 for module in copies[0].modules()):
         notes.append("dropout is off, as in evaluation mode")
     return copies, notes
 
 
 def built(factory: Callable[[], nn.Module], states: Sequence[State]) -> list[nn.Module]:
-    """One module per state dict, made by ``factory``.
+    """One module per state dict, made by ``factory``, in evaluation mode.
 
     Raises:
         SpecError: the factory fails or gives no module.
@@ -93,7 +91,7 @@ def built(factory: Callable[[], nn.Module], states: Sequence[State]) -> list[nn.
                 f"checkpoint {index} does not fit the model of {name}: {'; '.join(lines[1:3]) or lines[0]:.300}; "
                 "name the factory it was trained with"
             ) from error
-        models.append(model)
+        models.append(model.eval())
     return models
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmc.errors import SpecError
@@ -138,9 +138,13 @@ def conclude(
     reasons = []
     if identical:
         reasons.append("The models are identical, so the barrier is zero: this says nothing about merging.")
-    best = max(model.accuracy for model in models)
-    if best < 1 / classes + 2 * (1 / classes / inputs) ** 0.5:
-        reasons.append(f"No model is better than chance ({best:.1%} of {classes} classes): merging cannot be judged.")
+    chance = 1 / classes + 2 * (1 / classes / inputs) ** 0.5
+    poor = [index for index, model in enumerate(models, start=1) if model.accuracy < chance]
+    if poor:
+        reasons.append(
+            f"Model {', '.join(map(str, poor))} is no better than chance ({classes} classes): what is measured "
+            "says nothing about merging; check that checkpoints, labels and normalisation belong together."
+        )
     if 1 / inputs > thresholds.accuracy / 4:
         reasons.append(
             f"One of the {inputs} inputs is {100 / inputs:.2g} points of accuracy: take more for a firm verdict."
@@ -216,8 +220,3 @@ def _describe(candidate: Candidate, models: Sequence[Evaluation], thresholds: Th
         f"with β = {merged.beta:.3g} {excess.calibrated_loss:+.3f} ({verbs[True]}; "
         f"at most {_allowed(models, thresholds, True):.2g})."
     )
-
-
-def json_of(thresholds: Thresholds) -> Mapping[str, float]:
-    """The thresholds by name."""
-    return dict(vars(thresholds))

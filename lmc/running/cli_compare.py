@@ -35,14 +35,18 @@ def compare(
     The model's module is imported, also from the current folder; nothing in the checkpoints is executed.
     """
     import json
+    import os
 
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve on a busy machine
     from lmc.diagnosing.checkpoints import read_checkpoint, read_data
     from lmc.diagnosing.diagnose import diagnose_states
-    from lmc.running.settings import resolve_device
+    from lmc.running.cells import prepare_arithmetic
+    from lmc.running.settings import cores, resolve_device
 
     if len(checkpoints) < 2:
         raise SpecError(f"only {checkpoints[0]} was named; name two checkpoints or more")
     where = resolve_device(device or "auto")
+    prepare_arithmetic(cores())
     factory = find_factory(model)
     states = [read_checkpoint(path) for path in checkpoints]
     pair, train = read_data(data)

@@ -17,14 +17,17 @@ from lmc.merging import State, has_bn, merge, reset_bn_stats
 
 MIDDLE = 0.5
 
-PLAIN = "as they are"
-RESET = "BN reset"
-MATCHED = "permuted"
-MATCHED_RESET = "permuted, BN reset"
+NAMES = {
+    (False, False): "as they are",
+    (False, True): "BN reset",
+    (True, False): "permuted",
+    (True, True): "permuted, BN reset",
+}
+"""What a merge is called, by whether the models are permuted first and BatchNorm statistics reset afterwards."""
 
 
 @dataclass(frozen=True)
-class Path:
+class LinearPath:
     """Loss and accuracy along λ between two models (λ weights the first).
 
     Args:
@@ -56,7 +59,7 @@ class Merges:
     """
 
     candidates: tuple[Candidate, ...]
-    paths: Mapping[str, Path]
+    paths: Mapping[str, LinearPath]
 
 
 def fewer(lams: Sequence[float]) -> tuple[float, ...]:
@@ -89,13 +92,13 @@ def try_merges(
         permuted: whether ``states`` were permuted.
     """
     found: list[Candidate] = []
-    paths: dict[str, Path] = {}
+    paths: dict[str, LinearPath] = {}
     for reset in (False, True) if has_bn(spare) else (False,):
-        name = {PLAIN: MATCHED, RESET: MATCHED_RESET}[RESET if reset else PLAIN] if permuted else (PLAIN, RESET)[reset]
+        name = NAMES[permuted, reset]
         if len(states) == 2:
             at = tuple(lams) if reset == has_bn(spare) else fewer(lams)  # what BatchNorm spoils needs less detail
             points = _path(spare, states, samples, at, ends, reset=reset)
-            paths[name] = Path(at, tuple(points), barriers(at, points))
+            paths[name] = LinearPath(at, tuple(points), barriers(at, points))
             merged = points[at.index(MIDDLE)]
         else:
             load_average(spare, states, samples, reset=reset)
@@ -110,6 +113,23 @@ def load_average(spare: nn.Module, states: Sequence[State], samples: Inputs, *, 
     spare.load_state_dict(merge(states))
     if reset:
         reset_bn_stats(spare, samples.train_batches(len(samples.train)))
+
+
+def stale_statistics(path: LinearPath, margin: float) -> str | None:
+    """A remark where a mean of the models, its BatchNorm statistics reset, is better than either by ``margin``.
+
+    Args:
+        path: with the reset at every inner point, none at the ends.
+        margin: accuracy, in [0, 1].
+    """
+    lam, best = max(zip(path.lams, path.points, strict=True), key=lambda pair: pair[1].accuracy)
+    ends = max(path.points[0].accuracy, path.points[-1].accuracy)
+    if best.accuracy <= ends + margin:
+        return None
+    return (
+        f"at λ = {lam:g} the mean after a BN reset has accuracy {best.accuracy:.1%}, the better model {ends:.1%}: "
+        "the models' own BatchNorm statistics look stale; reset them (lmc.reset_bn_stats), then diagnose again"
+    )
 
 
 def evaluate_models(copies: Sequence[nn.Module], samples: Inputs) -> tuple[list[Tensor], list[Evaluation]]:
