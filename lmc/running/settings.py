@@ -111,6 +111,13 @@ def resolve_device(name: str) -> str:
     return "cpu"
 
 
+def gpu_memories() -> list[int]:
+    """Bytes of every GPU that this process may use."""
+    import torch
+
+    return [torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count())]
+
+
 def cores() -> int:
     """Processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
