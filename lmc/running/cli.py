@@ -29,6 +29,8 @@ OnDataset = Annotated[str | None, typer.Option("--dataset", help="Only this data
 MaxWidth = Annotated[str | None, typer.Option(help="No model wider than this (LMC_MAX_WIDTH).")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16 (LMC_PRECISION).")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes (LMC_WORKERS).")]
+Executor = Annotated[str | None, typer.Option(help="local or ray (LMC_EXECUTOR).")]
+RayAddress = Annotated[str | None, typer.Option(help="The Ray cluster, host:port or auto (LMC_RAY_ADDRESS).")]
 
 
 @app.command()
@@ -38,6 +40,8 @@ def run(
     data: DataDir = None,
     device: Device = None,
     workers: Workers = None,
+    executor: Executor = None,
+    ray_address: RayAddress = None,
     results: Annotated[Path | None, typer.Option(help="The results file (LMC_RESULTS).")] = None,
     claims: Claims = None,
     arch: Arch = None,
@@ -65,6 +69,8 @@ def run(
         data=data,
         device=device,
         workers=workers,
+        executor=executor,
+        ray_address=ray_address,
         results=results,
         claims=claims,
         arch=arch,

@@ -95,7 +95,7 @@ def assigned(workers: int, gpus: int) -> list[int]:
     return [number % gpus for number in range(min(workers, PER_GPU * gpus))]
 
 
-def note_lost(cell: Cell, why: str, lost: Counter[str]) -> None:
+def note_lost(cell: Cell, why: str, lost: Counter[str], attempts: int = ATTEMPTS) -> None:
     """Count a worker lost with ``cell``, in ``lost`` by the cell's name.
 
     Raises:
@@ -103,7 +103,7 @@ def note_lost(cell: Cell, why: str, lost: Counter[str]) -> None:
     """
     name = cell.makes[0]
     lost[name] += 1
-    if lost[name] >= ATTEMPTS:
+    if lost[name] >= attempts:
         raise LmcError(
             f"{why} {lost[name]} times while making {cell.describe()}; "
             "if memory ran out, use fewer workers (--lmc-workers); everything finished is kept"

@@ -66,7 +66,11 @@ class Made:
     counts: dict[str, int]
 
 
-def _local(settings: Settings, cells: int) -> Executor:
+def _executor(settings: Settings, cells: int) -> Executor:
+    if settings.executor == "ray":
+        from lmc.running.ray_executor import RayExecutor
+
+        return RayExecutor(settings.ray_address, settings.workers)
     gpus = gpu_memories() if settings.device == "cuda" else []
     return LocalExecutor(min(settings.workers, cells), gpus)
 
@@ -86,7 +90,7 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
     while missing:
         wait_for_others(missing, leases)
         with showing_progress(missing) as on_done:
-            chosen = executor or _local(settings, len(missing))
+            chosen = executor or _executor(settings, len(missing))
             chosen.run(missing, Workplace(settings.store, settings.data, settings.device), on_done)
         left = missing_cells([each for cell in missing if (each := cell.measures)], store, settings.device)
         fruitless = fruitless + 1 if len(left) == len(missing) else 0
