@@ -143,9 +143,10 @@ def plan(
     dataset: OnDataset = None,
     max_width: MaxWidth = None,
     precision: Precision = None,
+    gpus: Annotated[str, typer.Option(help="Simulate the schedule on so many GPUs, e.g. 8 or 1,8,64.")] = "",
 ) -> None:
-    """What a tier would train and measure: models, FLOPs, time, memory and disk."""
-    from lmc.running.planning import make_plan
+    """What a tier would train and measure: models, FLOPs, time, memory and disk; how long it takes on GPUs."""
+    from lmc.running.planning import gpu_counts, make_plan
     from lmc.running.settings import Settings
 
     settings = Settings.resolve(
@@ -159,7 +160,7 @@ def plan(
         max_width=max_width,
         precision=precision,
     )
-    for line in make_plan(settings).lines():
+    for line in make_plan(settings, gpu_counts(gpus)).lines():
         typer.echo(line)
 
 
