@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from lmc.data import load_dataset
 from lmc.errors import DataError
-from lmc.running.planning import SHAPES
+from lmc.running.estimates import SHAPES
 
 NAMES = [f"class {number:02d}" for number in range(100)]
 

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds, counted on the network itself without memory."""
+"""What a network costs: parameters, multiply-adds, activations, counted on the network itself without memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from lmc.nets import Shape, build
@@ -19,10 +20,14 @@ class NetCost:
     Args:
         parameters: trainable numbers.
         macs: multiply-adds of one image's forward pass through linear layers and convolutions.
+        activations: numbers that these and BatchNorm give for one image; training keeps about as many.
+        layers: how many there are of these and of BatchNorm.
     """
 
     parameters: int
     macs: int
+    activations: int
+    layers: int
 
     @property
     def training_flops(self) -> int:
@@ -46,18 +51,19 @@ def net_cost(arch: str, width: float, shape: Shape, classes: int, *, bias: bool 
     """
     with torch.device("meta"):
         network = build(arch, width, shape, classes, bias=bias, depth=depth).eval()
-        macs = 0
+        macs = activations = layers = 0
 
         def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-            nonlocal macs
+            nonlocal macs, activations, layers
+            activations, layers = activations + output.numel(), layers + 1
             if isinstance(module, _ConvNd):
                 macs += output.numel() * module.in_channels // module.groups * math.prod(module.kernel_size)
-            else:
-                assert isinstance(module, nn.Linear)
+            elif isinstance(module, nn.Linear):
                 macs += output.numel() * module.in_features
 
         for module in network.modules():
-            if isinstance(module, (nn.Linear, _ConvNd)):
+            if isinstance(module, (nn.Linear, _ConvNd, _BatchNorm)):
                 module.register_forward_hook(count)
         network(torch.empty(1, *shape))
-    return NetCost(sum(parameter.numel() for parameter in network.parameters()), macs)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return NetCost(parameters, macs, activations, layers)

@@ -52,6 +52,11 @@ class Cell:
         return tuple(spec.key for spec in self.what) if isinstance(self.what, tuple) else (self.what.key,)
 
     @property
+    def specs(self) -> tuple[RunSpec, ...]:
+        """The models it trains or measures."""
+        return self.what if isinstance(self.what, tuple) else self.what.specs
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Keys of the models that must be finished first."""
         return () if isinstance(self.what, tuple) else tuple(spec.key for spec in self.what.specs)
@@ -118,11 +123,23 @@ def make_cell(cell: Cell, workplace: Workplace) -> None:
         LmcError: data, store or device problems.
     """
     store = Store(workplace.store)
-    with contextlib.suppress(_MadeElsewhereError):
+    with contextlib.suppress(_MadeElsewhereError), _gpu_memory_given_back(workplace.device):
         if isinstance(cell.what, tuple):
             _train(cell.what, store, workplace)
         else:
             _measure(cell.what, store, workplace)
+
+
+@contextlib.contextmanager
+def _gpu_memory_given_back(device: str) -> Iterator[None]:
+    """Torch keeps what a cell took of a GPU for the next one in the same process; others that share it need it."""
+    try:
+        yield
+    finally:
+        if device != "cpu":
+            import torch
+
+            torch.cuda.empty_cache()
 
 
 @contextlib.contextmanager

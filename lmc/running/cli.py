@@ -29,6 +29,8 @@ OnDataset = Annotated[str | None, typer.Option("--dataset", help="Only this data
 MaxWidth = Annotated[str | None, typer.Option(help="No model wider than this (LMC_MAX_WIDTH).")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16 (LMC_PRECISION).")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes (LMC_WORKERS).")]
+Executor = Annotated[str | None, typer.Option(help="local or ray (LMC_EXECUTOR).")]
+RayAddress = Annotated[str | None, typer.Option(help="The Ray cluster, host:port or auto (LMC_RAY_ADDRESS).")]
 
 
 @app.command()
@@ -38,6 +40,8 @@ def run(
     data: DataDir = None,
     device: Device = None,
     workers: Workers = None,
+    executor: Executor = None,
+    ray_address: RayAddress = None,
     results: Annotated[Path | None, typer.Option(help="The results file (LMC_RESULTS).")] = None,
     claims: Claims = None,
     arch: Arch = None,
@@ -65,6 +69,8 @@ def run(
         data=data,
         device=device,
         workers=workers,
+        executor=executor,
+        ray_address=ray_address,
         results=results,
         claims=claims,
         arch=arch,
@@ -137,9 +143,10 @@ def plan(
     dataset: OnDataset = None,
     max_width: MaxWidth = None,
     precision: Precision = None,
+    gpus: Annotated[str, typer.Option(help="Simulate the schedule on so many GPUs, e.g. 8 or 1,8,64.")] = "",
 ) -> None:
-    """What a tier would train and measure: models, FLOPs, time, memory and disk."""
-    from lmc.running.planning import make_plan
+    """What a tier would train and measure: models, FLOPs, time, memory and disk; how long it takes on GPUs."""
+    from lmc.running.planning import gpu_counts, make_plan
     from lmc.running.settings import Settings
 
     settings = Settings.resolve(
@@ -153,7 +160,7 @@ def plan(
         max_width=max_width,
         precision=precision,
     )
-    for line in make_plan(settings).lines():
+    for line in make_plan(settings, gpu_counts(gpus)).lines():
         typer.echo(line)
 
 

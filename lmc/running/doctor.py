@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from lmc.running.planning import SHAPES
+from lmc.running.estimates import SHAPES
 from lmc.running.settings import Settings, cores
 
 MIN_MEMORY_GIB = 2.0

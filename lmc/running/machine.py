@@ -25,10 +25,13 @@ def machine_facts(settings: Settings) -> dict[str, Any]:
         "system": platform.platform(),
         "device": settings.device,
         "workers": settings.workers,
+        "executor": settings.executor,
     }
     if settings.device == "cuda":
         import torch
 
+        if not torch.cuda.is_available():  # that of a Ray cluster's nodes
+            return facts
         facts["gpu"] = torch.cuda.get_device_name()
         facts["gpu_memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
     return facts

@@ -1,27 +1,22 @@
-"""What a tier costs before it starts, from a short probe of this machine."""
+"""What a tier costs before it starts, from a short probe of this machine, or on GPUs that are elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from lmc.claims.judging import needed
 from lmc.errors import SpecError
-from lmc.measuring.measurements import FlatnessMeasurement, Measurement, PairMeasurement
 from lmc.running.cells import Cell, missing_cells, training_block
+from lmc.running.estimates import ASSUMED, PER_GPU, cost_of_net, gpu_share, image_passes, shape_of, step_times
+from lmc.running.executors import assigned
+from lmc.running.schedule import Schedule, simulate
 from lmc.running.session import selected_cases
 from lmc.running.settings import Settings
 from lmc.specs import RunSpec
 from lmc.training.store import Store
 
-SHAPES = {  # name: (C, H, W), classes, training images, test images
-    "digits": ((1, 8, 8), 10, 1_000, 797),
-    "mnist": ((1, 28, 28), 10, 60_000, 10_000),
-    "fashion-mnist": ((1, 28, 28), 10, 60_000, 10_000),
-    "cifar10": ((3, 32, 32), 10, 50_000, 10_000),
-    "cifar100": ((3, 32, 32), 100, 50_000, 10_000),
-}
 PROBE_FLOPS = 2e11
 """A training step of more than this is not probed but extrapolated from the largest one that was."""
 STARTUP_SECONDS = 8.0
@@ -49,11 +44,15 @@ class Plan:
         settings: of the run.
         rows: one per model size with something missing.
         finished: measurements that the store already has.
+        schedules: what it takes on so many GPUs; empty where none were asked for.
+        assumed: whether the times are those of the assumed GPU, and not probed here.
     """
 
     settings: Settings
     rows: tuple[Row, ...]
     finished: int
+    schedules: tuple[Schedule, ...] = ()
+    assumed: bool = False
 
     @property
     def seconds(self) -> float:
@@ -78,7 +77,10 @@ class Plan:
 
     def lines(self) -> Iterator[str]:
         """The plan as text."""
-        yield f"tier {self.settings.tier} on {self.settings.device}, {self.settings.workers} workers"
+        where = (
+            f"assumed GPUs ({ASSUMED})" if self.assumed else f"{self.settings.device}, {self.settings.workers} workers"
+        )
+        yield f"tier {self.settings.tier} on {where}"
         for row in self.rows:
             yield (
                 f"  {row.spec.dataset:<14} {row.spec.arch:<10} x{row.spec.width:<7g} "
@@ -91,28 +93,73 @@ class Plan:
         flops = sum(row.models * row.flops for row in self.rows)
         yield f"to train: {models} models, {flops / 1e12:.4g} TFLOP; {measurements} measurements"
         yield f"already stored: {self.finished} measurements"
-        yield (
-            f"time about {_duration(self.seconds)}, memory about {self.memory_bytes / 2**30:.1f} GiB, "
-            f"disk about {self.disk_bytes / 2**20:.0f} MiB in {self.settings.store}"
-        )
+        if self.schedules:
+            yield f"disk about {self.disk_bytes / 2**20:.0f} MiB in {self.settings.store}"
+        else:
+            yield (
+                f"time about {_duration(self.seconds)}, memory about {self.memory_bytes / 2**30:.1f} GiB, "
+                f"disk about {self.disk_bytes / 2**20:.0f} MiB in {self.settings.store}"
+            )
+        for each in self.schedules:
+            yield (
+                f"on {each.devices} GPU{'s' if each.devices > 1 else ''}: {_duration(each.makespan)}, "
+                f"utilisation {each.utilisation:.0%}, longest chain {_duration(each.critical_path)}"
+            )
 
 
-def make_plan(settings: Settings) -> Plan:
+def make_plan(settings: Settings, gpus: Sequence[int] = ()) -> Plan:
     """Plan a tier: what its claims need and the store lacks, timed by probing a few steps of each size.
+
+    Args:
+        settings: of the run.
+        gpus: numbers of GPUs to simulate the schedule on; on a machine without one, times are then those of
+            `lmc.running.estimates.ASSUMED` and nothing is probed.
 
     Raises:
         SpecError: the tier is unknown, or its dataset's size is.
     """
+    assumed = bool(gpus) and settings.device == "cpu"
+    if gpus:
+        settings = replace(settings, device="cuda")
     measurements = needed(selected_cases(settings))
     missing = missing_cells(measurements, Store(settings.store), settings.device)
     groups: dict[RunSpec, list[Cell]] = {}
     for cell in missing:
-        spec = cell.measures.specs[0] if cell.measures else cell.trains[0]
-        groups.setdefault(spec.with_seed(0), []).append(cell)
-    prober = _Prober(settings.device)
-    rows = tuple(prober.row(spec, cells) for spec, cells in groups.items())
+        groups.setdefault(cell.specs[0].with_seed(0), []).append(cell)
+    timed = step_times if assumed else _Prober(settings.device).times
+    rows = {spec: _row(spec, cells, timed(spec)) for spec, cells in groups.items()}
     open_measurements = sum(cell.measures is not None for cell in missing)
-    return Plan(settings, rows, len(measurements) - open_measurements)
+    schedules = tuple(_schedule(missing, rows, number) for number in gpus)
+    return Plan(settings, tuple(rows.values()), len(measurements) - open_measurements, schedules, assumed)
+
+
+def _schedule(missing: Sequence[Cell], rows: dict[RunSpec, Row], gpus: int) -> Schedule:
+    """What an executor with as many workers as the GPUs can share takes, costly cells by these times first."""
+
+    def seconds(cell: Cell) -> float:
+        row = rows[cell.specs[0].with_seed(0)]
+        return len(cell.trains) * row.train_seconds if cell.trains else row.measure_seconds
+
+    cells = [replace(cell, cost=seconds(cell)) for cell in missing]
+    return simulate(cells, assigned(PER_GPU * gpus, gpus), lambda cell: cell.cost, gpu_share)
+
+
+def _row(spec: RunSpec, cells: Sequence[Cell], times: tuple[float, float]) -> Row:
+    *_, train_images, test_images = shape_of(spec)
+    cost = cost_of_net(spec)
+    step_seconds, image_seconds = times
+    steps = spec.steps(train_images)
+    measurements = [cell.measures for cell in cells if cell.measures]
+    passes = sum(image_passes(each, train_images, test_images) for each in measurements)
+    return Row(
+        spec,
+        sum(len(cell.trains) for cell in cells),
+        len(measurements),
+        cost.parameters,
+        float(cost.training_flops) * spec.batch_size * steps,
+        steps * step_seconds,
+        passes * image_seconds / len(measurements) if measurements else 0.0,
+    )
 
 
 class _Prober:
@@ -122,32 +169,9 @@ class _Prober:
         self.device = device
         self.rates: list[tuple[float, float]] = []  # (FLOP per step, FLOP per second) of probed sizes
 
-    def row(self, spec: RunSpec, cells: list[Cell]) -> Row:
-        from lmc.nets.costs import net_cost
-
-        if spec.dataset not in SHAPES:
-            raise SpecError(f"cannot plan for dataset {spec.dataset!r}; known are {', '.join(SHAPES)}")
-        shape, classes, train_images, test_images = SHAPES[spec.dataset]
-        train_images = spec.train_size or train_images
-        cost = net_cost(spec.arch, spec.width, shape, classes, bias=spec.bias, depth=spec.depth)
-        step_flops = cost.training_flops * spec.batch_size
-        step_seconds, image_seconds = self._probe(spec, step_flops)
-        steps = spec.steps(train_images)
-        measurements = [cell.measures for cell in cells if cell.measures]
-        models = sum(len(cell.trains) for cell in cells)
-        passes = sum(_image_passes(each, train_images, test_images) for each in measurements)
-        return Row(
-            spec,
-            models,
-            len(measurements),
-            cost.parameters,
-            float(step_flops) * steps,
-            steps * step_seconds,
-            passes * image_seconds / len(measurements) if measurements else 0.0,
-        )
-
-    def _probe(self, spec: RunSpec, step_flops: float) -> tuple[float, float]:
-        """Seconds per training step and per image of a forward pass."""
+    def times(self, spec: RunSpec) -> tuple[float, float]:
+        """Seconds per training step and model, and per image of a forward pass."""
+        step_flops = float(cost_of_net(spec).training_flops * spec.batch_size)
         if step_flops > PROBE_FLOPS and self.rates:
             rate = max(self.rates)[1]
             return step_flops / rate, step_flops / spec.batch_size / 3 / rate
@@ -172,7 +196,7 @@ def probe(block: tuple[RunSpec, ...], device: str) -> tuple[float, float]:
 
     prepare_arithmetic(1)
     spec = block[0]
-    shape, classes, *_ = SHAPES[spec.dataset]
+    shape, classes, *_ = shape_of(spec)
     steps, evaluated = 6, 200
 
     def dataset(images: int) -> Dataset:
@@ -199,22 +223,16 @@ def probe(block: tuple[RunSpec, ...], device: str) -> tuple[float, float]:
     return seconds, (time.perf_counter() - started) / evaluated
 
 
-def _image_passes(measurement: Measurement, train_images: int, test_images: int) -> float:
-    """Forward passes of one image that a measurement takes."""
-    from lmc.measuring.paths import BN_IMAGES
-    from lmc.measuring.records import LAYER_IMAGES
+def gpu_counts(text: str) -> list[int]:
+    """Numbers of GPUs, separated by commas.
 
-    spec, models = measurement.specs[0], len(measurement.specs)
-    layers = 10 * min(LAYER_IMAGES, test_images)  # three models, seven maps
-    if isinstance(measurement, PairMeasurement):
-        passes, merged = len(measurement.lams), len(measurement.lams) - 2
-        layers = 0 if measurement.alignment == "random" else layers
-    elif isinstance(measurement, FlatnessMeasurement):
-        passes, merged = len(measurement.alphas) + 4, len(measurement.alphas) - 1
-    else:
-        passes, merged = models + 1, int(models > 1)
-    resets = 0 if spec.arch in ("mlp", "mlp-skip") else merged * min(BN_IMAGES, train_images)
-    return resets + passes * test_images + layers
+    Raises:
+        SpecError: one is no whole number of at least 1.
+    """
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise SpecError(f"gpus is {text!r}; it must be a whole number of at least 1, or several: 1,8,64")
+    return [int(part) for part in parts]
 
 
 def _duration(seconds: float) -> str:

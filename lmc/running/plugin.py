@@ -33,6 +33,8 @@ _OPTIONS = {
     "dataset": "only this dataset",
     "max-width": "no model wider than this multiplier",
     "precision": "auto (default), fp32 or bf16",
+    "executor": "local (default) or ray",
+    "ray-address": "the Ray cluster, host:port or auto (default: RAY_ADDRESS, or one started here)",
     "baseline": "results file to compare with; what got worse than in it fails the run",
 }
 

@@ -13,7 +13,7 @@ from lmc.errors import LmcError, SpecError
 from lmc.running.cells import Workplace, missing_cells, wait_for_others
 from lmc.running.executors import Executor, LocalExecutor
 from lmc.running.progress import showing_progress
-from lmc.running.settings import Settings, fast_bf16
+from lmc.running.settings import Settings, fast_bf16, gpu_memories
 from lmc.tiers import load_tier, restricted, with_pilot_seeds, with_precision
 from lmc.training.leases import Leases
 from lmc.training.store import Store
@@ -66,6 +66,15 @@ class Made:
     counts: dict[str, int]
 
 
+def _executor(settings: Settings, cells: int) -> Executor:
+    if settings.executor == "ray":
+        from lmc.running.ray_executor import RayExecutor
+
+        return RayExecutor(settings.ray_address, settings.workers)
+    gpus = gpu_memories() if settings.device == "cuda" else []
+    return LocalExecutor(min(settings.workers, cells), gpus)
+
+
 def make_missing(selected: Iterable[Case], settings: Settings, executor: Executor | None = None) -> Made:
     """Train and measure what the store lacks for ``selected``.
 
@@ -81,7 +90,7 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
     while missing:
         wait_for_others(missing, leases)
         with showing_progress(missing) as on_done:
-            chosen = executor or LocalExecutor(min(settings.workers, len(missing)))
+            chosen = executor or _executor(settings, len(missing))
             chosen.run(missing, Workplace(settings.store, settings.data, settings.device), on_done)
         left = missing_cells([each for cell in missing if (each := cell.measures)], store, settings.device)
         fruitless = fruitless + 1 if len(left) == len(missing) else 0

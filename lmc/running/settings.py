@@ -12,6 +12,7 @@ from lmc.errors import DeviceError, SpecError
 from lmc.specs import PRECISIONS
 
 DEVICES = ("auto", "cpu", "cuda")
+EXECUTORS = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Settings:
         max_width: no model wider than this; ``None`` for no limit.
         precision: ``"fp32"`` or ``"bf16"`` for every model; ``None`` leaves it to the tier and the device.
         baseline: the results file the run is compared with; ``None`` for none.
+        executor: ``"local"`` for processes on this machine, ``"ray"`` for tasks of a Ray cluster.
+        ray_address: of that cluster; ``None`` for ``RAY_ADDRESS``, or a Ray of this run's own.
     """
 
     tier: str
@@ -48,6 +51,8 @@ class Settings:
     max_width: float | None = None
     precision: str | None = None
     baseline: Path | None = None
+    executor: str = "local"
+    ray_address: str | None = None
 
     @classmethod
     def resolve(cls, environ: Mapping[str, str] | None = None, **options: str | float | Path | None) -> Settings:
@@ -56,8 +61,8 @@ class Settings:
         Args:
             environ: environment variables; ``None`` reads the process's.
             **options: any of ``tier``, ``store``, ``data``, ``device``, ``workers``, ``results``, ``claims``
-                (separated by commas), ``arch``, ``dataset``, ``max_width``, ``precision``, ``baseline``; ``None``
-                counts as not given.
+                (separated by commas), ``arch``, ``dataset``, ``max_width``, ``precision``, ``baseline``,
+                ``executor``, ``ray_address``; ``None`` counts as not given.
 
         Raises:
             SpecError: a value is out of range.
@@ -74,11 +79,12 @@ class Settings:
 
         default_home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmc"
         home = Path(environ.get("LMC_HOME") or default_home).expanduser()
+        executor = _executor(chosen("executor"))
         return cls(
             tier=chosen("tier") or "quick",
             store=path("store") or home / "store",
             data=path("data") or home / "data",
-            device=resolve_device(chosen("device") or "auto"),
+            device=resolve_device(chosen("device") or "auto", here=executor == "local"),
             workers=_workers(chosen("workers")),
             results=path("results"),
             home=home,
@@ -88,11 +94,17 @@ class Settings:
             max_width=_width(chosen("max_width")),
             precision=_precision(chosen("precision")),
             baseline=path("baseline"),
+            executor=executor,
+            ray_address=chosen("ray_address"),
         )
 
 
-def resolve_device(name: str) -> str:
-    """``"cpu"`` or ``"cuda"``; ``auto`` takes CUDA where there is one.
+def resolve_device(name: str, *, here: bool = True) -> str:
+    """``"cpu"`` or ``"cuda"``; ``auto`` takes CUDA where this machine has one.
+
+    Args:
+        name: what was asked for.
+        here: whether this machine will compute; another may have the CUDA device that this one lacks.
 
     Raises:
         SpecError: the name is unknown.
@@ -100,6 +112,8 @@ def resolve_device(name: str) -> str:
     """
     if name not in DEVICES:
         raise SpecError(f"unknown device {name!r}; choose one of {', '.join(DEVICES)}")
+    if name == "cuda" and not here:
+        return "cuda"
     if name == "cpu" or (name == "auto" and not Path("/proc/driver/nvidia").exists()):
         return "cpu"
     import torch
@@ -111,9 +125,24 @@ def resolve_device(name: str) -> str:
     return "cpu"
 
 
+def gpu_memories() -> list[int]:
+    """Bytes of every GPU that this process may use."""
+    import torch
+
+    return [torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count())]
+
+
 def cores() -> int:
     """Processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _executor(value: str | None) -> str:
+    if value is None:
+        return "local"
+    if value not in EXECUTORS:
+        raise SpecError(f"unknown executor {value!r}; choose one of {', '.join(EXECUTORS)}")
+    return value
 
 
 def _workers(value: str | None) -> int:
