@@ -1,0 +1,31 @@
+"""Runs to disturb, and what undisturbed ones leave."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for tiny_claim
+
+from harness import Calm, Runs, calm
+
+
+@pytest.fixture(scope="session")
+def runs() -> Iterator[Runs]:
+    started = Runs()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Calm:
+    return calm(runs, tmp_path_factory.mktemp("calm"))
+
+
+def count_of(name: str, default: int) -> int:
+    """A number from the environment."""
+    return int(os.environ.get(name) or default)
