@@ -6,6 +6,7 @@ runs share. Reads commands as lines of JSON and answers each with a line.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -15,13 +16,21 @@ from typing import Any
 
 
 def prepare() -> None:
-    """Make the tier known, and where this is the server, import what a run does and start the fork server."""
+    """Make the tier known, import what a run does, and leave all that out of garbage collection."""
+    import jinja2  # noqa: F401
+    from typer.testing import CliRunner
+
     import fault_tier
+    import lmc.claims.statistics  # noqa: F401
+    import lmc.reporting.report  # noqa: F401
     import lmc.running.cli  # noqa: F401
     import lmc.running.finish
     import lmc.running.preload  # noqa: F401
 
     fault_tier.register()
+    lmc.running.finish.commit = lambda: "unknown"  # git would take longer than the run
+    CliRunner().invoke(lmc.running.cli.app, ["claims"])  # imports what the command line does
+    gc.freeze()
 
 
 def serve() -> dict[str, Any] | None:

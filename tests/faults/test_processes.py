@@ -1,0 +1,119 @@
+"""Runs that share a store, workers that run out of memory or hang, and a run with a fork server of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from harness import HERE, Calm, Runs, after_a_death, after_a_rerun, arguments_of, content, finished, rerun
+
+MANY = int(os.environ.get("LMC_FAULT_POINTS") or 0)
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_runs_at_once_on_one_store(count: int, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    all_of_them = [runs.start(tmp_path, name=f"run{number}") for number in range(count)]
+    for run in all_of_them:
+        assert run.wait() == 0, run.said()
+    rerun(runs, tmp_path, undisturbed, after_a_death(runs, tmp_path))
+
+
+@pytest.mark.parametrize("seed", range(max(2, MANY // 20)))
+@pytest.mark.parametrize("count", [2, 8])
+def test_one_of_several_runs_is_killed(
+    count: int, seed: int, runs: Runs, undisturbed: Calm, tmp_path: Path
+) -> None:
+    """The others take over what it held, and end with everything made."""
+    all_of_them = [runs.start(tmp_path, name=f"run{number}") for number in range(count)]
+    time.sleep(random.Random(seed).random() * undisturbed.seconds)
+    if all_of_them[0].poll() is None:
+        all_of_them[0].kill(signal.SIGKILL)
+        all_of_them[0].wait()
+    for run in all_of_them[1:]:
+        assert run.wait() == 0, run.said()
+    assert {name for name in content(tmp_path) if "." not in Path(name).name[:1]} >= undisturbed.content.keys()
+    rerun(runs, tmp_path, undisturbed, after_a_death(runs, tmp_path))
+
+
+def first_workers(runs: Runs, folder: Path) -> list[psutil.Process]:
+    """The workers of a run, once one of them has claimed something."""
+    end = time.monotonic() + 60
+    while not list(folder.glob("store/leases/*")) and time.monotonic() < end:
+        time.sleep(0.002)
+    return runs.workers()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_a_worker_without_memory(share: float, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    """What it has it keeps, and gets no more: the run ends in one line, or manages."""
+    run = runs.start(tmp_path)
+    for worker in first_workers(runs, tmp_path):
+        limit = int(worker.memory_info().vms * share)
+        resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit, limit))
+    status = run.wait()
+    assert status == 0 or (status == 2 and "fewer workers" in run.said()), run.said()
+    assert "Traceback" not in run.said().partition("lmc:")[0] or status == 0
+    rerun(runs, tmp_path, undisturbed, after_a_death(runs, tmp_path))
+
+
+@pytest.mark.xfail(strict=False, reason="a worker that hangs is not noticed yet")
+def test_a_worker_that_hangs(runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    run = runs.start(tmp_path)
+    stopped = first_workers(runs, tmp_path)
+    for worker in stopped:
+        worker.suspend()
+    try:
+        assert run.wait(5) == 0, run.said()
+    finally:
+        for worker in stopped:
+            if worker.is_running():
+                worker.kill()
+    after_a_rerun(tmp_path, undisturbed, {})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_of_its_own(number: int, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    """Nothing is shared: killed while its workers measure, it takes all its processes with it. Ctrl-C goes to all."""
+    environ = {name: value for name, value in runs.environ.items() if name != "LMC_FAULTS"}
+    command = [sys.executable, str(HERE / "server.py"), *arguments_of(tmp_path, "new")]
+    started = time.monotonic()
+    process = subprocess.Popen(command, env=environ, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob("store/measurements/*/*.json")):
+        time.sleep(0.002)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.kill()
+    assert process.wait(30) != 0
+    died = time.monotonic() - started
+    end = time.monotonic() + 20
+    while (left := in_session(process.pid)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left, "processes outlive the run"
+    kept, started = finished(tmp_path), time.monotonic()
+    again = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    overhead = died + time.monotonic() - started
+    assert again.returncode == 0, again.stderr
+    after_a_rerun(tmp_path, undisturbed, kept)
+    print(f"\nboth runs with all their imports: {overhead:.1f} s, of which {undisturbed.seconds:.1f} s would do if warm")
+
+
+def in_session(leader: int) -> list[int]:
+    """Processes of a session that live."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
