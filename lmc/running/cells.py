@@ -115,14 +115,29 @@ def make_cell(cell: Cell, workplace: Workplace) -> None:
     A cell that is there already, or that another run is making, is left as it is.
 
     Raises:
-        LmcError: data, store or device problems.
+        LmcError: data, store or device problems, or memory ran out.
     """
     store = Store(workplace.store)
-    with contextlib.suppress(_MadeElsewhereError):
-        if isinstance(cell.what, tuple):
-            _train(cell.what, store, workplace)
-        else:
-            _measure(cell.what, store, workplace)
+    try:
+        with contextlib.suppress(_MadeElsewhereError):
+            if isinstance(cell.what, tuple):
+                _train(cell.what, store, workplace)
+            else:
+                _measure(cell.what, store, workplace)
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        raise LmcError(
+            f"memory ran out while making {cell.describe()}; use fewer workers (--lmc-workers) or narrower models "
+            "(--lmc-max-width); everything finished is kept"
+        ) from error
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Torch raises a plain RuntimeError where the CPU's memory ran out."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("allocate memory", "out of memory", "not enough memory")
+    )
 
 
 @contextlib.contextmanager

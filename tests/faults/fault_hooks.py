@@ -1,7 +1,8 @@
 """Faults from within: at a chosen operation on a store, a process dies or the operation fails.
 
 Loaded by the server of runs and by the fork server, so that it is in every process of a run. The plan of a run stands
-beside its store, in ``fault.json``: the operation's number, counted over all processes, and what happens before it.
+beside its store, in ``fault.json``: the operation's number, counted over all processes, and what happens before it:
+`self`, `main` or `both` die, a worker gets no more `memory`, or an error of that name is raised.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -39,6 +41,10 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
             raise OSError(getattr(errno, doing), os.strerror(getattr(errno, doing)))
         return
     parent = multiprocessing.parent_process()
+    if doing == "memory":
+        if parent:
+            resource.setrlimit(resource.RLIMIT_AS, (1, 1))
+        return
     main = parent.pid if parent and parent.pid else os.getpid()
     for process in {"self": [os.getpid()], "main": [main], "both": [main, os.getpid()]}[doing]:
         os.kill(process, signal.SIGKILL)

@@ -36,9 +36,12 @@ class Run:
     pid: int
     runs: Runs
     output: Path
+    status: int | None = None
 
     def poll(self) -> int | None:
-        return self.runs.ask(poll=self.pid)["status"]  # type: ignore[no-any-return]
+        if self.status is None:
+            self.status = self.runs.ask(poll=self.pid)["status"]
+        return self.status
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """The exit status; a run that takes too long is killed and fails the test."""

@@ -6,6 +6,7 @@ runs share. Reads commands as lines of JSON and answers each with a line.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -67,6 +68,7 @@ def run(command: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ |= command["environ"]
     sys.argv = ["lmc", *command["arguments"]]
+    atexit.register(gc.unfreeze)  # or extension modules complain of what was never freed
     main()
 
 
