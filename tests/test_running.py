@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_claim import CLAIM, RECIPE, TIER
 
+import lmc.running.cells as cells_module
 from lmc.claims.judging import cases, judge, needed
 from lmc.claims.verdicts import HOLDS
 from lmc.errors import LmcError
@@ -141,3 +143,31 @@ def test_training_blocks() -> None:
     block = training_block(RECIPE.with_seed(4), "cpu")
     assert [spec.init_seed for spec in block] == list(range(6))
     assert training_block(RECIPE.with_seed(4), "cuda") == (RECIPE.with_seed(4),)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_lack_of_memory_is_said(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cells_module, "_train", fail)
+    cell = Cell(training_block(RECIPE, "cpu"), 1.0)
+    with pytest.raises(LmcError, match=r"memory ran out while making mlp .* and 5 more seeds; use fewer workers"):
+        make_cell(cell, Workplace(tmp_path, tmp_path, "cpu"))
+
+
+def test_other_errors_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(cells_module, "_train", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        make_cell(Cell(training_block(RECIPE, "cpu"), 1.0), Workplace(tmp_path, tmp_path, "cpu"))

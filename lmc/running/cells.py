@@ -134,9 +134,9 @@ def make_cell(cell: Cell, workplace: Workplace) -> None:
 
 
 def _lacks_memory(error: Exception) -> bool:
-    """Torch raises a plain RuntimeError where the CPU's memory ran out."""
+    """Torch raises a plain RuntimeError where the CPU's memory ran out, and so does Python for a thread's."""
     return isinstance(error, MemoryError) or any(
-        words in str(error) for words in ("allocate memory", "out of memory", "not enough memory")
+        words in str(error) for words in ("allocate memory", "out of memory", "not enough memory", "start new thread")
     )
 
 

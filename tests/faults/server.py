@@ -18,15 +18,15 @@ from typing import Any
 
 def prepare() -> None:
     """Make the tier known, import what a run does, and leave all that out of garbage collection."""
+    import fault_tier
     import jinja2  # noqa: F401
     from typer.testing import CliRunner
 
-    import fault_tier
-    import lmc.claims.statistics  # noqa: F401
-    import lmc.reporting.report  # noqa: F401
-    import lmc.running.cli  # noqa: F401
+    import lmc.claims.statistics
+    import lmc.reporting.report
+    import lmc.running.cli
     import lmc.running.finish
-    import lmc.running.preload  # noqa: F401
+    import lmc.running.preload
 
     fault_tier.register()
     lmc.running.finish.commit = lambda: "unknown"  # git would take longer than the run

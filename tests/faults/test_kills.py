@@ -15,7 +15,9 @@ TALLY: Counter[str] = Counter()
 OVERHEADS: list[float] = []
 
 
-@pytest.mark.parametrize("point", points(COUNT, SEED), ids=lambda point: f"{point.who.replace(' ', '-')}-{point.when:.3f}")
+@pytest.mark.parametrize(
+    "point", points(COUNT, SEED), ids=lambda point: f"{point.who.replace(' ', '-')}-{point.when:.3f}"
+)
 def test_a_killed_run_loses_nothing(point: Point, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
     died = kill(runs, tmp_path, point, undisturbed)
     kept = after_a_death(runs, tmp_path)

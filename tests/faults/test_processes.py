@@ -28,9 +28,7 @@ def test_runs_at_once_on_one_store(count: int, runs: Runs, undisturbed: Calm, tm
 
 @pytest.mark.parametrize("seed", range(max(2, MANY // 20)))
 @pytest.mark.parametrize("count", [2, 8])
-def test_one_of_several_runs_is_killed(
-    count: int, seed: int, runs: Runs, undisturbed: Calm, tmp_path: Path
-) -> None:
+def test_one_of_several_runs_is_killed(count: int, seed: int, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
     """The others take over what it held, and end with everything made."""
     all_of_them = [runs.start(tmp_path, name=f"run{number}") for number in range(count)]
     time.sleep(random.Random(seed).random() * undisturbed.seconds)
@@ -113,7 +111,9 @@ def test_a_run_of_its_own(number: int, runs: Runs, undisturbed: Calm, tmp_path: 
     overhead = died + time.monotonic() - started
     assert again.returncode == 0, again.stderr
     after_a_rerun(tmp_path, undisturbed, kept)
-    print(f"\nboth runs with all their imports: {overhead:.1f} s, of which {undisturbed.seconds:.1f} s would do if warm")
+    print(
+        f"\nboth runs with all their imports: {overhead:.1f} s, of which {undisturbed.seconds:.1f} s would do if warm"
+    )
 
 
 def in_session(leader: int) -> list[int]:

@@ -91,9 +91,7 @@ def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("seed", range(max(4, MANY // 5)))
-def test_damaged_files(
-    seed: int, runs: Runs, undisturbed: Calm, whole: Path, tmp_path: Path
-) -> None:
+def test_damaged_files(seed: int, runs: Runs, undisturbed: Calm, whole: Path, tmp_path: Path) -> None:
     """Several at once, cut short, emptied, lengthened or with a bit flipped; measurements are gone that need weights."""
     chance = random.Random(seed)
     shutil.copytree(whole, tmp_path / "store")
