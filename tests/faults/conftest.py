@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +23,3 @@ def runs() -> Iterator[Runs]:
 @pytest.fixture(scope="session")
 def undisturbed(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Calm:
     return calm(runs, tmp_path_factory.mktemp("calm"))
-
-
-def count_of(name: str, default: int) -> int:
-    """A number from the environment."""
-    return int(os.environ.get(name) or default)

@@ -16,7 +16,7 @@ OVERHEADS: list[float] = []
 
 
 @pytest.mark.parametrize(
-    "point", points(COUNT, SEED), ids=lambda point: f"{point.who.replace(' ', '-')}-{point.when:.3f}"
+    "point", points(COUNT, SEED), ids=lambda point: f"{point.who.replace(' ', '-')}-{point.when:.6f}"
 )
 def test_a_killed_run_loses_nothing(point: Point, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
     died = kill(runs, tmp_path, point, undisturbed)

@@ -29,7 +29,7 @@ def ends_with_a_word(status: int, said: str, *words: str) -> None:
     assert "Traceback" not in said, said
 
 
-@pytest.mark.parametrize("share", SHARES, ids="{:.3f}".format)
+@pytest.mark.parametrize("share", SHARES, ids="{:.6f}".format)
 @pytest.mark.parametrize("error", ["ENOSPC", "EROFS", "EIO", "ESTALE"])
 def test_every_write_fails_from_some_operation_on(
     error: str, share: float, runs: Runs, undisturbed: Calm, tmp_path: Path
@@ -42,7 +42,7 @@ def test_every_write_fails_from_some_operation_on(
     rerun(runs, tmp_path, undisturbed, after_a_death(runs, tmp_path))
 
 
-@pytest.mark.parametrize("share", SHARES, ids="{:.3f}".format)
+@pytest.mark.parametrize("share", SHARES, ids="{:.6f}".format)
 def test_one_write_fails(share: float, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
     """Where it is a lease that cannot be removed or a checkpoint, the run does without."""
     run = runs.start(tmp_path, do="EIO", at=1 + int(share * undisturbed.operations))
@@ -51,7 +51,7 @@ def test_one_write_fails(share: float, runs: Runs, undisturbed: Calm, tmp_path: 
     rerun(runs, tmp_path, undisturbed, after_a_death(runs, tmp_path))
 
 
-@pytest.mark.parametrize("share", SHARES, ids="{:.3f}".format)
+@pytest.mark.parametrize("share", SHARES, ids="{:.6f}".format)
 def test_a_full_disk(share: float, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
     pages = 4 + int(share * 60)
     try:
@@ -92,7 +92,7 @@ def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("seed", range(max(4, MANY // 5)))
 def test_damaged_files(seed: int, runs: Runs, undisturbed: Calm, whole: Path, tmp_path: Path) -> None:
-    """Several at once, cut short, emptied, lengthened or with a bit flipped; measurements are gone that need weights."""
+    """Several at once: cut short, emptied, lengthened, or with a bit flipped; then everything is measured again."""
     chance = random.Random(seed)
     shutil.copytree(whole, tmp_path / "store")
     files = sorted(path for path in (tmp_path / "store").rglob("*.*") if path.is_file())
@@ -132,7 +132,7 @@ def damage(data: bytes, chance: random.Random) -> bytes:
     return chance.choice([flipped, flipped, data[:place], b"", data + b"\0", data[:place] + bytes(len(data) - place)])
 
 
-@pytest.mark.parametrize("share", SHARES, ids="{:.3f}".format)
+@pytest.mark.parametrize("share", SHARES, ids="{:.6f}".format)
 def test_clocks_that_jump(share: float, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
     """Each look at the clock is centuries from the last, and so are the files' times; one run is killed, too."""
     at = 1 + int(share * undisturbed.operations)
