@@ -180,6 +180,7 @@ def test_what_counts_as_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**60, dtype=torch.uint8)
     assert out_of_memory(raised.value)
+    assert out_of_memory(RuntimeError("can't start new thread"))
     assert not out_of_memory(RuntimeError("shape"))
 
 

@@ -109,6 +109,6 @@ def _outcome(make: Make, cell: Cell, workplace: Workplace) -> Exception | None:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, be it Python's, torch's on the CPU or a GPU's."""
-    named = type(error).__name__ == "OutOfMemoryError"  # torch's, without importing it
-    return named or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    """Whether memory ran out, be it Python's, torch's on the CPU (a plain RuntimeError), a GPU's or a new thread's."""
+    said = ("allocate memory", "out of memory", "not enough memory", "start new thread")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)

@@ -9,6 +9,7 @@ time atomically and to the same content.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import fcntl
 import functools
@@ -173,21 +174,24 @@ def _flush(descriptor: int) -> None:
 
 @contextlib.contextmanager
 def _counting(descriptors: Collection[int]) -> Iterator[None]:
-    stop = threading.Event()
+    stop, writing = threading.Event(), threading.Lock()
 
     def count() -> None:
         for number in itertools.count(1):
             if stop.wait(BEAT):
                 return
-            for descriptor in descriptors:
-                with contextlib.suppress(OSError):
-                    os.pwrite(descriptor, b"%12d" % number, 0)
-                    _flush(descriptor)
+            with writing:
+                if stop.is_set():
+                    return
+                for descriptor in descriptors:
+                    with contextlib.suppress(OSError):
+                        os.pwrite(descriptor, b"%12d" % number, 0)
+                        _flush(descriptor)
 
-    thread = threading.Thread(target=count, daemon=True)
-    thread.start()
+    _thread.start_new_thread(count, ())  # without memory, threading.Thread.start() may wait forever
     try:
         yield
     finally:
         stop.set()
-        thread.join()
+        with writing:
+            pass

@@ -1,0 +1,25 @@
+"""Runs to disturb, and what undisturbed ones leave."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for tiny_claim
+
+from harness import Calm, Runs, calm
+
+
+@pytest.fixture(scope="session")
+def runs() -> Iterator[Runs]:
+    started = Runs()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Calm:
+    return calm(runs, tmp_path_factory.mktemp("calm"))

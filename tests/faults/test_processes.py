@@ -1,0 +1,129 @@
+"""Runs that share a store, workers that run out of memory or hang, and a run with a fork server of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from harness import HERE, Calm, Run, Runs, after_a_death, after_a_rerun, arguments_of, content, finished, rerun
+
+MANY = int(os.environ.get("LMC_FAULT_POINTS") or 0)
+HANGS = "nobody watches for workers that hang yet: the run waits until it is interrupted"
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_runs_at_once_on_one_store(count: int, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    all_of_them = [runs.start(tmp_path, name=f"run{number}") for number in range(count)]
+    for run in all_of_them:
+        assert run.wait() == 0, run.said()
+    rerun(runs, tmp_path, undisturbed, after_a_death(runs, tmp_path))
+
+
+@pytest.mark.parametrize("seed", range(max(2, MANY // 20)))
+@pytest.mark.parametrize("count", [2, 8])
+def test_one_of_several_runs_is_killed(count: int, seed: int, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    """The others take over what it held, and end with everything made."""
+    all_of_them = [runs.start(tmp_path, name=f"run{number}") for number in range(count)]
+    time.sleep(random.Random(seed).random() * undisturbed.seconds)
+    if all_of_them[0].poll() is None:
+        all_of_them[0].kill(signal.SIGKILL)
+        all_of_them[0].wait()
+    for run in all_of_them[1:]:
+        assert run.wait() == 0, run.said()
+    assert {name for name in content(tmp_path) if "." not in Path(name).name[:1]} >= undisturbed.content.keys()
+    rerun(runs, tmp_path, undisturbed, after_a_death(runs, tmp_path))
+
+
+def first_workers(runs: Runs, folder: Path) -> list[psutil.Process]:
+    """The workers of a run, once one of them has claimed something."""
+    end = time.monotonic() + 60
+    while not list(folder.glob("store/leases/*")) and time.monotonic() < end:
+        time.sleep(0.002)
+    return runs.workers()
+
+
+@pytest.mark.parametrize("seed", range(max(3, MANY // 20)))
+def test_a_worker_without_memory(seed: int, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    """From some operation on it gets no more: the run manages with what it has, or ends in one line."""
+    at = random.Random(seed).randrange(1, undisturbed.operations)
+    run = runs.start(tmp_path, do="memory", at=at)
+    hung = ended(run, 20) is None
+    kept = after_a_death(runs, tmp_path)
+    rerun(runs, tmp_path, undisturbed, kept)
+    if hung:
+        pytest.xfail(HANGS)
+    assert run.status == 0 or (run.status == 2 and "fewer workers" in run.said()), run.said()
+
+
+def ended(run: Run, seconds: float) -> int | None:
+    """The exit status; a run that takes longer is killed, and its workers."""
+    end = time.monotonic() + seconds
+    while run.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    if (status := run.poll()) is None:
+        run.kill(signal.SIGKILL)
+        run.wait()
+        for worker in run.runs.workers():
+            worker.kill()
+    return status
+
+
+def test_a_worker_that_hangs(runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    run = runs.start(tmp_path)
+    for worker in first_workers(runs, tmp_path):
+        worker.suspend()
+    hung = ended(run, 10) is None
+    if not hung:
+        assert run.status == 0, run.said()
+    rerun(runs, tmp_path, undisturbed, after_a_death(runs, tmp_path))
+    if hung:
+        pytest.xfail(HANGS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_of_its_own(number: int, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    """Nothing is shared: killed while its workers measure, it takes all its processes with it. Ctrl-C goes to all."""
+    environ = {name: value for name, value in runs.environ.items() if name != "LMC_FAULTS"}
+    command = [sys.executable, str(HERE / "server.py"), *arguments_of(tmp_path, "new")]
+    started = time.monotonic()
+    process = subprocess.Popen(command, env=environ, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob("store/measurements/*/*.json")):
+        time.sleep(0.002)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.kill()
+    assert process.wait(30) != 0
+    died = time.monotonic() - started
+    end = time.monotonic() + 20
+    while (left := in_session(process.pid)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left, "processes outlive the run"
+    kept, started = finished(tmp_path), time.monotonic()
+    again = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    overhead = died + time.monotonic() - started
+    assert again.returncode == 0, again.stderr
+    after_a_rerun(tmp_path, undisturbed, kept)
+    print(
+        f"\nboth runs with all their imports: {overhead:.1f} s, of which {undisturbed.seconds:.1f} s would do if warm"
+    )
+
+
+def in_session(leader: int) -> list[int]:
+    """Processes of a session that live."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
