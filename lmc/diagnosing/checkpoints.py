@@ -67,8 +67,9 @@ def _read_torch(path: Path) -> Any:
             f"{path} holds pickled objects, which could run code when read; nothing was read. "
             "Save only the weights: torch.save(model.state_dict(), path)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MergeError(f"cannot read {path}: {str(error).splitlines()[0]:.200}; save the checkpoint again") from error
+    except Exception as error:  # a damaged file makes torch.load fail in ways it does not list
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise MergeError(f"cannot read {path}: {said:.200}; save the checkpoint again") from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

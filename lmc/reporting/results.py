@@ -6,32 +6,18 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmc.errors import StoreError
+from lmc.reporting.schema import Document, ragged
 
 if TYPE_CHECKING:
     from lmc.claims.judging import CaseResult
 
 SCHEMA = "lmc-results/2"
-
-_CLAIM = ("id", "ref", "statement", "verdict", "reason", "unit", "why", "settings")
-_SETTING = (
-    "name",
-    "verdict",
-    "reason",
-    "known_gap",
-    "effect",
-    "interval",
-    "p_value",
-    "threshold",
-    "values",
-)
-_DOCUMENT = ("tier", "started", "seconds", "commit", "machine", "versions", "made", "claims", "evidence")
-_EVIDENCE = ("families", "models", "paths", "random_steps", "histograms")
 
 
 def results_document(
@@ -143,35 +129,25 @@ def read_results(path: Path) -> dict[str, Any]:
     """Read a results file.
 
     Raises:
-        StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part.
+        StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part or holds another.
     """
-
-    def refuse(constant: str) -> float:
-        raise ValueError(f"it holds {constant}")
+    import msgspec
 
     try:
-        document = json.loads(path.read_text("utf-8"), parse_constant=refuse)
-    except (OSError, ValueError, RecursionError) as error:
+        data = path.read_bytes()
+        found = msgspec.json.decode(data)  # stricter than Python's: no NaN, no 1e999, no half characters
+        schema = found.get("schema") if isinstance(found, dict) else None
+    except msgspec.DecodeError as error:
+        why = next((f"it holds {odd}" for odd in ("NaN", "Infinity") if odd.encode() in data), error)
+        raise StoreError(f"cannot read the results file {path}: {why}; make it again with lmc run") from error
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"cannot read the results file {path}: {error}; make it again with lmc run") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise StoreError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}; make it again")
-    for what, there, names in _parts(document):
-        lacking = [name for name in names if not isinstance(there, dict) or name not in there]
-        if lacking:
-            raise StoreError(f"{path} is incomplete: {what} has no {', '.join(lacking)}; make it again with lmc run")
-    return dict(document)
-
-
-def _parts(document: Mapping[str, Any]) -> Iterator[tuple[str, Any, Sequence[str]]]:
-    """What a results file consists of, each with the names it must have; a list that is none lacks them all."""
-    yield "it", document, _DOCUMENT
-    yield "its evidence", document["evidence"], _EVIDENCE
-    for claim in _listed(document["claims"]):
-        yield "a claim", claim, _CLAIM
-        for setting in _listed(claim["settings"]):
-            yield "a setting", setting, _SETTING
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [None]
+    try:
+        checked = msgspec.convert(found, Document)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"{path} is incomplete or damaged: {error}; make it again with lmc run") from error
+    if odd := ragged(checked["evidence"]):
+        raise StoreError(f"{path} is damaged: {odd} has lists of different lengths; make it again with lmc run")
+    return dict(found)

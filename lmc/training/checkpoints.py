@@ -139,7 +139,7 @@ class Checkpoint:
             StoreError: the store is unreadable.
         """
         records = [self._store.read("checkpoints", key) for key in self._keys]
-        for turn in sorted((0, 1), key=lambda turn: -(records[turn] or {}).get("step", -1)):
+        for turn in sorted((0, 1), key=lambda turn: -_step_of(records[turn])):
             record, tensors = records[turn], self._store.load_model(self._keys[turn], "checkpoints")
             if record is None or tensors is None:
                 continue
@@ -158,3 +158,8 @@ class Checkpoint:
         """Remove it: the models are finished."""
         for key in self._keys:
             self._store.remove("checkpoints", key)
+
+
+def _step_of(record: dict[str, Any] | None) -> int:
+    step = (record or {}).get("step")
+    return step if isinstance(step, int) else -1

@@ -205,6 +205,11 @@ def cell_of(name: str) -> tuple[str, str, str] | None:
     return found[1], found[3], found[4]
 
 
+def is_key(text: str) -> bool:
+    """Whether a cell can have this key; any other text might lead out of the store."""
+    return cell_of(f"models/{text[:2]}/{text}.json") is not None
+
+
 def remove(paths: Iterable[Path]) -> None:
     """Remove files, in their order; nothing happens where there is none.
 

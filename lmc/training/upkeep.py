@@ -11,7 +11,7 @@ from pathlib import Path
 from lmc.errors import StoreError
 from lmc.specs import RECIPE_VERSION
 from lmc.training.leases import Leases
-from lmc.training.store import Store, cell_of
+from lmc.training.store import Store, cell_of, is_key
 
 RECORDS = "records"
 DAMAGED = "set aside as damaged"
@@ -101,4 +101,7 @@ def _is_done(store: Store, key: str) -> bool:
     record = store.read("checkpoints", key)
     if record is None or record.get("recipe") != RECIPE_VERSION:
         return record is not None
-    return all(store.has("models", spec) for spec in record["specs"])
+    specs = record.get("specs")
+    if not isinstance(specs, list) or not all(isinstance(each, str) and is_key(each) for each in specs):
+        return True  # nobody can go on from it
+    return all(store.has("models", spec) for spec in specs)

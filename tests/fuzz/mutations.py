@@ -1,11 +1,14 @@
-"""Valid files made invalid: bytes, JSON and the headers of safetensors and zip files."""
+"""Valid files made invalid: bytes, JSON and the headers of safetensors, zip and tar files."""
 
 from __future__ import annotations
 
 import copy
+import io
 import json
 import random
 import struct
+import tarfile
+import zipfile
 from typing import Any
 
 NUMBERS = (0, 1, -1, 7, 2**31, 2**32 - 1, 2**53, 2**60, 2**63, 2**64 - 1, 10**30, -(2**63), 0.5, -0.0, 1e308, 1e-320)
@@ -90,7 +93,44 @@ def safetensors_of(valid: bytes, chance: random.Random) -> bytes:
         return bytes_of(valid, chance)
     (length,) = struct.unpack("<Q", valid[:8])
     header = text_of(json.loads(valid[8 : 8 + length]), chance)
-    claimed = (
-        len(header) if chance.random() < 0.8 else int(chance.choice((0, 1, 2**20, 2**31, 2**40, 2**60, 2**64 - 1)))
-    )
+    claimed = len(header) if chance.random() < 0.8 else chance.choice((0, 1, 2**20, 2**31, 2**40, 2**60, 2**64 - 1))
     return struct.pack("<Q", claimed) + header + valid[8 + length :]
+
+
+def zip_of(valid: bytes, chance: random.Random) -> bytes:
+    """The same archive with other bytes in one of its files, its checksums right; or other bytes."""
+    if chance.random() < 0.3:
+        return bytes_of(valid, chance)
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(valid)) as old, zipfile.ZipFile(changed, "w") as new:
+        victim = chance.choice([name for name in old.namelist() if chance.random() < 0.3 or name.endswith(".pkl")])
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, bytes_of(data, chance) if name == victim else data)
+    return changed.getvalue()
+
+
+def tar_of(valid: bytes, chance: random.Random) -> bytes:
+    """The same archive with another name, kind or size in one of its headers, its checksum right; or other bytes."""
+    if chance.random() < 0.3:
+        return bytes_of(valid, chance)
+    data = bytearray(valid)
+    headers = [at for at in range(0, len(data), 512) if data[at + 257 : at + 262] == b"ustar"]
+    at = chance.choice(headers)
+    header = tarfile.TarInfo.frombuf(bytes(data[at : at + 512]), "ascii", "strict")
+    kind = chance.randrange(4)
+    if kind == 0:
+        folder, _, name = header.name.rpartition("/")
+        header.name = chance.choice((f"../{header.name}", f"/{header.name}", f"{folder}/../../{name}", *WORDS))
+    elif kind == 1:
+        header.type = chance.choice((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, b"x", b"L"))
+        header.linkname = "/etc/passwd"
+    elif kind == 2:
+        header.size = chance.choice((0, 1, header.size + 1, header.size + 512, 2**31, 2**60, -1, -512))
+    else:
+        header.name = header.name.replace("0", chance.choice("1f/."))
+    try:
+        data[at : at + 512] = header.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogatepass")[-512:]
+    except ValueError:
+        return bytes_of(valid, chance)
+    return bytes(data)
