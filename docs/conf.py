@@ -8,6 +8,7 @@ apidoc_automodule_options = {"members", "show-inheritance"}
 apidoc_module_first = True
 apidoc_separate_modules = True
 autodoc_default_options = {"ignore-module-all": True}
+autodoc_mock_imports = ["ray"]
 autodoc_member_order = "bysource"
 napoleon_custom_sections = ["Deviates"]
 napoleon_use_rtype = False

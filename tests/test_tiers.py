@@ -14,7 +14,7 @@ from lmc.claims.paper import CLAIMS
 from lmc.errors import SpecError
 from lmc.measuring.measurements import PairMeasurement
 from lmc.nets.costs import net_cost
-from lmc.running.planning import SHAPES
+from lmc.running.estimates import SHAPES
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting, Tier, load_tier, restricted, tier_names, with_pilot_seeds, with_precision
 from lmc.tiers.families import REACH, VERDICT_SEEDS, variant

@@ -17,7 +17,7 @@ from lmc.running.cells import Cell, Workplace, prepare_process
 LOOK_EVERY = 5.0
 """Seconds between two looks at the processor time of busy workers."""
 SILENT_LOOKS = 60
-"""A worker that computes nothing for so many looks hangs. Looks are counted, not seconds: a machine that was
+"""A worker that computes nothing for so many looks hangs. Looks are counted, not seconds, because a machine that was
 suspended, or a run that was stopped, has no worker to blame."""
 _SIGN_OF_LIFE = 0.05
 """Seconds of processor time. A cell takes that within a second, whatever it does; the beat of a hung one's lease
