@@ -1,6 +1,6 @@
 """What a cell costs before it is made, from its networks' size alone: time and share of a GPU, memory.
 
-Times are those of an assumed GPU, for simulating a schedule on a machine without one; `lmc plan` on a machine
+Times are those of an assumed GPU, for simulating a schedule on a machine without one; ``lmc plan`` on a machine
 with a GPU probes instead. Memory decides how many narrow models share a GPU.
 """
 
@@ -28,7 +28,7 @@ SHAPES = {  # name: (C, H, W), classes, training images, test images
 PROCESS_BYTES = 600 << 20
 """Memory of a process that has imported torch, and of one's CUDA context."""
 PER_GPU = 4
-"""At most so many cells share a GPU: their kernels run in turn, and only the gaps between them are won."""
+"""At most so many cells share a GPU, for their kernels run in turn, and only the gaps between them are won."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class LocalExecutor:
     """Worker processes on this machine, one thread each, so that a result never depends on their number.
 
     Args:
-        workers: how many; on GPUs at most `PER_GPU` each.
+        workers: how many; on GPUs at most `lmc.running.estimates.PER_GPU` each.
         gpus: memory of every GPU in bytes; empty to compute on the CPU.
     """
 

@@ -29,7 +29,7 @@ except ImportError as missing:
     raise LmcError(f"executor 'ray' needs Ray ({missing}): pip install 'lmc[ray]', or use 'local'") from None
 
 ATTEMPTS = 5
-"""So often a cell may be begun: nodes of a cluster come and go."""
+"""So often a cell may be begun, as nodes of a cluster come and go."""
 _CONNECT_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 100 << 20  # tasks pass nothing but specs
 
