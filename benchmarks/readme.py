@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,9 @@ from lmc.claims.judging import cases
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.claims.verdicts import KNOWN_GAP, shown
 from lmc.reporting.results import read_results
+from lmc.running.estimates import ASSUMED
+from lmc.running.planning import make_plan
+from lmc.running.settings import Settings
 from lmc.tiers import load_tier, tier_names
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,6 +105,38 @@ def timed(table: Callable[[Path], str]) -> str:
     return text if text.count("\n") > 1 else "Not measured yet."  # a head without rows says nothing
 
 
+def schedule() -> str:
+    """What the paper tier takes on GPUs, simulated: ``lmc plan --tier paper --gpus 1,8,64``."""
+    with tempfile.TemporaryDirectory() as home:
+        plan = make_plan(Settings.resolve({"LMC_HOME": home}, tier="paper", device="cpu"), [1, 8, 64])
+    lines = ["| GPUs | from start to end | in use | longest chain of cells |", "|---|---|---|---|"]
+    for each in plan.schedules:
+        hours = f"{each.makespan / 3600:.1f} h"
+        lines.append(f"| {each.devices} | {hours} | {each.utilisation:.0%} | {each.critical_path / 3600:.1f} h |")
+    models = sum(row.models for row in plan.rows)
+    flops = sum(row.models * row.flops for row in plan.rows)
+    return "\n".join([*lines, "", f"({models} models, {flops:.2g} FLOP; assumed GPU: {ASSUMED}.)"])
+
+
+def soak() -> str:
+    """What the soak run found."""
+    path = BASELINES / "soak-cpu.json"
+    if not path.exists():
+        return "Not measured yet."
+    found = json.loads(path.read_text("utf-8"))
+    faults = ", ".join(f"{count} x {name}" for name, count in sorted(found["faults"].items()))
+    names = {"memory_mib": "memory, MiB", "open_files": "open files", "threads": "threads", "store_mib": "store, MiB"}
+    lines = ["| | early | at the end | per round |", "|---|---|---|---|"]
+    for name, shown_as in names.items():
+        each = found[name]
+        lines.append(f"| {shown_as} | {each['first']:g} | {each['last']:g} | {each['per_round']:+.3f} |")
+    told = (
+        f"{found['rounds']} rounds in {found['minutes']:g} minutes; {faults}. Rounds with any other number: "
+        f"{found['rounds_with_other_numbers']}; leases left behind: {found['leases_left']}."
+    )
+    return "\n".join([told, "", *lines])
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {
         "items": items,
@@ -107,6 +144,8 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "speed": lambda: timed(speed_table),
         "growth": lambda: timed(growth_table),
         "runs": lambda: timed(runs_table),
+        "schedule": schedule,
+        "soak": soak,
     },
     "VERDICTS.md": {"quick": lambda: verdicts("quick"), "standard": lambda: verdicts("standard")},
 }

@@ -7,6 +7,7 @@ a laptop of two cores, asserted only where ``LMC_BENCH_STRICT=1``; that the comm
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import statistics
 import subprocess
@@ -19,7 +20,12 @@ from typing import Any
 
 import psutil
 import pytest
-from timing import STRICT, sized
+from timing import STRICT, paired, sized
+from timing import conclude as compared
+
+from lmc.running.executors import LocalExecutor
+from lmc.running.session import make_missing, selected_cases
+from lmc.running.settings import Settings
 
 BASELINES = Path(__file__).parent / "baselines"
 COMMAND = (sys.executable, "-m", "lmc.running.cli")
@@ -112,6 +118,36 @@ def test_core_claims_again(benchmark: Any, home: Path) -> None:
     conclude(benchmark, f"lmc {' '.join(CORE)}, everything in the store", 8.0, peak_pss_mib=peak)
 
 
+@minutes
+def test_two_workers(benchmark: Any, tmp_path: Path) -> None:
+    """Against one worker, each from nothing, in turn: MLPs of up to 64 units, each worker with one thread."""
+    asked = {"claims": "fig9,fig23", "arch": "mlp", "max_width": 1 / 8, "device": "cpu"}
+    numbers = itertools.count()
+
+    def make(workers: int) -> None:
+        settings = Settings.resolve({"LMC_HOME": str(tmp_path / str(next(numbers)))}, **asked)
+        make_missing(selected_cases(settings), settings, LocalExecutor(workers))
+
+    ratio = paired(benchmark, lambda: make(2), lambda: make(1), rounds=sized(3, 1), warm=False)
+    compared(benchmark, ratio, work="narrow MLPs from nothing, two workers", peer="one worker", target=1.7)
+
+
+@minutes
+def test_ray(benchmark: Any, tmp_path: Path) -> None:
+    """The core claims on a Ray that is started for them, against worker processes; the same numbers from both."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lmc[ray]'")
+    outputs: list[list[str]] = []
+
+    def make(executor: str) -> None:
+        arguments = [*CORE, "--executor", executor, *(["--ray-address", "local"] if executor == "ray" else [])]
+        outputs.append(without_path(run(tmp_path / executor, arguments)[0]))
+
+    ratio = paired(benchmark, lambda: make("ray"), lambda: make("local"), rounds=1, warm=False)
+    assert outputs[0] == outputs[1]
+    work = f"lmc {' '.join(CORE)}, from nothing, on Ray"
+    compared(benchmark, ratio, work=work, peer="worker processes", target=1 / 1.15)
+
+
 def without_path(output: str) -> list[str]:
     return [line for line in output.splitlines() if not line.startswith("results: ")]
 
@@ -121,8 +157,9 @@ def without_path(output: str) -> list[str]:
     [
         (["diff", BASELINES / "pilot-quick-cpu.json", BASELINES / "quick-cpu.json"], 1.0),
         (["summary", BASELINES / "quick-cpu.json"], 1.0),
+        (["report", BASELINES / "quick-cpu.json", "-o", os.devnull], 10.0),
     ],
-    ids=["diff", "summary"],
+    ids=["diff", "summary", "report"],
 )
 def test_command(benchmark: Any, tmp_path: Path, arguments: list[str | Path], target: float) -> None:
     """What is told of stored results, here the committed ones of the quick tier."""

@@ -32,22 +32,26 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def paired(benchmark: Any, ours: Callable[[], object], peer: Callable[[], object], *, rounds: int = 5) -> float:
+def paired(
+    benchmark: Any, ours: Callable[[], object], peer: Callable[[], object], *, rounds: int = 5, warm: bool = True
+) -> float:
     """Time ``ours`` under pytest-benchmark with a run of ``peer`` before every round.
 
     Args:
         benchmark: pytest-benchmark's fixture.
-        ours: what is timed; runs once before, unmeasured.
+        ours: what is timed.
         peer: what it is compared with, doing the same work.
         rounds: number of pairs.
+        warm: whether both run once before, unmeasured; not so where each run is a process of its own.
 
     Returns:
         The median over the rounds of peer's seconds over ours; above 1 ours is faster. It is also in
         ``extra_info`` as ``ratio``, with the least and the largest, both medians and the peak memory.
     """
     peer_seconds: list[float] = []
-    ours()
-    peer()
+    if warm:
+        ours()
+        peer()
     benchmark.pedantic(ours, setup=lambda: peer_seconds.append(seconds(peer)), rounds=rounds)
     our_seconds = benchmark.stats.stats.data
     ratios = [theirs / mine for theirs, mine in zip(peer_seconds, our_seconds, strict=True)]

@@ -106,3 +106,17 @@ def in_session(leader: int) -> list[int]:
         if int(fields[3]) == leader and fields[0] != "Z":
             found.append(int(path.parent.name))
     return found
+
+
+def test_a_loaded_machine_changes_no_bit(runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    """Beside four processes for every core: the same store, the same verdicts."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    load = [subprocess.Popen(spin) for _ in range(4 * (os.cpu_count() or 1))]
+    try:
+        run = runs.start(tmp_path)
+        assert run.wait() == 0, run.said()
+    finally:
+        for process in load:
+            process.kill()
+            process.wait()
+    after_a_rerun(tmp_path, undisturbed, {})
