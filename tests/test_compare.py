@@ -59,7 +59,12 @@ def compare(folder: Path, *arguments: str, factory: str = "make") -> Any:
     register(app)
     app.command("other")(lambda: None)  # with one command only, typer takes no name of it
     model = factory if ":" in factory else f"nets_{folder.name}:{factory}"
-    return CliRunner().invoke(app, ["compare", "--model", model, "--data", "data.safetensors", *arguments])
+    threads = torch.get_num_threads()
+    try:
+        return CliRunner().invoke(app, ["compare", "--model", model, "--data", "data.safetensors", *arguments])
+    finally:  # the command sets up its process, which here is that of all tests
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
 
 
 def refused(result: Any) -> str:

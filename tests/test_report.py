@@ -221,12 +221,20 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda document: document.pop("evidence"), "it has no evidence"),
-        (lambda document: document["evidence"].pop("paths"), "its evidence has no paths"),
-        (lambda document: document["claims"][0].pop("why"), "a claim has no why"),
-        (lambda document: document["claims"][0]["settings"][0].pop("values"), "a setting has no values"),
-        (lambda document: document.update(claims={"a": 1}), "a claim has no id, ref"),
-        (lambda document: document["claims"][0].update(settings=None), "a setting has no name, verdict"),
+        (lambda document: document.pop("evidence"), "missing required field `evidence`"),
+        (lambda document: document["evidence"].pop("paths"), "missing required field `paths` - at `$.evidence`"),
+        (lambda document: document["claims"][0].pop("why"), "missing required field `why` - at `$.claims[0]`"),
+        (
+            lambda document: document["claims"][0]["settings"][0].pop("values"),
+            "field `values` - at `$.claims[0].settings[0]`",
+        ),
+        (lambda document: document.update(claims={"a": 1}), "Expected `array`, got `object` - at `$.claims`"),
+        (
+            lambda document: document["claims"][0].update(settings=None),
+            "got `null` - at `$.claims[0].settings`",
+        ),
+        (lambda document: document["claims"][0].update(verdict="perfect"), "Invalid enum value 'perfect'"),
+        (lambda document: document["evidence"]["paths"][0]["lams"].pop(), "has lists of different lengths"),
         (lambda document: document.update(schema="lmc-results/1"), "has schema 'lmc-results/1'"),
     ],
 )

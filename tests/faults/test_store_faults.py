@@ -53,7 +53,7 @@ def test_one_write_fails(share: float, runs: Runs, undisturbed: Calm, tmp_path: 
 
 @pytest.mark.parametrize("share", SHARES, ids="{:.6f}".format)
 def test_a_full_disk(share: float, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
-    pages = 4 + int(share * 60)
+    pages = 4 + int(share * 35)
     try:
         with small_disk(tmp_path, f"{pages * 4}k"):
             run = runs.start(tmp_path)
