@@ -248,7 +248,7 @@ from lmc.merging import temperature
 once = temperature._Slope.root
 
 def often(self):
-    for _ in range(9):
+    for _ in range(59):
         once(self)
     return once(self)
 

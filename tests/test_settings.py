@@ -209,6 +209,9 @@ def test_command_line_errors_are_one_line_and_exit_2(tmp_path: Path) -> None:
         (["run", "--dataset", "mnist"], "tier quick has nothing for arch any, dataset mnist"),
         (["plan", "--claims", "fig99"], "no claim's id contains fig99"),
         (["plan", "--tier", "huge"], "unknown tier 'huge'"),
+        (["plan", "--gpus", "0"], "gpus is '0'"),
+        (["run", "--executor", "slurm"], "unknown executor 'slurm'"),
+        (["run", "--ray-address", "head:1"], "add --executor ray"),
     ]:
         command = [sys.executable, "-m", "lmc.running.cli", *arguments]
         found = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)

@@ -80,6 +80,8 @@ class Settings:
         default_home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmc"
         home = Path(environ.get("LMC_HOME") or default_home).expanduser()
         executor = _executor(chosen("executor"))
+        if executor != "ray" and (address := options.get("ray_address")) is not None:
+            raise SpecError(f"a Ray cluster was named, {str(address)!r}, for executor {executor!r}; add --executor ray")
         return cls(
             tier=chosen("tier") or "quick",
             store=path("store") or home / "store",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness import Calm, Point, Runs, after_a_death, described, kill, points, rerun
 
-COUNT = int(os.environ.get("LMC_FAULT_POINTS") or 12)
+COUNT = int(os.environ.get("LMC_FAULT_POINTS") or 6)
 SEED = int(os.environ.get("LMC_FAULT_SEED") or 1)
 TALLY: Counter[str] = Counter()
 OVERHEADS: list[float] = []
