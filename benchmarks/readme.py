@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from table import growth_table, runs_table, speed_table
+from table import growth_table, measures_table, runs_table, speed_table
 
 from lmc.claims.judging import cases
 from lmc.claims.paper import CLAIMS, ITEMS
@@ -143,6 +143,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "counts": counts,
         "speed": lambda: timed(speed_table),
         "growth": lambda: timed(growth_table),
+        "measures": lambda: timed(measures_table),
         "runs": lambda: timed(runs_table),
         "schedule": schedule,
         "soak": soak,

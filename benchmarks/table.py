@@ -61,6 +61,23 @@ def runs_table(path: Path) -> str:
     return _markdown(["command", "seconds", "target", "", "peak memory, MiB"], rows)
 
 
+def measures_table(path: Path) -> str:
+    """What is held to a limit rather than to a peer.
+
+    Args:
+        path: the file.
+
+    Raises:
+        GateError: it is unreadable.
+    """
+    rows = []
+    for facts in _facts(path, "measures"):
+        for each in facts["measures"]:
+            met = _met(each["value"] <= each["limit"])
+            rows.append([each["measure"], f"{each['value']:.3g}", f"{each['limit']:.3g}", met])
+    return _markdown(["work", "measured", "at most", ""], rows)
+
+
 def _facts(path: Path, having: str) -> list[dict[str, Any]]:
     return [row["extra_info"] for row in read_document(path)["benchmarks"] if having in row["extra_info"]]
 

@@ -5,14 +5,19 @@ Targets are asserted only where ``LMC_BENCH_STRICT=1``; that both ways give the 
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from scipy import optimize
-from timing import STRICT, conclude, paired, seconds
+from timing import STRICT, conclude, paired, seconds, sized
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -90,6 +95,14 @@ def test_path(benchmark: Any, width: float, target: float, passes: float, passes
     work = f"logits of an 11-point path, MLP of {round(512 * width)} units, 10,000 images"
     facts = {"passes": found, "passes_in_all": in_all, "passes_target": passes, "passes_in_all_target": passes_in_all}
     conclude(benchmark, ratio, work=work, peer="a forward pass for every λ", target=target, **facts)
+    benchmark.extra_info["measures"] = [
+        {"measure": f"{work}, in forward passes", "value": found, "limit": passes},
+        {
+            "measure": "the same with calibration and every layer, in forward passes",
+            "value": in_all,
+            "limit": passes_in_all,
+        },
+    ]
     assert not STRICT or (found <= passes and in_all <= passes_in_all), facts
 
 
@@ -159,3 +172,46 @@ def test_batchnorm_reset(benchmark: Any, arch: str, side: int) -> None:
     work = f"BatchNorm reset of {arch}, 1,000 images of {side}x{side}"
     facts = {"chosen": wanted, "passes": ratio**-1}
     conclude(benchmark, ratio, work=work, peer="the net in full", target=1.2 if wanted else 0.0, **facts)
+
+
+PATH_MEMORY = """
+import json, resource, torch, lmc
+from lmc.data import Normaliser
+from lmc.measuring.evaluation import Inputs
+from lmc.nets import build
+
+torch.set_num_threads(2)
+generator = torch.Generator().manual_seed(0)
+images = torch.randint(0, 256, (512, 1, 28, 28), dtype=torch.uint8, generator=generator)
+labels = torch.randint(0, 10, (512,), generator=generator)
+inputs = Inputs(images, labels, images, Normaliser.fit(images), batch=128)
+small, a, b = (build("mlp", 1 / 32, (1, 28, 28), 10) for _ in range(3))
+lmc.interpolation_path(small, a.state_dict(), b.state_dict(), {lams}, inputs)  # imports and buffers
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model = build("mlp", {width}, (1, 28, 28), 10)
+lmc.interpolation_path(model, lmc.StateFile({a!r}), lmc.StateFile({b!r}), {lams}, inputs)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sizes = [value.numel() * 4 for value in model.state_dict().values()]
+print(json.dumps({{"models": (after - before) * 1024 / sum(sizes), "layer": max(sizes) / sum(sizes)}}))
+"""
+
+
+def test_path_memory(benchmark: Any, tmp_path: Path) -> None:
+    """A path between two files takes the memory of at most two models and a layer, its process left out."""
+    width = sized(16.0, 1.0)
+    files = [str(tmp_path / f"{name}.safetensors") for name in "ab"]
+    for file, model in zip(files, models("mlp", width, (1, 28, 28)), strict=False):
+        save_file(model.state_dict(), file)
+    script = PATH_MEMORY.format(width=width, a=files[0], b=files[1], lams=LAMS)
+    found: list[dict[str, float]] = []
+
+    def run() -> None:
+        done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True)
+        found.append(json.loads(done.stdout))
+
+    benchmark.pedantic(run, rounds=1)
+    (facts,) = found
+    limit = 2 + facts["layer"]
+    measure = f"peak memory of an 11-point path, MLP of {round(512 * width):,} units in files, in models"
+    benchmark.extra_info["measures"] = [{"measure": measure, "value": facts["models"], "limit": limit}]
+    assert not STRICT or facts["models"] <= limit, facts

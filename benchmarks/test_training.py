@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import multiprocessing
 import statistics
 import threading
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from timing import THREADS, conclude, paired, seconds
 from torch import nn
 
 from lmc.data import Dataset
-from lmc.running.cells import prepare_arithmetic, training_block
+from lmc.running.cells import prepare_arithmetic, prepare_process, training_block
 from lmc.specs import RunSpec
 from lmc.tiers import load_tier
 from lmc.training import engine
@@ -167,6 +168,34 @@ def test_resnet20(benchmark: Any, cifar_like: Dataset, precision: str) -> None:
         [RESNET],
         cifar_like,
     )
+
+
+def test_two_resnet20(benchmark: Any, cifar_like: Dataset, precision: str) -> None:
+    """As a run trains them: in a worker process each, with one thread; Lightning has both threads for one at a time."""
+    specs = [dataclasses.replace(RESNET, precision=precision).with_seed(seed) for seed in range(THREADS)]
+    context = multiprocessing.get_context("forkserver")
+    with context.Pool(THREADS, _become_worker, (cifar_like,)) as workers:
+        compare(
+            benchmark,
+            f"ResNet-20, batch 128, augmented, ours {precision}, a model per worker",
+            2.5,
+            lambda: workers.map(_train_in_worker, specs, chunksize=1),
+            [RESNET.with_seed(seed) for seed in range(THREADS)],
+            cifar_like,
+            rounds=3,
+        )
+
+
+_data: list[Dataset] = []
+
+
+def _become_worker(dataset: Dataset) -> None:
+    prepare_process(1)
+    _data.append(dataset)
+
+
+def _train_in_worker(spec: RunSpec) -> TrainedModel:
+    return train(spec, _data[0])
 
 
 def test_strong_decay(benchmark: Any, mnist_like: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

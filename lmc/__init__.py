@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lmc.errors import DataError, DeviceError, LmcError, MergeError, SpecError, StoreError
     from lmc.measuring.layers import measure_layers
     from lmc.measuring.paths import interpolation_path, measure_path
-    from lmc.merging import fit_inverse_temperature, interpolate, merge, reset_bn_stats
+    from lmc.merging import StateFile, fit_inverse_temperature, interpolate, merge, reset_bn_stats
     from lmc.merging.permutation_spec import permute, random_permutations
     from lmc.merging.tracing import trace_permutation_spec
     from lmc.merging.weight_matching import weight_matching
@@ -28,7 +28,7 @@ _HOMES = {
     "lmc.errors": ("DataError", "DeviceError", "LmcError", "MergeError", "SpecError", "StoreError"),
     "lmc.measuring.layers": ("measure_layers",),
     "lmc.measuring.paths": ("interpolation_path", "measure_path"),
-    "lmc.merging": ("fit_inverse_temperature", "interpolate", "merge", "reset_bn_stats"),
+    "lmc.merging": ("StateFile", "fit_inverse_temperature", "interpolate", "merge", "reset_bn_stats"),
     "lmc.merging.permutation_spec": ("permute", "random_permutations"),
     "lmc.merging.tracing": ("trace_permutation_spec",),
     "lmc.merging.weight_matching": ("weight_matching",),
@@ -44,6 +44,7 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "load_dataset",
     "build",
     "train",
+    "StateFile",
     "interpolate",
     "merge",
     "reset_bn_stats",

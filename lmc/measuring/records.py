@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -35,7 +35,7 @@ LAYER_IMAGES = 400
 """Test inputs that layers are measured on; the mean of 400 cosines is known to a few thousandths, far better
 than pairs of models agree."""
 
-States = Sequence[Mapping[str, Tensor]]
+States = Iterable[Mapping[str, Tensor]]
 
 
 def measure(measurement: Measurement, states: States, dataset: Dataset, device: torch.device | str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def measure(measurement: Measurement, states: States, dataset: Dataset, device: 
 
     Args:
         measurement: what to measure.
-        states: the weights of its specs, in their order.
+        states: the weights of its specs, in their order; each is read once and not kept.
         dataset: the specs' dataset.
         device: where to compute.
 

@@ -177,13 +177,12 @@ def _measure(measurement: Measurement, store: Store, workplace: Workplace) -> No
         if store.has("measurements", measurement.key):
             return
         started = time.perf_counter()
-        states = []
         for spec in measurement.specs:
-            record, state = _trained(spec, store, workplace)
+            record = store.read("models", spec.key) or _trained(spec, store, workplace)[0]
             if record["status"] != "trained":
                 store.write("measurements", measurement.key, {"status": f"{spec.describe()} {record['status']}"})
                 return
-            states.append(state)
+        states = (_trained(spec, store, workplace)[1] for spec in measurement.specs)  # one at a time in memory
         dataset = _dataset(measurement.specs[0].dataset, workplace.data)
         try:
             body = measure(measurement, states, dataset, workplace.device)

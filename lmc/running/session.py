@@ -97,6 +97,7 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
         if fruitless == _FRUITLESS:
             raise LmcError(f"{left[0].describe()} does not stay in {store.root}; check its disk, and its leases folder")
         missing = left
+    leases.others()  # removes those of the dead, also where nothing was missing
     records = {}
     for measurement in measurements:
         record = store.read("measurements", measurement.key)

@@ -29,7 +29,7 @@ def prepare() -> None:
     import lmc.running.preload
     import lmc.running.worker
 
-    lmc.running.worker.LOOK_EVERY, lmc.running.worker.SILENT_LOOKS = 0.2, 15  # a cell takes milliseconds here
+    lmc.running.worker.LOOK_EVERY, lmc.running.worker.SILENT_LOOKS = 0.5, 16  # a cell takes milliseconds here
     fault_tier.register()
     lmc.running.finish.commit = lambda: "unknown"  # git would take longer than the run
     CliRunner().invoke(lmc.running.cli.app, ["claims"])  # imports what the command line does
