@@ -107,7 +107,7 @@ def test_core_claims_from_nothing(benchmark: Any, home: Path) -> None:
     found: list[tuple[str, float]] = []
     benchmark.pedantic(lambda: found.append(run(home, CORE, watched=True)), rounds=1)
     COLD[:] = benchmark.stats.stats.data
-    assert "results: " in found[0][0]
+    assert "written: " in found[0][0]
     conclude(benchmark, f"lmc {' '.join(CORE)}, nothing in the store", 240.0, peak_pss_mib=found[0][1])
 
 
@@ -153,7 +153,7 @@ def test_core_claims_on_ray(benchmark: Any, home: Path, tmp_path: Path) -> None:
 
 
 def without_path(output: str) -> list[str]:
-    return [line for line in output.splitlines() if not line.startswith("results: ")]
+    return [line for line in output.splitlines() if not line.startswith("written: ")]
 
 
 @pytest.mark.parametrize(
