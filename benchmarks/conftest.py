@@ -11,11 +11,11 @@ from timing import THREADS
 
 from lmc.data import Dataset, load_dataset
 from lmc.running.cells import prepare_arithmetic
-from lmc.running.settings import cores
+from lmc.running.settings import cores, fast_bf16
 
 
 def has_amx() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in tiles, which makes bf16 worth it on a CPU."""
+    """Whether the processor multiplies bfloat16 matrices in tiles."""
     return bool(torch.cpu._is_amx_tile_supported())
 
 
@@ -40,7 +40,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 @pytest.fixture(scope="session")
 def precision() -> str:
     """The faster precision of `RunSpec` for networks large enough to be bound by their arithmetic."""
-    return "bf16" if has_amx() else "fp32"
+    return "bf16" if fast_bf16("cpu") else "fp32"
 
 
 def random_dataset(name: str, shape: tuple[int, int, int], images: int) -> Dataset:

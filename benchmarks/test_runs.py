@@ -124,13 +124,14 @@ def test_core_claims_again(benchmark: Any, home: Path) -> None:
 
 @minutes
 def test_two_workers(benchmark: Any, tmp_path: Path) -> None:
-    """Against one worker, each from nothing, in turn: MLPs of up to 64 units, each worker with one thread."""
-    asked = {"claims": "fig9,fig23", "arch": "mlp", "max_width": 1 / 8, "device": "cpu"}
+    """Against one worker, each from nothing, in turn: MLPs of up to 128 units, each worker with one thread."""
+    asked = {"arch": "mlp", "max_width": sized(1 / 4, 1 / 16), "device": "cpu"}
     numbers = itertools.count()
 
     def make(workers: int) -> None:
         settings = Settings.resolve({"LMC_HOME": str(tmp_path / str(next(numbers)))}, **asked)
-        make_missing(selected_cases(settings), settings, LocalExecutor(workers))
+        made = make_missing(selected_cases(settings), settings, LocalExecutor(workers))
+        assert made.counts["models"] >= 6
 
     ratio = paired(benchmark, lambda: make(2), lambda: make(1), rounds=sized(3, 1), warm=False)
     compared(benchmark, ratio, work="narrow MLPs from nothing, two workers", peer="one worker", target=1.7)

@@ -132,12 +132,21 @@ def test_wide_mlp(benchmark: Any, mnist_like: Dataset, precision: str) -> None:
 
 @pytest.mark.parametrize("batch", [50, 128])
 def test_narrow_mlps(benchmark: Any, mnist_like: Dataset, batch: int) -> None:
+    """As a run trains them: side by side in one worker, which has one thread; the other cores have other workers."""
     specs = six(MLP, width=1 / 16, batch_size=batch, train_size=3000)
+
+    def on_one_thread() -> list[TrainedModel]:
+        torch.set_num_threads(1)
+        try:
+            return train_stack(specs, mnist_like)
+        finally:
+            torch.set_num_threads(THREADS)
+
     compare(
         benchmark,
-        f"six MLPs of 32 units, batch {batch}",
+        f"six MLPs of 32 units, batch {batch}, ours on one thread",
         8.0,
-        lambda: train_stack(specs, mnist_like),
+        on_one_thread,
         specs,
         mnist_like,
         rounds=3,
