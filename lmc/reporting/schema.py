@@ -49,12 +49,19 @@ class Claim(TypedDict):
     settings: Annotated[list[Setting], Meta(min_length=1)]
 
 
+class Recipe(TypedDict):
+    """What of a recipe is read; the rest is only shown."""
+
+    dataset: str
+    arch: str
+
+
 class Family(TypedDict):
     """Models of one recipe."""
 
     setting: str
     role: str
-    recipe: dict[str, Scalar]
+    recipe: Recipe
     widths: list[Positive]
     seeds: list[int]
 

@@ -18,7 +18,7 @@ import psutil
 
 from lmc.reporting.results import read_results
 from lmc.training.store import Store, parse_record
-from lmc.training.upkeep import files_of, verify
+from lmc.training.upkeep import prunable, verify
 
 HERE = Path(__file__).parent
 TIMED = {"seconds", "resumed"}
@@ -202,10 +202,9 @@ def after_a_rerun(folder: Path, undisturbed: Calm, kept: Kept) -> None:
         assert (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) == before, path
     store = Store(folder / "store")
     assert sorted(path.name for path in store.root.glob("leases/*")) == [], "a lease remains"
-    for path in files_of(store)["temporary files"]:
-        path.unlink()  # of a process that was killed while it wrote; lmc store prune removes them, too
-    for path in files_of(store)["set aside as damaged"]:
-        path.unlink()
+    for paths in prunable(store).values():  # half-written, damaged, or a finished model's checkpoint: lmc store prune
+        for path in paths:
+            path.unlink()
     found = content(folder)
     assert found.keys() == undisturbed.content.keys()
     assert [name for name in found if found[name] != undisturbed.content[name]] == []
