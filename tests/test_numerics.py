@@ -98,7 +98,7 @@ KINDS = ("pair", "matched pair", "permuted pair", "model", "flatness", "merge")
 every_kind = pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
 
 
-def states_of(measurement: Measurement, data: Dataset) -> list[State]:
+def states_of(measurement: Measurement) -> list[State]:
     """Of untrained models, BatchNorm statistics those of the training images."""
     found = []
     for spec in measurement.specs:
@@ -120,7 +120,7 @@ def assert_defined(record: Any) -> None:
 @pytest.mark.parametrize("which", [0, -1])
 def test_a_diverged_model_is_refused_by_every_measurement(arch: str, kind: int, spoil: str, which: int) -> None:
     measurement = measurements(ARCHS[arch])[kind]
-    states = states_of(measurement, SOUND)
+    states = states_of(measurement)
     states[which] = DIVERGED[spoil](states[which])
     with pytest.raises(MergeError, match="NaN or infinite"):
         measure(measurement, states, SOUND, "cpu")
@@ -132,7 +132,7 @@ def test_a_diverged_model_is_refused_by_every_measurement(arch: str, kind: int, 
 def test_extreme_weights_are_measured_or_refused(arch: str, kind: int, extreme: str) -> None:
     """Where float32 overflows, the model counts as diverged; anything else has finite numbers."""
     measurement = measurements(ARCHS[arch])[kind]
-    states = [EXTREME[extreme](state) for state in states_of(measurement, SOUND)]
+    states = [EXTREME[extreme](state) for state in states_of(measurement)]
     refused = extreme == "overflowing"
     with pytest.raises(MergeError, match="NaN or infinite") if refused else contextlib.nullcontext():
         record = measure(measurement, states, SOUND, "cpu")
@@ -145,7 +145,7 @@ def test_extreme_weights_are_measured_or_refused(arch: str, kind: int, extreme: 
 @pytest.mark.parametrize("data", DATA)
 def test_degenerate_data_give_defined_numbers(arch: str, kind: int, data: str) -> None:
     measurement = measurements(ARCHS[arch])[kind]
-    record = measure(measurement, states_of(measurement, SOUND), DATA[data], "cpu")
+    record = measure(measurement, states_of(measurement), DATA[data], "cpu")
     assert record["status"] == "measured"
     assert_defined(record)
 
@@ -164,7 +164,7 @@ def test_training_on_degenerate_data_ends_with_finite_weights(arch: str, data: s
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "sophia"])
 def test_training_that_diverges_says_so(arch: str, precision: str, optimizer: str) -> None:
-    """Also where bfloat16, whose range is that of float32, overflows; the other models of a stack are not touched."""
+    """Also where bfloat16, whose range is that of float32, overflows."""
     spec = dataclasses.replace(ARCHS[arch], precision=precision, optimizer=optimizer, lr=1e30, schedule="constant")
     trained = train(spec, SOUND)
     assert trained.log["status"] == "diverged"

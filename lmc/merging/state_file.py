@@ -28,7 +28,7 @@ class StateFile(Mapping[str, Tensor]):
         tensor([1., 1.])
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = path
         self._names = self._read(None)[0]
 
