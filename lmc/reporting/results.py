@@ -129,7 +129,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """Read a results file.
 
     Raises:
-        StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part or has one of a wrong type.
+        StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part or has a wrong one.
     """
     import msgspec
 
