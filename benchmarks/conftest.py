@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import random_dataset
 from timing import THREADS
 
 from lmc.data import Dataset, load_dataset
@@ -41,15 +42,6 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 def precision() -> str:
     """The faster precision of `RunSpec` for networks large enough to be bound by their arithmetic."""
     return "bf16" if fast_bf16("cpu") else "fp32"
-
-
-def random_dataset(name: str, shape: tuple[int, int, int], images: int) -> Dataset:
-    """Random pixels with random labels out of ten, the same in every run: `no data on disk`."""
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (images, *shape), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 10, (images,), generator=generator)
-    classes = tuple(str(label) for label in range(10))
-    return Dataset(name, pixels, labels, pixels[:16], labels[:16], classes, "random")
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def train_lightning(
     *,
     precision: str = "32-true",
     num_workers: int = 0,
+    accelerator: str = "cpu",
 ) -> list[PeerModel]:
     """Train ``specs`` one after another with Lightning, `DataLoader` and torchvision transforms.
 
@@ -67,11 +68,12 @@ def train_lightning(
         precision: Lightning's name for it; ``"bf16-mixed"`` is our ``"bf16"``.
         num_workers: of the loader. None by default: with two cores and images of at most 32x32 pixels, two workers
             took about twice as long for the narrow MLPs and saved a twentieth for ResNet-20 (on a busy machine).
+        accelerator: Lightning's name for the device.
     """
-    return [_train_lightning(spec, dataset, precision, num_workers) for spec in specs]
+    return [_train_lightning(spec, dataset, precision, num_workers, accelerator) for spec in specs]
 
 
-def _train_lightning(spec: RunSpec, dataset: Dataset, precision: str, num_workers: int) -> PeerModel:
+def _train_lightning(spec: RunSpec, dataset: Dataset, precision: str, num_workers: int, accelerator: str) -> PeerModel:
     dataset = dataset.limited(spec.train_size)
     loader = DataLoader(
         _Pictures(dataset, _transform(spec, dataset)),
@@ -84,7 +86,7 @@ def _train_lightning(spec: RunSpec, dataset: Dataset, precision: str, num_worker
     )
     module = _Classifier(spec, dataset)
     trainer = lightning.Trainer(
-        accelerator="cpu",
+        accelerator=accelerator,
         devices=1,
         precision=precision,  # type: ignore[arg-type]
         max_epochs=spec.epochs,

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lmc.data import Dataset, augment
+from lmc.data import Dataset, augment, random_crops
 from lmc.errors import DataError, SpecError
 from lmc.nets import build
 from lmc.specs import RunSpec
@@ -109,7 +109,7 @@ def batches(spec: RunSpec, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
         while len(order) >= spec.batch_size:
             picked, order = order[: spec.batch_size], order[spec.batch_size :]
             images = dataset.train_images[picked]
-            images = augment(images, generator) if spec.augment else images
+            images = augment(images, random_crops(len(images), generator)) if spec.augment else images
             normalised = (images.double().numpy() - mean) / deviation
             yield torch.tensor(normalised, dtype=torch.float32), dataset.train_labels[picked]
 

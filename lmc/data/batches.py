@@ -41,27 +41,37 @@ class Normaliser:
         return images.to(torch.float32).mul_(self.scale).add_(self.shift)
 
 
-def epoch_order(size: int, generator: torch.Generator, device: torch.device) -> Tensor:
+def epoch_order(size: int, generator: torch.Generator) -> Tensor:
     """A random order of ``size`` images, drawn on the CPU so that it is the same on every device."""
-    return torch.randperm(size, generator=generator).to(device)
+    return torch.randperm(size, generator=generator)
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip each image horizontally with probability ½ and crop it from a zero-padded copy.
+def random_crops(size: int, generator: torch.Generator) -> Tensor:
+    """How `augment` is to change ``size`` images, drawn on the CPU so that it is the same on every device.
+
+    Returns:
+        uint8 (size, 3): the crop's first row and column in the padded image, and whether the image is flipped.
+    """
+    shifts = torch.randint(0, 2 * CROP_PADDING + 1, (2, size), generator=generator)
+    flips = torch.randint(0, 2, (1, size), generator=generator)
+    return torch.cat([shifts, flips]).T.to(torch.uint8)
+
+
+def augment(images: Tensor, crops: Tensor) -> Tensor:
+    """Flip images horizontally and crop them from zero-padded copies.
 
     Args:
         images: uint8 (N, C, H, W).
-        generator: CPU generator; the draws do not depend on the device.
+        crops: uint8 (N, 3) on the same device, see `random_crops`.
 
     Returns:
         uint8 (N, C, H, W) on the same device.
     """
     n, channels, height, width = images.shape
-    shifts = torch.randint(0, 2 * CROP_PADDING + 1, (2, n), generator=generator).to(images.device)
-    flips = torch.randint(0, 2, (n,), generator=generator).to(images.device).bool()
-    rows = shifts[0, :, None] + torch.arange(height, device=images.device)  # (N, H)
+    top, left, flipped = (each[:, None] for each in crops.long().unbind(1))  # (N, 1)
+    rows = top + torch.arange(height, device=images.device)  # (N, H)
     columns = torch.arange(width, device=images.device).expand(n, width)
-    columns = torch.where(flips[:, None], columns.flip(1), columns) + shifts[1, :, None]  # (N, W)
+    columns = torch.where(flipped.bool(), columns.flip(1), columns) + left  # (N, W)
     padded = F.pad(images, (CROP_PADDING,) * 4)
     picked = padded.gather(2, rows[:, None, :, None].expand(n, channels, height, padded.shape[3]))
     return picked.gather(3, columns[:, None, None, :].expand(n, channels, height, width))

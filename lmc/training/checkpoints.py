@@ -21,7 +21,7 @@ from lmc.training.store import Store
 
 EVERY = 240.0
 """Seconds from one checkpoint to the next; a training that takes less never makes one."""
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass
@@ -37,6 +37,7 @@ class TrainingState:
         seconds: spent on them.
         losses: one list of models per finished epoch.
         orders: the batches of the current epoch.
+        crops: of their images, see `lmc.data.random_crops`; empty where none are made.
         resumed: steps at which the training went on from a checkpoint.
     """
 
@@ -48,6 +49,7 @@ class TrainingState:
     seconds: float = 0.0
     losses: list[list[float]] = field(default_factory=list)
     orders: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    crops: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
     resumed: list[int] = field(default_factory=list)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -57,7 +59,8 @@ class TrainingState:
             slots = self.optimizer.state.get(parameter, {})
             found |= {f"optimizer.{index}.{name}": each for name, each in slots.items() if isinstance(each, Tensor)}
         found |= {f"generator.{index}": each.get_state() for index, each in enumerate(self.generators)}
-        found |= {"total": self.total, "orders": self.orders, "losses": torch.tensor(self.losses, dtype=torch.float32)}
+        found |= {"total": self.total, "orders": self.orders, "crops": self.crops}
+        found["losses"] = torch.tensor(self.losses, dtype=torch.float32)
         found["noise.cpu"] = torch.get_rng_state()
         if self.total.is_cuda:
             found["noise.cuda"] = torch.cuda.get_rng_state(self.total.device)
@@ -90,7 +93,7 @@ class TrainingState:
         device = self.total.device
         if self.total.is_cuda:
             torch.cuda.set_rng_state(tensors["noise.cuda"], device)
-        self.total, self.orders = tensors["total"].to(device), tensors["orders"].to(device)
+        self.total, self.orders, self.crops = (tensors[name].to(device) for name in ("total", "orders", "crops"))
         self.losses = tensors["losses"].tolist()
         self.step, self.seconds = facts["step"], facts["seconds"]
         self.resumed = [*facts["resumed"], self.step]

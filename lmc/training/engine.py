@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmc.data import Dataset, Normaliser, augment, epoch_order
+from lmc.data import Dataset, Normaliser, augment, epoch_order, random_crops
 from lmc.errors import SpecError
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
 from lmc.training.checkpoints import Checkpoint, TrainingState
+from lmc.training.graphs import RecordedStep, Recorder, cuda_graph
 from lmc.training.optimisers import learning_rate, make_optimizer, needs_curvature
 from lmc.training.stacking import stack, unstack
 
@@ -54,6 +55,7 @@ def train(
     *,
     on_epoch: EpochHook | None = None,
     checkpoint: Checkpoint | None = None,
+    recorded: bool = True,
 ) -> TrainedModel:
     """Train one model and keep its last epoch (never the best test epoch).
 
@@ -63,6 +65,7 @@ def train(
         device: where to train.
         on_epoch: called with (epochs done, epochs) after each epoch.
         checkpoint: where a long training keeps its state, and may have kept it before.
+        recorded: whether steps are recorded as a CUDA graph; on a CPU, and with Sophia, they never are.
 
     Returns:
         The model; one whose loss became NaN or infinite has status ``"diverged"``.
@@ -79,7 +82,10 @@ def train(
         >>> model.log["status"], model.log["steps"]
         ('trained', 20)
     """
-    return _train([spec], dataset, torch.device(device), stacked=False, on_epoch=on_epoch, checkpoint=checkpoint)[0]
+    record = recorder(spec, torch.device(device)) if recorded else None
+    return _train(
+        [spec], dataset, torch.device(device), record, stacked=False, on_epoch=on_epoch, checkpoint=checkpoint
+    )[0]
 
 
 def train_stack(
@@ -100,13 +106,19 @@ def train_stack(
     """
     if len({spec.with_seed(0) for spec in specs}) != 1:
         raise SpecError(f"specs of a stack differ in more than seeds: {[each.describe() for each in specs]}")
-    return _train(specs, dataset, torch.device(device), stacked=True, on_epoch=on_epoch, checkpoint=checkpoint)
+    return _train(specs, dataset, torch.device(device), None, stacked=True, on_epoch=on_epoch, checkpoint=checkpoint)
+
+
+def recorder(spec: RunSpec, device: torch.device) -> Recorder | None:
+    """What records the steps of ``spec`` on ``device``, where that can be done."""
+    return cuda_graph if device.type == "cuda" and spec.optimizer != "sophia" else None
 
 
 def _train(
     specs: Sequence[RunSpec],
     dataset: Dataset,
     device: torch.device,
+    record: Recorder | None,
     *,
     stacked: bool,
     on_epoch: EpochHook | None,
@@ -123,18 +135,39 @@ def _train(
     steps = spec.steps(len(images))
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16")
 
+    rate = torch.tensor(spec.lr, device=device) if record else None
+
     def untrained() -> TrainingState:
         models = [initial_model(each, dataset) for each in specs]
         model = (stack(models) if stacked else models[0]).to(device).to(memory_format=layout).train()
         generators = [torch.Generator().manual_seed(each.data_seed) for each in specs]
-        optimizer = make_optimizer(spec, model.parameters())
+        optimizer = make_optimizer(spec, model.parameters(), rate)
         return TrainingState(model, optimizer, generators, torch.zeros(members, device=device))
+
+    def advance(order: Tensor, crops: Tensor, target: Tensor, *, curvature: bool = False) -> None:
+        picked = images.index_select(0, order)  # members' images in turn
+        if spec.augment:
+            picked = augment(picked, crops)
+        joined = normalise(picked).view(batch, -1, *images.shape[2:])  # (batch, members · C, H, W)
+        inputs = joined.contiguous(memory_format=layout)
+        optimizer.zero_grad(set_to_none=True)
+        with autocast:
+            logits = model(inputs).float().view(batch * members, -1)
+        each_loss = F.cross_entropy(logits, target, reduction="none").view(batch, members).mean(0)
+        each_loss.sum().backward(create_graph=curvature)  # type: ignore[no-untyped-call]
+        optimizer.step()
+        state.total += each_loss.detach()
+
+    def interleaved(each_member: Sequence[Tensor]) -> Tensor:
+        joined = torch.stack(list(each_member), dim=1).to(device)  # (images, members, ...)
+        return joined[: batches * batch].view(batches, batch * members, *joined.shape[2:])
 
     with _own_noise(spec.data_seed, device):
         state = untrained()
         if checkpoint is not None and not checkpoint.resume(state):
             state = untrained()
         model, optimizer, generators = state.model, state.optimizer, state.generators
+        make_step = RecordedStep(advance, record) if record else None
         targets = labels[state.orders]
         started = time.perf_counter() - state.seconds
         for step in range(state.step, steps):
@@ -143,26 +176,17 @@ def _train(
                 checkpoint.save(state)
             index = step % batches
             if index == 0:
-                orders = torch.stack([epoch_order(len(images), each, device) for each in generators], dim=1)
-                state.orders = orders[: batches * batch].view(batches, batch * members)  # members' images in turn
+                state.orders = interleaved([epoch_order(len(images), each) for each in generators])
+                if spec.augment:
+                    state.crops = interleaved([_epoch_crops(batches, batch, each) for each in generators])
                 targets = labels[state.orders]
-                state.total = torch.zeros(members, device=device)
-            picked = images.index_select(0, state.orders[index])
-            if spec.augment:
-                shares = picked.view(batch, members, *picked.shape[1:]).unbind(1)
-                pairs = zip(shares, generators, strict=True)
-                picked = torch.stack([augment(*pair) for pair in pairs], dim=1).flatten(0, 1)
-            joined = normalise(picked).view(batch, -1, *images.shape[2:])  # (batch, members · C, H, W)
-            inputs = joined.contiguous(memory_format=layout)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(spec, step, steps)
-            optimizer.zero_grad(set_to_none=True)
-            with autocast:
-                logits = model(inputs).float().view(batch * members, -1)
-            each_loss = F.cross_entropy(logits, targets[index], reduction="none").view(batch, members).mean(0)
-            each_loss.sum().backward(create_graph=needs_curvature(spec, step))  # type: ignore[no-untyped-call]
-            optimizer.step()
-            state.total += each_loss.detach()
+                state.total.zero_()
+            _set_rate(optimizer, learning_rate(spec, step, steps))
+            inputs = state.orders[index], state.crops[index] if spec.augment else state.crops, targets[index]
+            if make_step is not None:
+                make_step(*inputs)
+            else:
+                advance(*inputs, curvature=needs_curvature(spec, step))
             if index == batches - 1:
                 state.losses.append((state.total / batches).tolist())
                 if on_epoch is not None:
@@ -182,6 +206,18 @@ def _train(
     return [_finished(each, [epoch[member] for epoch in state.losses], facts) for member, each in enumerate(states)]
 
 
+def _epoch_crops(batches: int, batch: int, generator: torch.Generator) -> Tensor:
+    return torch.cat([random_crops(batch, generator) for _ in range(batches)])
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
 @contextlib.contextmanager
 def _own_noise(seed: int, device: torch.device) -> Iterator[None]:
     """Torch's own generator, seeded for the noise of Sophia's curvature estimates and put back afterwards."""
@@ -191,6 +227,9 @@ def _own_noise(seed: int, device: torch.device) -> Iterator[None]:
         for each in cuda:
             torch.cuda.set_rng_state(torch.Generator(each).manual_seed(seed).get_state(), each)
         warnings.filterwarnings("ignore", message=".*backward\\(\\) with create_graph=True")
+        warnings.filterwarnings(
+            "ignore", message=".*constructed with capturable=True"
+        )  # of the steps before a recording
         yield
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lmc.specs import RunSpec
 
@@ -13,11 +13,19 @@ SOPHIA_PERIOD = 10
 """Steps from one estimate of the Hessian's diagonal to the next."""
 
 
-def make_optimizer(spec: RunSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(
+    spec: RunSpec, parameters: Iterable[nn.Parameter], rate: Tensor | None = None
+) -> torch.optim.Optimizer:
     """The optimizer ``spec`` names, for every parameter.
 
     SGD and Adam add the decay to the gradient (L2). Sophia is SophiaH, with Hutchinson's estimate of the
     Hessian's diagonal every `SOPHIA_PERIOD` steps, and decouples it, as Liu et al. (2024) do.
+
+    Args:
+        spec: the recipe.
+        parameters: what it trains.
+        rate: holds the learning rate on their device, so that recorded steps follow it; not for Sophia.
+
     Deviates: the paper does not say which Sophia it uses (F.10); Liu et al.'s language models use SophiaG.
     """
     if spec.optimizer == "sophia":
@@ -27,9 +35,10 @@ def make_optimizer(spec: RunSpec, parameters: Iterable[nn.Parameter]) -> torch.o
             parameters, lr=spec.lr, weight_decay=spec.weight_decay, update_period=SOPHIA_PERIOD
         )
         return sophia
+    lr, recorded = (spec.lr, False) if rate is None else (rate, rate.is_cuda)
     if spec.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
-    return torch.optim.SGD(parameters, lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay, fused=True)
+        return torch.optim.Adam(parameters, lr, weight_decay=spec.weight_decay, fused=True, capturable=recorded)
+    return torch.optim.SGD(parameters, lr, spec.momentum, weight_decay=spec.weight_decay, fused=True)
 
 
 def learning_rate(spec: RunSpec, step: int, steps: int) -> float:
