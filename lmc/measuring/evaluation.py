@@ -47,7 +47,7 @@ def evaluate_all(logits: Tensor, labels: Tensor) -> list[Evaluation]:
     it stays finite where a model makes no mistake on them; on the paper's 2,000 images this is 0.05 %.
 
     Args:
-        logits: (points, N, classes).
+        logits: (points, N, classes), evaluated where they are.
         labels: int64 (N,).
 
     Returns:
@@ -56,12 +56,11 @@ def evaluate_all(logits: Tensor, labels: Tensor) -> list[Evaluation]:
     Raises:
         MergeError: a logit is not finite, or there are too few images to split.
     """
-    labels = labels.cpu()
-    fitted, judged = calibration_split(len(labels))
+    labels = labels.to(logits.device)
+    fitted, judged = (each.to(logits.device) for each in calibration_split(len(labels)))
     points = max(1, BLOCK // max(1, logits[0].numel())) if len(logits) else 1
     found = []
     for block in torch.split(logits, points):
-        block = block.cpu()
         if not torch.isfinite(block).all():
             raise MergeError("the logits hold NaN or infinite values; the model diverged")
         betas = fit_inverse_temperature(block[:, fitted], labels[fitted], smoothing=1 / (len(fitted) + 2))

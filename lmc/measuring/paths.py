@@ -103,7 +103,7 @@ def interpolation_path(
 
 
 def _evaluate(logits: Sequence[Tensor], inputs: Inputs) -> list[Evaluation]:
-    return evaluate_all(torch.stack([each.cpu().double() for each in logits]), inputs.labels) if logits else []
+    return evaluate_all(torch.stack([each.double() for each in logits]), inputs.labels) if logits else []
 
 
 def _logits_along(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +25,14 @@ from lmc.measuring.measurements import (
     PairMeasurement,
 )
 from lmc.measuring.merges import measure_merge
-from lmc.measuring.paths import BN_IMAGES, measure_path
+from lmc.measuring.paths import BN_IMAGES, load_interpolated, measure_path
 from lmc.measuring.ranks import measure_ranks
-from lmc.merging import interpolate, reset_bn_stats
+from lmc.merging import reset_bn_stats
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
+
+if TYPE_CHECKING:
+    from lmc.merging.permutation_spec import Permutations, PermutationSpec
 
 LAYER_IMAGES = 400
 """Test inputs that layers are measured on; the mean of 400 cosines is known to a few thousandths, far better
@@ -43,7 +46,7 @@ def measure(measurement: Measurement, states: States, dataset: Dataset, device: 
 
     Args:
         measurement: what to measure.
-        states: the weights of its specs, in their order; each is read once and not kept.
+        states: the weights of its specs, in their order; each is read once.
         dataset: the specs' dataset.
         device: where to compute.
 
@@ -61,19 +64,18 @@ def measure(measurement: Measurement, states: States, dataset: Dataset, device: 
         MergeError: a model's logits are not finite, or weight matching cannot trace the architecture.
     """
     inputs = Inputs.of(dataset, measurement.specs[0].train_size, device)
-    models = [_network(measurement.specs[0], dataset, device) for _ in measurement.specs]
-    for model, state in zip(models, states, strict=True):
-        model.load_state_dict(state)
+    pairs = zip(measurement.specs, states, strict=True)
+    models = [_network(spec, dataset, device, state) for spec, state in pairs]
+    if isinstance(measurement, ModelMeasurement):
+        return _model(models[0], inputs)
     spare = _network(measurement.specs[0], dataset, device)
     if isinstance(measurement, PairMeasurement):
         return _pair(measurement, models[0], models[1], spare, inputs)
     if isinstance(measurement, FlatnessMeasurement):
         return _flatness(measurement, models[0], models[1], spare, inputs)
-    if isinstance(measurement, MergeMeasurement):
-        found = measure_merge(models, spare, measurement.weights, inputs, LAYER_IMAGES)
-        return {"status": "measured", **found}
-    assert isinstance(measurement, ModelMeasurement)
-    return _model(models[0], inputs)
+    assert isinstance(measurement, MergeMeasurement)
+    found = measure_merge(models, spare, measurement.weights, inputs, LAYER_IMAGES)
+    return {"status": "measured", **found}
 
 
 @torch.no_grad()
@@ -85,7 +87,7 @@ def _pair(
     known: dict[float, Tensor] = {}
     layers: dict[str, Any] = {}
     if measurement.alignment != "random":
-        merged.load_state_dict(interpolate(state_a, state_b, 0.5))
+        load_interpolated(merged, state_a, state_b, 0.5)
         reset_bn_stats(merged, inputs.train_batches(BN_IMAGES))
         layers, logits = measure_layers_and_logits(a, b, merged, inputs, LAYER_IMAGES)
         known = {0.0: logits["b"], 0.5: logits["m"], 1.0: logits["a"]}
@@ -108,18 +110,25 @@ def align(measurement: PairMeasurement, a: nn.Module, b: nn.Module, inputs: Inpu
     """
     if measurement.alignment == "none":
         return
-    from lmc.merging.permutation_spec import permute, random_permutations
+    from lmc.merging.permutation_spec import random_permutations
     from lmc.merging.tracing import trace_permutation_spec
     from lmc.merging.weight_matching import weight_matching
 
     spec = trace_permutation_spec(a, next(inputs.test_batches())[:2])
     if measurement.alignment == "matching":
         found = weight_matching(spec, a.state_dict(), b.state_dict(), restarts=MATCHING_STARTS)
-        b.load_state_dict(permute(b.state_dict(), spec, found.permutations))
+        _reorder(b, spec, found.permutations, measurement.b)
         return
     for model, run in zip((a, b), measurement.specs, strict=True):
         permutations = random_permutations(spec, run.init_seed)
-        model.load_state_dict(permute(model.state_dict(), spec, permutations))
+        _reorder(model, spec, permutations, run)
+
+
+def _reorder(model: nn.Module, spec: PermutationSpec, permutations: Permutations, run: RunSpec) -> None:
+    from lmc.merging.permutation_spec import permute
+
+    model.load_state_dict(permute(model.state_dict(), spec, permutations), assign=True)
+    model.to(memory_format=memory_format_of(run.arch))
 
 
 def distance(a: nn.Module, b: nn.Module) -> float:
@@ -157,6 +166,12 @@ def _model(model: nn.Module, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _network(spec: RunSpec, dataset: Dataset, device: torch.device | str) -> nn.Module:
-    network = build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias, depth=spec.depth)
+def _network(
+    spec: RunSpec, dataset: Dataset, device: torch.device | str, state: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """The network of ``spec``; the tensors of ``state`` become its own, so that a wide net is not held twice."""
+    with torch.device("cpu" if state is None else "meta"):
+        network = build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias, depth=spec.depth)
+    if state is not None:
+        network.load_state_dict(state, assign=True)
     return network.to(device).to(memory_format=memory_format_of(spec.arch)).eval()

@@ -176,7 +176,10 @@ def _precision(value: str | None) -> str | None:
 
 
 def fast_bf16(device: str) -> bool:
-    """Whether bf16 pays on ``device``: on GPUs, and on CPUs that compute in it; others take 4 to 16 times longer."""
+    """Whether bf16 pays on ``device``: on GPUs, and on CPUs that compute in it; others take 4 to 16 times longer.
+
+    The processor is asked, not timed: the answer is part of every model's key, and a busy moment must not change it.
+    """
     if device == "cuda":
         return True
     try:
