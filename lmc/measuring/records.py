@@ -38,6 +38,9 @@ LAYER_IMAGES = 400
 """Test inputs that layers are measured on; the mean of 400 cosines is known to a few thousandths, far better
 than pairs of models agree."""
 
+_AT_ONCE = 2**22
+"""Weights whose squares are held in float64 at once."""
+
 States = Iterable[Mapping[str, Tensor]]
 
 
@@ -134,10 +137,15 @@ def _reorder(model: nn.Module, spec: PermutationSpec, permutations: Permutations
 def distance(a: nn.Module, b: nn.Module) -> float:
     """‖θ_a - θ_b‖ over the parameters."""
     squares = [
-        (one - other).detach().double().square().sum()
-        for one, other in zip(a.parameters(), b.parameters(), strict=True)
+        (one - other).double().square().sum()
+        for pair in zip(a.parameters(), b.parameters(), strict=True)
+        for one, other in zip(*map(_in_parts, pair), strict=True)
     ]
     return math.sqrt(float(sum(squares)))
+
+
+def _in_parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    return tensor.detach().split(max(1, _AT_ONCE * len(tensor) // tensor.numel()))
 
 
 def _flatness(
