@@ -145,7 +145,7 @@ def distance(a: nn.Module, b: nn.Module) -> float:
 
 
 def _in_parts(tensor: Tensor) -> tuple[Tensor, ...]:
-    return tensor.detach().split(max(1, _AT_ONCE * len(tensor) // tensor.numel()))
+    return torch.split(tensor.detach(), max(1, _AT_ONCE * len(tensor) // tensor.numel()))
 
 
 def _flatness(
