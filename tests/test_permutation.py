@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from lmc.errors import MergeError
 from lmc.merging.channel_groups import Axis
@@ -19,6 +23,7 @@ from lmc.merging.tracing import trace_permutation_spec
 from lmc.nets import build
 
 quick = settings(deadline=None, max_examples=25, derandomize=True)
+few = settings(deadline=None, max_examples=10, derandomize=True)
 seeds = st.integers(0, 2**31 - 1)
 
 WIDTHS = {"mlp": 1 / 64, "mlp-bn": 1 / 64, "mlp-skip": 1 / 64, "vgg-small": 1 / 16, "vgg11": 1 / 32}
@@ -138,18 +143,24 @@ def outputs(model: nn.Module, state: dict[str, Tensor], images: Tensor) -> Tenso
     return torch.func.functional_call(model.eval(), wide, (images.double(),))
 
 
+@cache
+def traced(name: str) -> PermutationSpec:
+    return trace_permutation_spec(*made(name))
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_random_permutation_keeps_the_function(name: str) -> None:
-    model, images = made(name)
-    spec = trace_permutation_spec(model, images)
+@few
+@given(seeds, seeds)
+def test_a_random_permutation_keeps_the_function(name: str, weights: int, order: int) -> None:
+    (model, images), spec = made(name, weights), traced(name)
     state = model.state_dict()
-    for seed in range(3):
-        order = random_permutations(spec, seed)
-        moved = permute(state, spec, order)
-        assert any(not torch.equal(moved[key], state[key]) for key in state)
-        expected = outputs(model, state, images)
-        torch.testing.assert_close(outputs(model, moved, images), expected, rtol=1e-9, atol=1e-9)
-        verify(model, state, spec, order, images)
+    permutations = random_permutations(spec, order)
+    moved = permute(state, spec, permutations)
+    moves = any(not torch.equal(each, each.sort().values) for each in permutations.values())
+    assert moves == any(not torch.equal(moved[key], state[key]) for key in state)
+    expected = outputs(model, state, images)
+    torch.testing.assert_close(outputs(model, moved, images), expected, rtol=1e-9, atol=1e-9)
+    verify(model, state, spec, permutations, images)
 
 
 @pytest.mark.parametrize("name", WIDTHS)
@@ -294,6 +305,24 @@ BAD = {
         VECTORS,
         ["gives a tuple"],
     ),
+    "weight norm": (
+        Net(nn.utils.parametrizations.weight_norm(nn.Linear(6, 6))),
+        VECTORS,
+        ["layer 'middle'", "parametrised weights cannot be permuted", "remove_parametrizations first"],
+    ),
+    "spectral norm": (
+        Net(nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6))),
+        VECTORS,
+        ["layer 'middle'", "computes its weight", "remove_parametrizations first"],
+    ),
+    "pruned": (
+        Net(prune.l1_unstructured(nn.Linear(6, 6), "weight", 2)),
+        VECTORS,
+        ["layer 'middle'", "L1Unstructured", "prune.remove first"],
+    ),
+    "empty batch": (Net(nn.ReLU()), torch.zeros(0, 4), ["(0, 4) is empty", "(2, ...)"]),
+    "no tensor": (Net(nn.ReLU()), [1.0, 2.0], ["example input is a list", "one tensor"]),
+    "no module": (torch.relu, VECTORS, ["model is a builtin_function_or_method", "torch.nn.Module"]),
     "wrong input": (nn.Sequential(nn.Linear(4, 2)), torch.zeros(2, 5), ["'_0'", "cannot run", "(2x5"]),
 }
 
@@ -304,6 +333,28 @@ def test_modules_that_cannot_be_traced_are_refused_by_node(case: str) -> None:
     with pytest.raises(MergeError) as caught:
         trace_permutation_spec(model, example)
     assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_constants_and_unsaved_buffers_fix_what_they_are_added_to() -> None:
+    """They are no part of the state dict, so nothing could reorder them."""
+
+    class Masked(nn.Module):
+        mask: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mask", torch.arange(5.0), persistent=False)
+            self.first, self.second, self.third = nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 7)
+            self.head = nn.Linear(7, 2)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            hidden = self.second(self.first(inputs) + torch.arange(6.0)) * self.mask
+            return self.head(self.third(hidden).relu())
+
+    model = Masked()
+    before = set(vars(model))
+    assert trace_permutation_spec(model, VECTORS).groups == {"third": 7}
+    assert set(vars(model)) == before, "torch.fx leaves the constants behind"
 
 
 def test_what_torch_fx_does_not_see_fails_the_verification() -> None:
@@ -320,6 +371,12 @@ def test_a_specification_that_forgets_running_statistics_is_refused() -> None:
     order = random_permutations(spec, 0)
     with pytest.raises(MergeError, match="permuting MLP changes its outputs"):
         verify(model, model.state_dict(), dataclasses.replace(spec, axes=axes), order, images)
+
+
+def test_the_verification_needs_inputs() -> None:
+    model, images = SAMPLE
+    with pytest.raises(MergeError, match="is empty"):
+        verify(model, model.state_dict(), SPEC, random_permutations(SPEC, 0), images[:0])
 
 
 def test_weights_that_are_not_finite_fail_the_verification() -> None:
@@ -342,14 +399,47 @@ def test_weights_that_are_not_finite_fail_the_verification() -> None:
         (torch.arange(5.0), "torch.float32"),
         (torch.eye(5).long(), "each of 0..4 once"),
         (torch.tensor([True]), "torch.bool"),
+        ("01234", "'conv' got str '01234'; it must hold each of 0..4 once"),
+        (5, "'conv' got int 5; it must"),
+        ([None] * 5, "'conv' got list"),
+        ([[0, 1], [2, 3, 4]], r"'conv' got list \[\[0, 1\], \[2, 3, 4\]\]; it must"),
+        (np.array([0, 1, 2, 3, 3]), r"'conv' got int64 \[0, 1, 2, 3, 3\]; it must"),
         (None, r"permutations are of \['dense'\]; give one for each of \['conv', 'dense'\]"),
     ],
 )
-def test_arrays_that_are_no_permutation_are_refused(order: Tensor | None, message: str) -> None:
+def test_arrays_that_are_no_permutation_are_refused(order: Any, message: str) -> None:
     orders = random_permutations(SPEC, 0)
     del orders["conv"]
     with pytest.raises(MergeError, match=message):
         permute(SAMPLE[0].state_dict(), SPEC, orders if order is None else {**orders, "conv": order})
+
+
+@pytest.mark.parametrize("order", [None, "021", [0, 0, 1], [1, 2, 5], [0.0, 1.0], [[0, 1], [2]], torch.eye(2).long()])
+def test_only_permutations_are_inverted_and_composed(order: Any) -> None:
+    good = {"g": torch.tensor([2, 0, 1])}
+    for call in (invert, lambda bad: compose(bad, good), lambda bad: compose(good, bad)):
+        with pytest.raises(MergeError, match=r"'g' got .*; it must hold each of 0\.\.(2|1|n-1) once"):
+            call({"g": order})
+
+
+def test_what_is_no_mapping_of_permutations_is_refused() -> None:
+    for call in (invert, lambda bad: compose(bad, bad), lambda bad: permute(SAMPLE[0].state_dict(), SPEC, bad)):
+        with pytest.raises(MergeError, match="permutations are a list; pass a dict"):
+            call([0, 1])
+
+
+def test_arrays_and_lists_do_as_well_as_tensors() -> None:
+    state, orders = SAMPLE[0].state_dict(), random_permutations(SPEC, 0)
+    for kind in (Tensor.numpy, Tensor.tolist, lambda order: order.numpy().astype(np.uint8)):
+        assert_equal(
+            permute(state, SPEC, {group: kind(order) for group, order in orders.items()}),
+            dict(permute(state, SPEC, orders)),
+        )
+    backwards = {group: np.arange(size)[::-1] for group, size in SPEC.groups.items()}  # negative strides
+    tensors = {group: torch.arange(size).flip(0) for group, size in SPEC.groups.items()}
+    assert_equal(permute(state, SPEC, backwards), permute(state, SPEC, tensors))
+    assert_equal(invert(backwards), tensors)
+    assert_equal(compose(backwards, backwards), {group: order.flip(0) for group, order in tensors.items()})
 
 
 def test_states_that_do_not_fit_are_refused() -> None:

@@ -298,3 +298,13 @@ def test_bad_input_is_refused() -> None:
         weight_matching(spec, a, {"head.weight": b["head.weight"]})
     with pytest.raises(MergeError, match=r"head.bias of model b holds NaN or infinite values; the model diverged"):
         weight_matching(spec, a, {**b, "head.bias": b["head.bias"] / 0})
+
+
+def test_modules_instead_of_state_dicts_are_refused() -> None:
+    net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    spec, state = trace_permutation_spec(net, torch.zeros(2, 3)), net.state_dict()
+    for a, b, what in ((net, net, "model a"), (state, net, "model b")):
+        with pytest.raises(MergeError, match=rf"{what} is a Sequential, not a state dict; pass model.state_dict\(\)"):
+            weight_matching(spec, a, b)  # type: ignore[arg-type]
+    with pytest.raises(MergeError, match="specification is a OrderedDict; pass what trace_permutation_spec gives"):
+        weight_matching(state, state, spec)  # type: ignore[arg-type]

@@ -144,6 +144,7 @@ def test_lambda_outside_0_1_is_refused(lam: float) -> None:
         (0, None, "no model to merge"),
         (0, [], "no model to merge"),
         (2, [1.0], "1 weights for 2 models"),
+        (2, ["half", 0.5], "are no numbers"),
         (2, [0.5, 0.25, 0.25], "3 weights for 2 models"),
         (2, [0.5, 0.6], "sum to 1, not 1.1"),
         (2, [0.0, 0.0], "sum to 1, not 0"),
