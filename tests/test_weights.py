@@ -183,6 +183,13 @@ def test_another_architecture_is_refused_by_name(other: State, named: list[str])
         merge([random_state(0), random_state(1), other])
 
 
+def test_modules_instead_of_state_dicts_are_refused() -> None:
+    net = torch.nn.Linear(3, 2)
+    for a, b, which in ((net, net, 0), (net.state_dict(), net, 1)):
+        with pytest.raises(MergeError, match=rf"model {which} is a Linear, not a state dict; pass model.state_dict"):
+            interpolate(a, b, 0.5)  # type: ignore[arg-type]
+
+
 def test_the_order_of_names_does_not_matter() -> None:
     a, b = random_state(0), random_state(1)
     reversed_b = dict(reversed(b.items()))
