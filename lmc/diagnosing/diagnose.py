@@ -13,6 +13,7 @@ from lmc.diagnosing.alignment import check_choice, matched
 from lmc.diagnosing.candidates import (
     MIDDLE,
     NAMES,
+    can_reset,
     ensemble_of,
     evaluate_models,
     fewer,
@@ -24,14 +25,14 @@ from lmc.diagnosing.candidates import (
 from lmc.diagnosing.diagnosis import Diagnosis
 from lmc.diagnosing.folding import fold_beta
 from lmc.diagnosing.layers import Records, measure_layers, weight_ranks
-from lmc.diagnosing.models import PROBED, copies_of, identical, try_out, untracked_norms
+from lmc.diagnosing.models import PROBED, copies_of, identical, try_out
 from lmc.diagnosing.samples import Data, check_labels, read_samples, with_training
 from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds, conclude
 from lmc.errors import MergeError, SpecError
 from lmc.measuring.evaluation import Inputs
 from lmc.measuring.paths import BN_IMAGES
 from lmc.measuring.records import LAYER_IMAGES
-from lmc.merging import State, has_bn
+from lmc.merging import State, untracked_norms
 
 LAMS = tuple(step / 10 for step in range(11))
 
@@ -158,13 +159,16 @@ def _diagnose(
     classes = try_out(copies, spare, samples.test[:PROBED])
     check_labels(samples.labels, classes)
     states: list[State] = [{name: each.clone() for name, each in model.state_dict().items()} for model in copies]
-    resets = has_bn(spare)
+    resets = can_reset(spare)
     if resets:
         samples = with_training(samples, train_data, min(reset_inputs, BN_IMAGES))
         source = "the test inputs, as no training data was given" if train_data is None else "training data"
         notes.append(f"BatchNorm statistics were reset on {len(samples.train)} inputs of {source}")
-    if untracked_norms(spare):
-        notes.append("a BatchNorm keeps no running statistics: it uses each batch's own, and none can be reset")
+    if untracked := untracked_norms(spare):
+        notes.append(
+            f"the BatchNorm layer {untracked[0]!r} keeps no running statistics (track_running_stats=False), so no "
+            "merge with a BN reset was tried; build the models with track_running_stats=True to have it tried"
+        )
     same = identical(states)
     logits, models = evaluate_models(copies, samples)
 
