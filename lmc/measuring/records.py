@@ -117,19 +117,23 @@ def align(measurement: PairMeasurement, a: nn.Module, b: nn.Module, inputs: Inpu
     from lmc.merging.tracing import trace_permutation_spec
     from lmc.merging.weight_matching import weight_matching
 
-    spec = trace_permutation_spec(a, next(inputs.test_batches())[:2])
+    example = next(inputs.test_batches())[:2]
+    spec = trace_permutation_spec(a, example)
     if measurement.alignment == "matching":
         found = weight_matching(spec, a.state_dict(), b.state_dict(), restarts=MATCHING_STARTS)
-        _reorder(b, spec, found.permutations, measurement.b)
+        _reorder(b, spec, found.permutations, measurement.b, example)
         return
     for model, run in zip((a, b), measurement.specs, strict=True):
         permutations = random_permutations(spec, run.init_seed)
-        _reorder(model, spec, permutations, run)
+        _reorder(model, spec, permutations, run, example)
 
 
-def _reorder(model: nn.Module, spec: PermutationSpec, permutations: Permutations, run: RunSpec) -> None:
-    from lmc.merging.permutation_spec import permute
+def _reorder(
+    model: nn.Module, spec: PermutationSpec, permutations: Permutations, run: RunSpec, example: Tensor
+) -> None:
+    from lmc.merging.permutation_spec import permute, verify
 
+    verify(model, model.state_dict(), spec, permutations, example)
     model.load_state_dict(permute(model.state_dict(), spec, permutations), assign=True)
     model.to(memory_format=memory_format_of(run.arch))
 
