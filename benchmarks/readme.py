@@ -126,16 +126,21 @@ def soak() -> str:
         return "Not measured yet."
     found = json.loads(path.read_text("utf-8"))
     faults = ", ".join(f"{count} x {name}" for name, count in sorted(found["faults"].items()))
-    names = {"memory_mib": "memory, MiB", "open_files": "open files", "threads": "threads", "store_mib": "store, MiB"}
-    lines = ["| | early | at the end | per round |", "|---|---|---|---|"]
-    for name, shown_as in names.items():
-        each = found[name]
-        lines.append(f"| {shown_as} | {each['first']:g} | {each['last']:g} | {each['per_round']:+.3f} |")
+    lines = ["| | early | at the end | per round | growth | at most |", "|---|---|---|---|---|---|"]
+    for name in ("memory_mib", "open_files", "threads", "processes", "store_mib"):
+        each, shown_as = found[name], name.replace("_mib", ", MiB").replace("_", " ")
+        figures = (each[column] for column in ("first", "last", "per_round", "grown", "limit"))
+        lines.append(
+            f"| {shown_as} | " + " | ".join("–" if value is None else f"{value:g}" for value in figures) + " |"
+        )
     told = (
         f"{found['rounds']} rounds in {found['minutes']:g} minutes; {faults}. Rounds with any other number: "
-        f"{found['rounds_with_other_numbers']}; leases left behind: {found['leases_left']}."
+        f"{found['rounds_with_other_numbers']}; left behind: {found['leases_left']:g} leases, "
+        f"{found['workers_left']:g} worker processes. Growth is that of the median, from the first third of the "
+        f"{found['settled_rounds']} settled rounds to the last third."
     )
-    return "\n".join([told, "", *lines])
+    failed = [f"The soak failed: {problem}." for problem in found["problems"]]
+    return "\n".join([told, *failed, "", *lines])
 
 
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
