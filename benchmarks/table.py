@@ -12,6 +12,8 @@ from gate import read_document
 def speed_table(path: Path) -> str:
     """What was timed against a peer: how many times as fast ours is, with the spread, and whether that was the aim.
 
+    Beside it stand the same against a textbook loop, the peak memory of the process, and a note, where there are any.
+
     Args:
         path: the file.
 
@@ -23,8 +25,20 @@ def speed_table(path: Path) -> str:
         spread = f"{facts['ratio']:.3g} ({facts['ratio_least']:.3g}–{facts['ratio_largest']:.3g})"
         target = facts.get("target")
         aim = [f"{target:.3g}", _met(facts["ratio"] >= target)] if target else ["none", ""]  # 0 is a record only
-        rows.append([facts.get("work", ""), facts.get("peer", ""), spread, *aim])
-    return _markdown(["work", "peer", "times as fast (least–largest)", "target", ""], rows)
+        textbook, peak = facts.get("textbook_ratio"), facts.get("peak_memory_mib")
+        more = [f"{textbook:.3g}" if textbook else "", f"{peak:,.0f}" if peak else "", _note(facts)]
+        rows.append([facts.get("work", ""), facts.get("peer", ""), spread, *aim, *more])
+    head = ["work", "peer", "times as fast (least–largest)", "target", ""]
+    return _markdown([*head, "against a textbook loop", "peak memory, MiB", "note"], rows)
+
+
+def _note(facts: dict[str, Any]) -> str:
+    """What else a row measured, in words."""
+    if "unflushed_time_ratio" in facts:
+        return f"{facts['unflushed_time_ratio']:.3g} times the time where denormals are kept"
+    if "plain_ratio" in facts:
+        return f"{facts['plain_ratio']:.3g} against torch.save alone, which a crash may leave empty"
+    return ""
 
 
 def growth_table(path: Path) -> str:

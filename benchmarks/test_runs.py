@@ -133,7 +133,7 @@ def test_two_workers(benchmark: Any, tmp_path: Path) -> None:
         made = make_missing(selected_cases(settings), settings, LocalExecutor(workers))
         assert made.counts["models"] >= 6
 
-    ratio = paired(benchmark, lambda: make(2), lambda: make(1), rounds=sized(3, 1), warm=False)
+    ratio = paired(benchmark, lambda: make(2), lambda: make(1), rounds=sized(3, 1), warm=False, here=False)
     compared(benchmark, ratio, work="narrow MLPs from nothing, two workers", peer="one worker", target=1.7)
 
 

@@ -225,21 +225,23 @@ def test_only_one_direction_is_a_regression(one: list[float], other: list[float]
 
 def test_tables(tmp_path: Path) -> None:
     found = document(path=BEFORE, slow=(1.0, 1.5, 1.9), noted=BEFORE)
-    found["benchmarks"][2]["extra_info"] |= {"target": 0.0, "work": "a | b"}
+    found["benchmarks"][0]["extra_info"] |= {"textbook_ratio": 2.468, "peak_memory_mib": 1234.5}
+    found["benchmarks"][1]["extra_info"]["unflushed_time_ratio"] = 11.94
+    found["benchmarks"][2]["extra_info"] |= {"target": 0.0, "work": "a | b", "plain_ratio": 0.25}
     growth = {"work": "a step", "by": "units", "sizes": [8, 64], "seconds": [1, 64.0], "exponent": 2.0, "expected": 2}
     whole = {"work": "lmc run", "run_seconds": 290.0, "target_seconds": 240.0, "peak_pss_mib": 1234.5}
     found["benchmarks"] += [{"fullname": each["work"], "extra_info": each} for each in (growth, whole)]
     path = written(tmp_path, "raw.json", found)
     assert table.speed_table(path).splitlines()[2:] == [
-        "| path | p | 4 (3.6–4.4) | 2 | met |",
-        "| slow | p | 1.5 (1–1.9) | 2 | not met |",
-        "| a \\| b | p | 4 (3.6–4.4) | none |  |",
+        "| path | p | 4 (3.6–4.4) | 2 | met | 2.47 | 1,234 |  |",
+        "| slow | p | 1.5 (1–1.9) | 2 | not met |  |  | 11.9 times the time where denormals are kept |",
+        "| a \\| b | p | 4 (3.6–4.4) | none |  |  |  | 0.25 against torch.save alone, which a crash may leave empty |",
     ]
     assert table.growth_table(path).splitlines()[2:] == ["| a step | units, 8 to 64 | 2.00 | 2 | 64 |"]
     assert table.runs_table(path).splitlines()[2:] == ["| lmc run | 290 | 240 | not met | 1,234 |"]
     trimmed = gate.trim(path, tmp_path / "trimmed.json")
     assert sorted(table.speed_table(trimmed).splitlines()) == sorted(table.speed_table(path).splitlines())
-    assert all(line.count("|") - line.count("\\|") == 6 for line in table.speed_table(path).splitlines())
+    assert all(line.count("|") - line.count("\\|") == 9 for line in table.speed_table(path).splitlines())
 
 
 SLOWED = """
