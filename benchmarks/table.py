@@ -6,22 +6,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gate import read_document
+from documents import read_document
 
 
-def speed_table(path: Path) -> str:
+def speed_table(path: Path, of: str = "") -> str:
     """What was timed against a peer: how many times as fast ours is, with the spread, and whether that was the aim.
 
     Beside it stand the same against a textbook loop, the peak memory of the process, and a note, where there are any.
 
     Args:
         path: the file.
+        of: only the benchmarks with this in their names.
 
     Raises:
         GateError: it is unreadable.
     """
     rows = []
-    for facts in _facts(path, "ratio"):
+    for facts in _facts(path, "ratio", of):
         spread = f"{facts['ratio']:.3g} ({facts['ratio_least']:.3g}–{facts['ratio_largest']:.3g})"
         target = facts.get("target")
         aim = [f"{target:.3g}", _met(facts["ratio"] >= target)] if target else ["none", ""]  # 0 is a record only
@@ -59,7 +60,7 @@ def growth_table(path: Path) -> str:
 
 
 def runs_table(path: Path) -> str:
-    """Whole commands: their seconds beside the aim, and the memory of all their processes.
+    """Whole commands: their seconds and the memory of all their processes, beside the aims.
 
     Args:
         path: the file.
@@ -69,31 +70,46 @@ def runs_table(path: Path) -> str:
     """
     rows = []
     for facts in _facts(path, "target_seconds"):
-        peak = facts.get("peak_pss_mib")
         taken, aim = facts["run_seconds"], facts["target_seconds"]
-        rows.append([facts["work"], f"{taken:.3g}", f"{aim:g}", _met(taken <= aim), f"{peak:,.0f}" if peak else ""])
-    return _markdown(["command", "seconds", "target", "", "peak memory, MiB"], rows)
+        peak, most = facts.get("peak_pss_mib"), facts.get("target_mib")
+        memory = [
+            f"{peak:,.0f}" if peak else "",
+            *([f"{most:,.0f}", _met(peak <= most)] if peak and most else ["", ""]),
+        ]
+        rows.append([facts["work"], f"{taken:.3g}", f"{aim:g}", _met(taken <= aim), *memory])
+    return _markdown(["command", "seconds", "target", "", "peak memory, MiB", "target", ""], rows)
 
 
-def measures_table(path: Path) -> str:
+def measures_table(path: Path, of: str = "") -> str:
     """What is held to a limit rather than to a peer.
 
     Args:
         path: the file.
+        of: only the benchmarks with this in their names.
 
     Raises:
         GateError: it is unreadable.
     """
     rows = []
-    for facts in _facts(path, "measures"):
+    for facts in _facts(path, "measures", of):
         for each in facts["measures"]:
             met = _met(each["value"] <= each["limit"])
             rows.append([each["measure"], f"{each['value']:.3g}", f"{each['limit']:.3g}", met])
     return _markdown(["work", "measured", "at most", ""], rows)
 
 
-def _facts(path: Path, having: str) -> list[dict[str, Any]]:
-    return [row["extra_info"] for row in read_document(path)["benchmarks"] if having in row["extra_info"]]
+def unmeasured_table(targets: Iterable[tuple[str, str]]) -> str:
+    """What is wanted of works that were never timed.
+
+    Args:
+        targets: each work, and what is wanted of it in words.
+    """
+    return _markdown(["work", "target", ""], [[work, wanted, "not yet measured"] for work, wanted in targets])
+
+
+def _facts(path: Path, having: str, of: str = "") -> list[dict[str, Any]]:
+    rows = read_document(path)["benchmarks"]
+    return [row["extra_info"] for row in rows if having in row["extra_info"] and of in row["fullname"]]
 
 
 def _met(met: bool) -> str:
