@@ -39,6 +39,12 @@ def _note(facts: dict[str, Any]) -> str:
         return f"{facts['unflushed_time_ratio']:.3g} times the time where denormals are kept"
     if "plain_ratio" in facts:
         return f"{facts['plain_ratio']:.3g} against torch.save alone, which a crash may leave empty"
+    if "peak_gpu_memory_mib" in facts:
+        return (
+            f"{facts['images_per_second']:,.0f} images/s, {facts['peak_gpu_memory_mib']:,.0f} MiB of the GPU's memory"
+        )
+    if "matmul_tflops" in facts:
+        return f"the products ran at {facts['matmul_tflops']:.3g} TFLOP/s"
     return ""
 
 
