@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from documents import GateError, machine_class, merged, read_document, write_baseline
+from bench_files import GateError, machine_class, merged, read_document, write_baseline
 
 FALL = 0.25
 """Share of its ratio that a row may lose."""

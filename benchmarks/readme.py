@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench_files import read_document
 from cuda_cases import targets
-from documents import read_document
 from table import growth_table, measures_table, runs_table, speed_table, unmeasured_table
 
 from lmc.claims.judging import cases

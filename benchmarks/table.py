@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from documents import read_document
+from bench_files import read_document
 
 
 def speed_table(path: Path, of: str = "") -> str:

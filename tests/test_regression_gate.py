@@ -2,68 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from bench_modules import BEFORE, ROOT, Spread, document, load, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).parents[1]
-
-
-def load(name: str) -> ModuleType:
-    """A module of ``benchmarks/``, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-documents = load("documents")
+bench_files = load("bench_files")
 gate = load("gate")
-table = load("table")
-cuda_cases = load("cuda_cases")
-readme = load("readme")
-
-Spread = tuple[float, float, float]
-
-
-def document(**ratios: Spread) -> dict[str, Any]:
-    """A file of pytest-benchmark with (least, median, largest) ratios by the test's name."""
-    rows = [
-        {
-            "fullname": f"benchmarks/test_any.py::{name}",
-            "extra_info": {"work": name, "peer": "p", "target": 2.0}
-            | dict(zip(("ratio_least", "ratio", "ratio_largest"), spread, strict=True)),
-            "stats": {"data": [0.125] * 1000, "median": 0.125},
-        }
-        for name, spread in ratios.items()
-    ]
-    info = {"node": "secret-host", "cores": 2, "amx": True, "device": "cpu", "cpu": {"count": 64}, "torch": "2.11"}
-    return {"machine_info": info, "commit_info": {"id": "c0ffee", "author_time": "x"}, "benchmarks": rows}
-
-
-def written(folder: Path, name: str, content: object) -> Path:
-    path = folder / name
-    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    return path
 
 
 def run_gate(folder: Path, old: object, new: object, *options: str) -> int:
     paths = [str(written(folder, name, content)) for name, content in (("old.json", old), ("new.json", new))]
     return int(gate.main([*paths, *options]))
-
-
-BEFORE: Spread = (3.6, 4.0, 4.4)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +212,7 @@ def test_other_machines_compare_where_asked(tmp_path: Path) -> None:
     ],
 )
 def test_machine_class(info: dict[str, Any], name: str) -> None:
-    assert documents.machine_class({"machine_info": info}) == name
+    assert bench_files.machine_class({"machine_info": info}) == name
 
 
 def test_a_trimmed_file_compares_like_the_raw_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +224,7 @@ def test_a_trimmed_file_compares_like_the_raw_one(tmp_path: Path, capsys: pytest
     assert not {"secret-host", "author_time", "stats", "data"} & set(text.replace('"', " ").split())
     assert len(text) < 2000
     assert "c0ffee" in text
-    assert documents.machine_class(json.loads(text)) == "cpu-2core-amx"
+    assert bench_files.machine_class(json.loads(text)) == "cpu-2core-amx"
     assert gate.main([str(folder), str(raw)]) == 0  # the folder's baseline is found by the machine's class
     assert gate.main([str(baseline), str(written(tmp_path, "slow.json", document(one=(1, 1, 1))))]) == 1
     assert gate.main(["--trim", str(baseline), "--out", str(baseline)]) == 0
@@ -285,7 +242,7 @@ def test_files_of_one_commit_make_one_baseline(tmp_path: Path) -> None:
     first = written(tmp_path, "first.json", of_commit(document(one=BEFORE, two=BEFORE), "c0ffee"))
     second = written(tmp_path, "second.json", of_commit(document(two=(1.0, 2.0, 3.0), three=BEFORE), "c0ffee"))
     out = gate.trim([first, second], tmp_path / "out.json")
-    rows = gate.comparable_rows(documents.read_document(out), out)
+    rows = gate.comparable_rows(bench_files.read_document(out), out)
     assert [(row.work, row.ratio) for row in rows.values()] == [("one", 4.0), ("three", 4.0), ("two", 2.0)]
     assert json.loads(out.read_text("utf-8"))["commit_info"] == {"id": "c0ffee", "dirty": False}
 
@@ -322,49 +279,6 @@ def test_only_one_direction_is_a_regression(one: list[float], other: list[float]
     assert ("REGRESSED" in verdicts) == ("faster" in verdicts)
     assert verdicts != ["REGRESSED"] * 2
     assert gate.compare(rows[0], rows[0])[0].verdict == "as before"
-
-
-def test_tables(tmp_path: Path) -> None:
-    found = document(path=BEFORE, slow=(1.0, 1.5, 1.9), noted=BEFORE)
-    found["benchmarks"][0]["extra_info"] |= {"textbook_ratio": 2.468, "peak_memory_mib": 1234.5}
-    found["benchmarks"][1]["extra_info"]["unflushed_time_ratio"] = 11.94
-    found["benchmarks"][2]["extra_info"] |= {"target": 0.0, "work": "a | b", "plain_ratio": 0.25}
-    growth = {"work": "a step", "by": "units", "sizes": [8, 64], "seconds": [1, 64.0], "exponent": 2.0, "expected": 2}
-    whole = {"work": "lmc run", "run_seconds": 290.0, "target_seconds": 240.0, "peak_pss_mib": 1234.5}
-    large = {**whole, "work": "lmc diagnose", "run_seconds": 60.0, "target_seconds": 60.0, "target_mib": 1024.0}
-    found["benchmarks"] += [{"fullname": each["work"], "extra_info": each} for each in (growth, whole, large)]
-    path = written(tmp_path, "raw.json", found)
-    assert table.speed_table(path).splitlines()[2:] == [
-        "| path | p | 4 (3.6–4.4) | 2 | met | 2.47 | 1,234 |  |",
-        "| slow | p | 1.5 (1–1.9) | 2 | not met |  |  | 11.9 times the time where denormals are kept |",
-        "| a \\| b | p | 4 (3.6–4.4) | none |  |  |  | 0.25 against torch.save alone, which a crash may leave empty |",
-    ]
-    assert table.growth_table(path).splitlines()[2:] == ["| a step | units, 8 to 64 | 2.00 | 2 | 64 |"]
-    assert table.runs_table(path).splitlines()[2:] == [
-        "| lmc run | 290 | 240 | not met | 1,234 |  |  |",
-        "| lmc diagnose | 60 | 60 | met | 1,234 | 1,024 | not met |",
-    ]
-    trimmed = gate.trim([path], tmp_path / "trimmed.json")
-    assert sorted(table.speed_table(trimmed).splitlines()) == sorted(table.speed_table(path).splitlines())
-    assert all(line.count("|") - line.count("\\|") == 9 for line in table.speed_table(path).splitlines())
-
-
-def test_the_targets_of_a_gpu_stand_until_one_was_measured(tmp_path: Path) -> None:
-    written(tmp_path, "bench-cpu-2core.json", document(path=BEFORE))
-    unmeasured = readme.timed_on_gpus(tmp_path).splitlines()[2:]
-    assert len(unmeasured) == len(list(cuda_cases.targets())) == 7
-    assert all(line.endswith("| not yet measured |") for line in unmeasured)
-    found = document(path=BEFORE)
-    found["machine_info"] |= {"device": "Some GPU"}
-    found["benchmarks"] += [
-        {"fullname": "benchmarks/test_cuda.py::test_x", "extra_info": {**row["extra_info"], "work": "a net"}}
-        for row in found["benchmarks"]
-    ]
-    written(tmp_path, "bench-some-gpu-2core.json", found)
-    measured = readme.timed_on_gpus(tmp_path).splitlines()
-    assert measured[0] == "On one Some GPU:"
-    assert sum("| 4 (3.6–4.4) | 2 | met |" in line for line in measured) == 1
-    assert not any("not yet measured" in line for line in measured)
 
 
 SLOWED = """
