@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from table import growth_table, measures_table, runs_table, speed_table
+from bench_files import read_document
+from cuda_cases import targets
+from table import growth_table, measures_table, runs_table, speed_table, unmeasured_table
 
 from lmc.claims.judging import cases
 from lmc.claims.paper import CLAIMS, ITEMS
@@ -106,6 +108,17 @@ def timed(table: Callable[[Path], str], name: str = SPEED) -> str:
     return text if text.count("\n") > 1 else "Not measured yet."  # a head without rows says nothing
 
 
+def timed_on_gpus(folder: Path = BASELINES) -> str:
+    """The tables of every committed file of a machine with a GPU; the targets, where there is none."""
+    told = []
+    for path in sorted(folder.glob("bench-*.json")):
+        device = read_document(path)["machine_info"].get("device", "cpu")
+        if device != "cpu":
+            tables = [make(path, "test_cuda.py") for make in (speed_table, measures_table)]
+            told += [f"On one {device}:", *tables]
+    return "\n\n".join(told) or unmeasured_table(targets())
+
+
 def schedule() -> str:
     """What the paper tier takes on GPUs, simulated: ``lmc plan --tier paper --gpus 1,8,64``."""
     with tempfile.TemporaryDirectory() as home:
@@ -149,6 +162,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "counts": counts,
         "speed": lambda: timed(speed_table),
         "speed-amx": lambda: timed(speed_table, SPEED_AMX),
+        "speed-cuda": timed_on_gpus,
         "growth": lambda: timed(growth_table),
         "measures": lambda: timed(measures_table),
         "runs": lambda: timed(runs_table),
