@@ -7,6 +7,7 @@ with a GPU probes instead. Memory decides how many narrow models share a GPU.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,13 @@ SHAPES = {  # name: (C, H, W), classes, training images, test images
     "cifar10": ((3, 32, 32), 10, 50_000, 10_000),
     "cifar100": ((3, 32, 32), 100, 50_000, 10_000),
 }
-PROCESS_BYTES = 600 << 20
-"""Memory of a process that has imported torch, and of one's CUDA context."""
+SHARED_BYTES = 450 << 20
+"""Memory of torch and what else is imported, which a machine holds once however many processes use it."""
+OWN_BYTES = 250 << 20
+"""Memory that a process has for itself beside models and data. It grows with every shape that was computed: chosen to
+put two workers on the quick tier between the 1,085 MiB that its core claims took and the 1.47 GiB of the whole."""
+CONTEXT_BYTES = 600 << 20
+"""Memory of a CUDA context, on its GPU and again beside it."""
 PER_GPU = 4
 """At most so many cells share a GPU, for their kernels run in turn, and only the gaps between them are won."""
 
@@ -78,15 +84,22 @@ def gpu_share(cell: Cell, gpu: Gpu = ASSUMED) -> float:
 
 def gpu_bytes(cell: Cell) -> float:
     """Memory that a cell takes of a GPU."""
-    return PROCESS_BYTES + _working_bytes(cell)
+    return CONTEXT_BYTES + _working_bytes(cell)
 
 
-def host_bytes(cell: Cell, device: str) -> float:
-    """Memory that a process making a cell takes beside a GPU's: that of its models where they are on one."""
+def host_bytes(cells: Iterable[Cell], device: str) -> float:
+    """Memory of a machine, not of its GPUs, that making ``cells`` at once takes, each in a process of its own.
+
+    Libraries count once. A process whose models are on a GPU keeps the dataset, and three models to save or load.
+    """
+    return SHARED_BYTES + sum(OWN_BYTES + _beside(cell, device) for cell in cells)
+
+
+def _beside(cell: Cell, device: str) -> float:
     if device == "cpu":
-        return PROCESS_BYTES + _working_bytes(cell)
+        return _working_bytes(cell)
     spec = cell.specs[0]
-    return 2 * PROCESS_BYTES + _dataset_bytes(spec) + 4 * 3 * cost_of_net(spec).parameters
+    return CONTEXT_BYTES + _dataset_bytes(spec) + 4 * 3 * cost_of_net(spec).parameters
 
 
 def image_passes(measurement: Measurement, train_images: int, test_images: int) -> float:

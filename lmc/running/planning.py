@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,17 @@ from dataclasses import dataclass, replace
 from lmc.claims.judging import needed
 from lmc.errors import SpecError
 from lmc.running.cells import Cell, missing_cells, training_block
-from lmc.running.estimates import ASSUMED, PER_GPU, cost_of_net, gpu_share, image_passes, shape_of, step_times
+from lmc.running.estimates import (
+    ASSUMED,
+    OWN_BYTES,
+    PER_GPU,
+    cost_of_net,
+    gpu_share,
+    host_bytes,
+    image_passes,
+    shape_of,
+    step_times,
+)
 from lmc.running.executors import assigned
 from lmc.running.schedule import Schedule, simulate
 from lmc.running.session import selected_cases
@@ -20,7 +31,6 @@ from lmc.training.store import Store
 PROBE_FLOPS = 2e11
 """A training step of more than this is not probed but extrapolated from the largest one that was."""
 STARTUP_SECONDS = 8.0
-_BASE_BYTES = 600 << 20
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Plan:
         settings: of the run.
         rows: one per model size with something missing.
         finished: measurements that the store already has.
+        memory_bytes: expected peak of the main process and all workers on this machine.
         schedules: what it takes on so many GPUs; empty where none were asked for.
         assumed: whether the times are those of the assumed GPU, and not probed here.
     """
@@ -51,6 +62,7 @@ class Plan:
     settings: Settings
     rows: tuple[Row, ...]
     finished: int
+    memory_bytes: float
     schedules: tuple[Schedule, ...] = ()
     assumed: bool = False
 
@@ -63,12 +75,6 @@ class Plan:
         work += [(row.measurements, row.measure_seconds) for row in self.rows]
         total = sum(count * each for count, each in work)
         return STARTUP_SECONDS + max(total / self.settings.workers, max(each for _, each in work))
-
-    @property
-    def memory_bytes(self) -> int:
-        """Expected peak over all workers, three models and an optimizer of the largest size each."""
-        largest = max((row.parameters for row in self.rows), default=0)
-        return int(_BASE_BYTES + self.settings.workers * ((150 << 20) + 4 * 5 * largest))
 
     @property
     def disk_bytes(self) -> int:
@@ -130,7 +136,14 @@ def make_plan(settings: Settings, gpus: Sequence[int] = ()) -> Plan:
     rows = {spec: _row(spec, cells, timed(spec)) for spec, cells in groups.items()}
     open_measurements = sum(cell.measures is not None for cell in missing)
     schedules = tuple(_schedule(missing, rows, number) for number in gpus)
-    return Plan(settings, tuple(rows.values()), len(measurements) - open_measurements, schedules, assumed)
+    finished = len(measurements) - open_measurements
+    return Plan(settings, tuple(rows.values()), finished, _peak_bytes(missing, settings), schedules, assumed)
+
+
+def _peak_bytes(cells: Sequence[Cell], settings: Settings) -> float:
+    """Memory of the main process and of the workers, which are all making the largest cells at once."""
+    largest = heapq.nlargest(settings.workers, cells, key=lambda cell: host_bytes([cell], settings.device))
+    return OWN_BYTES + host_bytes(largest, settings.device)
 
 
 def _schedule(missing: Sequence[Cell], rows: dict[RunSpec, Row], gpus: int) -> Schedule:

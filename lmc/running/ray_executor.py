@@ -2,6 +2,9 @@
 
 A task that is lost with its node is asked for again. One whose cell turns out to be another's, be it a dead node's
 whose lease has not run out, ends without making it; `lmc.running.session.make_missing` then waits and asks again.
+
+While it runs, a task also holds a lease of its own name. One whose lease counts no more hangs: its process is stopped,
+or waits for a dead disk. It is cancelled and asked for again.
 """
 
 from __future__ import annotations
@@ -9,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from lmc.errors import DeviceError, LmcError
@@ -19,6 +24,7 @@ from lmc.running.estimates import gpu_share, host_bytes
 from lmc.running.executors import OnDone, note_lost
 from lmc.running.schedule import Queue
 from lmc.running.worker import LostError, out_of_memory
+from lmc.training.leases import Leases
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning for every task without a GPU
@@ -30,12 +36,20 @@ except ImportError as missing:
 
 ATTEMPTS = 5
 """So often a cell may be begun, as nodes of a cluster come and go."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the leases of tasks."""
+SILENT_LOOKS = 24
+"""A task whose lease stood still over so many looks hangs: as long as makes a lease dead (see `lmc.training.leases`),
+but in looks instead of seconds, so that a driver which was stopped itself blames no task."""
 _CONNECT_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 100 << 20  # tasks pass nothing but specs
 
 
 class RayExecutor:
     """Tasks that ask for one core, their memory and a share of a GPU.
+
+    A task that is deadlocked while its lease is still counted on (by a thread of its own) is not told from a slow one,
+    nor is one that hangs before it holds that lease told from one that waits for a core.
 
     Args:
         address: of the cluster, ``host:port``, ``ray://host:port`` or ``auto``; ``None`` takes ``RAY_ADDRESS``
@@ -55,7 +69,9 @@ class RayExecutor:
         """
         if not cells:
             return
-        tasks: dict[Any, int] = {}
+        tasks: dict[Any, tuple[int, str]] = {}
+        pulses = Pulses(workplace.store)
+        look = time.monotonic() + LOOK_EVERY
         lost: Counter[str] = Counter()
         with _connected(self.address, self.workers):
             most_memory = _check_nodes(workplace.device)
@@ -66,20 +82,60 @@ class RayExecutor:
                     while (found := queue.take()) is not None:
                         number, cell = found
                         options = _options(cell, workplace.device, most_memory, alone=cell.makes[0] in lost)
-                        tasks[_task.options(**options).remote(cell, workplace)] = number
+                        name = f"task-{os.urandom(8).hex()}"
+                        ref = _task.options(**options).remote(cell, workplace, name)
+                        tasks[ref] = number, name
                     if not tasks:
                         return
-                    for ref in ray.wait(list(tasks), num_returns=1)[0]:
-                        number = tasks.pop(ref)
+                    timeout = max(0.0, look - time.monotonic())
+                    ended, running = ray.wait(list(tasks), num_returns=1, timeout=timeout)
+                    hung: list[Any] = []
+                    if time.monotonic() >= look:
+                        hung = [ref for ref in running if pulses.silent(tasks[ref][1])]
+                        look = time.monotonic() + LOOK_EVERY
+                    for ref in [*ended, *hung]:
+                        number, name = tasks.pop(ref)
+                        pulses.forget(name)
                         try:
+                            if ref in hung:
+                                ray.cancel(ref, force=True)
+                                raise LostError("a task of Ray hung and was cancelled")
                             _result(ref)
                         except LostError as error:
                             note_lost(queue.put_back(number), str(error), lost, ATTEMPTS)
                         else:
                             on_done(queue.done(number))
             finally:
-                for ref in tasks:
+                for ref, (_, name) in tasks.items():
                     ray.cancel(ref, force=True)
+                    pulses.forget(name)
+
+
+class Pulses:
+    """The leases that tasks hold while they run.
+
+    Args:
+        store: the folder of the store that they are in.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.folder = Leases(store).folder
+        self._seen: dict[str, tuple[bytes, int]] = {}
+
+    def silent(self, name: str) -> bool:
+        """Whether a lease has stood still for `SILENT_LOOKS`, this one included; not where it has never been seen."""
+        before, looks = self._seen.get(name, (b"", 0))
+        content = before
+        with contextlib.suppress(OSError):  # one that another host took for dead and removed stands still as well
+            content = (self.folder / name).read_bytes()
+        self._seen[name] = (content, looks + 1) if content and content == before else (content, 0)
+        return self._seen[name][1] >= SILENT_LOOKS
+
+    def forget(self, name: str) -> None:
+        """Remove a lease that its task has not: one that is lost with another host would otherwise stand for long."""
+        self._seen.pop(name, None)
+        with contextlib.suppress(OSError):
+            (self.folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -127,16 +183,17 @@ def _options(cell: Cell, device: str, most_memory: float, *, alone: bool) -> dic
     return {
         "num_cpus": 1,
         "num_gpus": share,
-        "memory": int(min(host_bytes(cell, device), most_memory)),
+        "memory": int(min(host_bytes([cell], device), most_memory)),
         "max_retries": 0,  # Ray would repeat for ever what no node has the memory for, and say nothing
         "runtime_env": {"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},  # has to stand before torch is imported
     }
 
 
-def _make(cell: Cell, workplace: Workplace) -> None:
-    prepare_arithmetic(1)
+def _make(cell: Cell, workplace: Workplace, name: str) -> None:
     try:
-        make_cell(cell, workplace)
+        with Leases(workplace.store).claim([name]):
+            prepare_arithmetic(1)
+            make_cell(cell, workplace)
     except Exception as error:
         if out_of_memory(error):
             raise LostError(f"{workplace.device} ran out of memory") from None
