@@ -185,7 +185,9 @@ def test_alignments_are_groups_and_none_is_all_plain_pairs() -> None:
 def test_a_model_is_merged_with_itself_at_every_width() -> None:
     found = self_merge()
     wanted = list(found.needs(SETTING))
-    assert [each.specs[0].width for each in wanted] == [0.5, 1.0, 2.0]
+    assert [(each.a.width, each.a.init_seed) for each in wanted] == [
+        (width, seed) for width in (0.5, 1.0, 2.0) for seed in SETTING.families["strong"].seeds[:3]
+    ]
     assert all(each.specs[0] == each.specs[1] for each in wanted)
     barriers = {"loss_barrier_midpoint": 0.1, "accuracy_barrier_midpoint": 0.2, "loss_barrier_maximum": None}
     observations = found.observe(SETTING, {each.key: {"path": {"barriers": barriers}} for each in wanted})
@@ -193,7 +195,7 @@ def test_a_model_is_merged_with_itself_at_every_width() -> None:
         ("loss_barrier_midpoint", 0.1),
         ("accuracy_barrier_midpoint", 0.2),
     ]
-    assert len(observations) == 6
+    assert len(observations) == 18
 
 
 def test_what_is_computed_needs_nothing() -> None:

@@ -156,7 +156,7 @@ def under_jumping_clocks(runs: Runs, folder: Path, **fault: str) -> None:
     """Two runs at once on one store: nothing is made twice, or seems to take anything but moments.
 
     Raises:
-        AssertionError: something trusts the wall clock, or compares the monotonic clocks of two processes.
+        AssertionError: a checkpoint or a record's seconds trust the wall clock, or a cell was made twice.
     """
     both = [runs.start(folder, name=name, do="nothing", jumps=JUMPS, every=HOUR, **fault) for name in ("other", "new")]
     for run in both:
