@@ -36,6 +36,8 @@ def needs(width):
     return None
 def nothing():
     return None
+def leaves():
+    raise SystemExit(0)
 number = 3
 """
 STATE = fitted(lambda: mlp(24), 0).state_dict()
@@ -47,6 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a module of its own name, two checkpoints and data."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / f"nets_{tmp_path.name}.py").write_text(FACTORY)
+    (tmp_path / "leaving.py").write_text("import sys\nsys.exit(0)\n")
     near = {name: value + 0.003 * torch.randn_like(value) for name, value in STATE.items()}
     save_file(STATE, "a.safetensors")
     torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in near.items()}}, "b.pt")
@@ -155,6 +158,8 @@ def test_unreadable_checkpoints(folder: Path) -> None:
         ("absent", "has no 'absent'"),
         ("number", "is a int; name a function"),
         ("needs", "must build the model without arguments"),
+        ("leaves", "factory leaves failed: SystemExit: 0"),
+        ("leaving:make", "cannot import 'leaving': SystemExit: 0; it must import without running anything"),
         ("nothing", "gives a NoneType; it must return a torch.nn.Module"),
         ("no_such_module:make", "cannot import 'no_such_module'"),
         ("wide", "does not fit the model of wide"),

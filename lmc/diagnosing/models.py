@@ -75,7 +75,7 @@ def built(factory: Callable[[], nn.Module], states: Sequence[State]) -> list[nn.
     for index, state in enumerate(states, start=1):
         try:
             model = factory()
-        except Exception as error:  # the reader's own code
+        except (Exception, SystemExit) as error:  # the reader's own code, which may even exit
             raise SpecError(
                 f"the factory {name} failed: {_first_line(error)}; it must build the model without arguments"
             ) from error
@@ -207,5 +207,5 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else model
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -84,10 +84,11 @@ def find_factory(name: str) -> Callable[[], nn.Module]:
         raise SpecError(
             f"{module_name} has no {attribute!r} ({error}); name a function that builds the model"
         ) from error
-    except Exception as error:  # importing runs the reader's own code
+    except (Exception, SystemExit) as error:  # importing runs the reader's own code, which may even exit
+        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise SpecError(
-            f"cannot import {module_name!r}: {type(error).__name__}: {error}; "
-            "run in the folder of the module or install its package"
+            f"cannot import {module_name!r}: {said:.200}; it must import without running anything "
+            "(a script guards that by __name__), from the current folder or an installed package"
         ) from error
     finally:
         sys.path.remove(here)
