@@ -94,11 +94,21 @@ def test_json(folder: Path) -> None:
 
 
 def test_checkpoints_that_cannot_be_averaged_exit_with_1(folder: Path) -> None:
-    save_file({name: -value for name, value in STATE.items()}, "c.safetensors")
-    result = compare(folder, "a.safetensors", "c.safetensors", "--save", "merged.safetensors")
+    turned = torch.arange(24).roll(7)
+    other = {"0.weight": STATE["0.weight"][turned], "0.bias": STATE["0.bias"][turned]}
+    save_file(STATE | other | {"2.weight": STATE["2.weight"][:, turned].contiguous()}, "c.safetensors")
+    arguments = ("--save", "merged.safetensors", "--permutation", "never")
+    result = compare(folder, "a.safetensors", "c.safetensors", *arguments)
     assert result.exit_code == 1, result.output
     assert "cannot be averaged" in result.output
     assert not Path("merged.safetensors").exists()
+
+
+def test_checkpoints_at_chance_exit_with_1(folder: Path) -> None:
+    save_file({name: torch.randn_like(value) for name, value in STATE.items()}, "c.safetensors")
+    result = compare(folder, "c.safetensors", "c.safetensors")
+    assert result.exit_code == 1, result.output
+    assert "undecided" in result.output
 
 
 def test_a_folder_of_images(folder: Path) -> None:

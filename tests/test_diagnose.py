@@ -23,10 +23,16 @@ from lmc.diagnosing.verdict import (
     AFTER_RESET,
     AS_THEY_ARE,
     NOT_AT_ALL,
+    UNDECIDED,
     WITH_PERMUTATION,
+    Candidate,
     Thresholds,
+    conclude,
+    excess_of,
+    guesses,
 )
 from lmc.errors import MergeError, StoreError
+from lmc.measuring.evaluation import Evaluation
 from lmc.measuring.measurements import MATCHING_STARTS
 from lmc.merging.permutation_spec import permute, random_permutations
 from lmc.merging.tracing import trace_permutation_spec
@@ -80,6 +86,7 @@ def test_without_permutation_the_same_two_can_not_be_averaged(tmp_path: Path) ->
     assert found.verdict == NOT_AT_ALL
     assert found.alignment is not None
     assert found.alignment in found.conclusion.reasons[-1]
+    assert found.conclusion.sentence.endswith("also after calibration by β; permutation was not tried.")
     assert found.merged is None
     with pytest.raises(MergeError, match="no merge to save"):
         found.save(tmp_path / "merged.safetensors")
@@ -92,6 +99,7 @@ def test_narrow_independent_models_can_not_be_averaged() -> None:
     assert found.verdict == NOT_AT_ALL
     assert found.merged is None
     assert found.alignment is None  # permutation was tried
+    assert found.conclusion.sentence.endswith("also after calibration by β and permutation.")
 
 
 @pytest.mark.parametrize(("models", "layers"), [(2, 3), (2, 4), (3, 3)])
@@ -166,9 +174,40 @@ def test_stale_statistics_of_the_models_themselves_are_pointed_out() -> None:
     assert not any("look stale" in note for note in fresh.notes)
 
 
-def test_a_model_no_better_than_chance_is_pointed_out() -> None:
-    found = diagnose(NET, fitted(lambda: mlp(24), 1, 0), TEST)
-    assert "Model 2 is no better than chance" in found.conclusion.reasons[0]
+def test_models_at_chance_decide_nothing() -> None:
+    untrained = [fitted(lambda: mlp(24), seed, 0) for seed in (1, 2)]
+    found = diagnose(*untrained, TEST)
+    assert found.verdict == UNDECIDED
+    assert found.merged is None
+    assert "the models are not reliably better than a guess" in found.conclusion.sentence
+    assert "Model 1, 2: accuracy" in found.conclusion.reasons[0]
+    one = diagnose(NET, untrained[0], TEST)
+    assert one.verdict == UNDECIDED
+    assert "model 2 is not reliably better than a guess" in one.conclusion.sentence
+
+
+@pytest.mark.parametrize(
+    ("right", "inputs", "commonest", "expected"),
+    [
+        (28, 200, 0.1, False),  # P(X >= 28) = 0.043 for X of B(200, 0.1)
+        (27, 200, 0.1, True),  # 0.067
+        (100, 200, 0.5, True),
+        (5, 5, 0.6, True),  # 0.6^5 = 0.078
+        (200, 200, 1.0, True),  # whoever names the only class is always right
+    ],
+)
+def test_guessing_is_an_exact_binomial_test(right: int, inputs: int, commonest: float, expected: bool) -> None:
+    assert guesses(right / inputs, inputs, commonest) is expected
+
+
+def test_every_number_is_judged_by_itself() -> None:
+    models = [Evaluation(0.9, 0.3, 1.0, 0.3)] * 2
+    merged = Evaluation(0.8, 0.29, 1.0, 0.9)
+    candidates = [Candidate("as they are", False, False, merged, excess_of(merged, models))]
+    found = conclude(candidates, models, Thresholds(), inputs=1000, commonest=0.1, alignment="it was not asked for")
+    assert found.verdict == NOT_AT_ALL
+    assert "(fails: at most 2 points less), loss -0.010 nats (passes: at most 0.1)" in found.reasons[0]
+    assert found.reasons[0].endswith("+0.600 (fails: at most 0.1).")
 
 
 def test_matching_takes_the_best_of_as_many_starts_as_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,8 +84,9 @@ def diagnose(
 
     Example:
         >>> import torch, lmc
-        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
-        >>> inputs = torch.randn(40, 4)
+        >>> net = torch.nn.Linear(4, 2, bias=False)
+        >>> inputs = torch.randn(20, 4)
+        >>> inputs = torch.cat([inputs, -inputs])
         >>> lmc.diagnose(net, net, (inputs, net(inputs).argmax(1))).verdict
         'as they are'
     """
@@ -173,8 +174,9 @@ def _diagnose(
     if resets and paths:
         stale = stale_statistics(paths[NAMES[False, True]], thresholds.accuracy)
         notes += [stale] if stale else []
+    commonest = float(samples.labels.bincount().max()) / len(samples.labels)
     judged = partial(
-        conclude, models=models, thresholds=thresholds, inputs=len(samples.labels), classes=classes, identical=same
+        conclude, models=models, thresholds=thresholds, inputs=len(samples.labels), commonest=commonest, identical=same
     )
     permuted: Sequence[State] = ()
     alignment: str | None = "it was not asked for" if permutation == "never" else "the models can be averaged without"

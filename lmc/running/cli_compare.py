@@ -30,7 +30,7 @@ def compare(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     permutation: Annotated[str, typer.Option(help="auto, always or never: weight matching.")] = "auto",
 ) -> None:
-    """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where they cannot.
+    """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where none is recommended.
 
     The model's module is imported, also from the current folder; nothing in the checkpoints is executed.
     """
