@@ -34,7 +34,8 @@ from lmc.diagnosing.verdict import (
 from lmc.errors import MergeError, StoreError
 from lmc.measuring.evaluation import Evaluation
 from lmc.measuring.measurements import MATCHING_STARTS
-from lmc.merging.permutation_spec import permute, random_permutations
+from lmc.merging.channel_groups import Axis
+from lmc.merging.permutation_spec import PermutationSpec, permute, random_permutations
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
 
@@ -208,6 +209,48 @@ def test_every_number_is_judged_by_itself() -> None:
     assert found.verdict == NOT_AT_ALL
     assert "(fails: at most 2 points less), loss -0.010 nats (passes: at most 0.1)" in found.reasons[0]
     assert found.reasons[0].endswith("+0.600 (fails: at most 0.1).")
+
+
+class Sorted(nn.Module):
+    """A net that tracing refuses: it sorts a copy of its hidden units, to no end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp(24, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.net[1](self.net[0](x))
+        return self.net[2](hidden) + 0 * torch.sort(hidden).values.sum(1, keepdim=True)  # type: ignore[no-any-return]
+
+
+def test_a_specification_written_by_hand_is_verified_and_used() -> None:
+    net = fitted(Sorted, 0)
+    spec = PermutationSpec(
+        {
+            "net.0.weight": (Axis("hidden"), None),
+            "net.0.bias": (Axis("hidden"),),
+            "net.2.weight": (None, Axis("hidden")),
+            "net.2.bias": (None,),
+        },
+        {"hidden": 24},
+    )
+    other = copy.deepcopy(net)
+    other.load_state_dict(permute(net.state_dict(), spec, random_permutations(spec, 3)))
+    refused = diagnose(net, other, TEST)
+    assert refused.verdict == NOT_AT_ALL
+    assert refused.alignment is not None
+    assert "diagnose takes it as permutation=spec" in refused.alignment
+    assert "(call_function sort)" in refused.alignment
+    assert "0x" not in refused.alignment
+    found = diagnose(net, other, TEST, permutation=spec)
+    assert found.verdict == WITH_PERMUTATION
+    torch.testing.assert_close(dict(found.merged or {}), dict(net.state_dict()))
+
+    half = PermutationSpec({**spec.axes, "net.2.weight": (None, None)}, spec.groups)
+    with pytest.raises(MergeError, match="permuting Sorted changes its outputs"):
+        diagnose(net, other, TEST, permutation=half)
+    with pytest.raises(MergeError, match=r"axes of \['hidden'\] and groups \[\]"):
+        diagnose(net, other, TEST, permutation=PermutationSpec(spec.axes, {}))
 
 
 def test_matching_takes_the_best_of_as_many_starts_as_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:

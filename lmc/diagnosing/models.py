@@ -68,9 +68,9 @@ def built(factory: Callable[[], nn.Module], states: Sequence[State]) -> list[nn.
         SpecError: the factory fails or gives no module.
         MergeError: a state dict does not fit what it gives.
     """
-    name = getattr(factory, "__qualname__", repr(factory))
+    name = getattr(factory, "__qualname__", type(factory).__name__)
     if not callable(factory):
-        raise SpecError(f"the factory is {factory!r}; pass a function that returns an untrained model")
+        raise SpecError(f"the factory is a {type(factory).__name__}; pass a function that returns an untrained model")
     models = []
     for index, state in enumerate(states, start=1):
         try:
