@@ -41,6 +41,7 @@ from lmc.merging.weight_matching import weight_matching
 
 TRAIN, TEST = digits()
 NET = fitted(lambda: mlp(24), 0)
+ENDS = ("midpoint", "maximum")
 
 
 def permuted_copy(net: nn.Module, seed: int = 0) -> nn.Module:
@@ -297,6 +298,22 @@ def test_lines_and_json_say_the_same() -> None:
     assert document["conclusion"]["verdict"] == WITH_PERMUTATION
     assert document["paths"]["as they are"]["lams"] == [0, 0.5, 1]
     assert all(len(line) <= 160 for line in found.lines())
+
+
+def test_barriers_are_printed_at_the_midpoint_and_at_the_maximum() -> None:
+    found = diagnose(NET, permuted_copy(NET), TEST)
+    lines = found.lines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("barrier"))
+    for line, (name, path) in zip(lines[start + 1 :], found.paths.items(), strict=False):
+        assert line.startswith(name)
+        losses = [path.barriers[f"{kind}_barrier_{at}"] for kind in ("loss", "calibrated_loss") for at in ENDS]
+        points = [100 * (path.barriers[f"accuracy_barrier_{at}"] or 0) for at in ENDS]
+        printed = [float(word) for word in line.removeprefix(name).replace(" points", "").split()]
+        assert printed[:4] == pytest.approx(losses, abs=6e-4)
+        assert printed[4:] == pytest.approx(points, abs=0.06)
+    few = diagnose(NET, permuted_copy(NET), TEST, lams=(0.5,), permutation="never").lines()
+    (row,) = [line for line in few if line.startswith("as they are") and "points" in line]
+    assert row.split().count("-") == 3  # three points have no maximum
 
 
 def test_state_dicts_and_data_loaders_do_as_well() -> None:
