@@ -281,6 +281,12 @@ def test_three_models_near_each_other_can_be_averaged_as_they_are() -> None:
     assert found.layers["unpermuted"]["outputs"]["logits"]["lewc_cosine"] > 0.99
     assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == found.to_json()
     assert any("1-3" in line for line in found.lines())
+    start = next(index for index, line in enumerate(found.lines()) if "stable ranks" in line)
+    for line, (name, ranks) in zip(found.lines()[start + 1 :], found.ranks.items(), strict=False):
+        assert line.replace(",", "").split() == [
+            name,
+            *(f"{rank:.1f}" for kind in ("stable_rank", "effective_rank") for rank in ranks[kind]),
+        ]
 
 
 def test_thresholds_decide() -> None:

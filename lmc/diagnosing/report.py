@@ -110,13 +110,22 @@ def _layer_table(found: Diagnosis) -> list[str]:
             rows = [("weight", "orthogonality", "recovery", "commutes", "stable ranks", "effective ranks")]
             rows += [_weight_row(name, each, found.ranks.get(name, {})) for name, each in weights.items()]
             text += ["", *_table(_shortened(rows))]
+    if len(found.models) > 2 and found.ranks:  # the rest of that table is defined for two models
+        rows = [("weight", "stable ranks", "effective ranks")]
+        rows += [(name, *_spans(ranks)) for name, ranks in found.ranks.items()]
+        text += ["", *_table(_shortened(rows))]
     return text
 
 
 def _weight_row(name: str, record: Mapping[str, Any], ranks: Mapping[str, Sequence[float]]) -> Cells:
     keys = ("orthogonality_ratio", "recovery_cosine", "relative_commutativity")
-    spans = (", ".join(f"{value:.1f}" for value in ranks.get(f"{kind}_rank", ())) for kind in ("stable", "effective"))
-    return (name, *(_number(record.get(key)) for key in keys), *spans)
+    return (name, *(_number(record.get(key)) for key in keys), *_spans(ranks))
+
+
+def _spans(ranks: Mapping[str, Sequence[float]]) -> Cells:
+    """The ranks of a weight in every model."""
+    kinds = ("stable_rank", "effective_rank")
+    return [", ".join(f"{value:.1f}" for value in ranks.get(kind, ())) for kind in kinds]
 
 
 def _shortened(rows: Sequence[Cells]) -> Sequence[Cells]:
