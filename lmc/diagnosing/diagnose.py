@@ -9,8 +9,18 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lmc.diagnosing.alignment import check_choice, matched
-from lmc.diagnosing.arguments import Models, check_spec, checked_lams, device_of, sorted_out
+from lmc.diagnosing.alignment import matched
+from lmc.diagnosing.arguments import (
+    Models,
+    Permutation,
+    check_counts,
+    check_spec,
+    checked_device,
+    checked_lams,
+    checked_thresholds,
+    sorted_out,
+    told_apart,
+)
 from lmc.diagnosing.candidates import (
     NAMES,
     ensemble_of,
@@ -24,15 +34,13 @@ from lmc.diagnosing.candidates import (
 from lmc.diagnosing.diagnosis import Diagnosis
 from lmc.diagnosing.folding import fold_beta
 from lmc.diagnosing.layers import Records, measure_layers, weight_ranks
-from lmc.diagnosing.models import PROBED, copies_of, identical, try_out, untracked_norms
+from lmc.diagnosing.models import PROBED, copies_of, gives_probabilities, identical, try_out, untracked_norms
 from lmc.diagnosing.samples import Data, check_labels, read_samples, with_training
 from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds, conclude
-from lmc.errors import SpecError
 from lmc.measuring.evaluation import Inputs
 from lmc.measuring.paths import BN_IMAGES
 from lmc.measuring.records import LAYER_IMAGES
 from lmc.merging import State, has_bn
-from lmc.merging.permutation_spec import PermutationSpec
 
 LAMS = tuple(step / 10 for step in range(11))
 
@@ -47,7 +55,7 @@ def diagnose(
     *,
     train_data: Data | Tensor | None = None,
     lams: Sequence[float] = LAMS,
-    permutation: str | PermutationSpec = "auto",
+    permutation: Permutation = "auto",
     device: torch.device | str | None = None,
     layer_inputs: int = LAYER_IMAGES,
     reset_inputs: int = RESET_INPUTS,
@@ -79,6 +87,7 @@ def diagnose(
 
     Raises:
         SpecError: an argument is out of range.
+        DeviceError: this machine lacks the device.
         DataError: the data does not fit the models.
         MergeError: the models are not of one architecture, hold NaN, or are no classifiers; or the specification
             is not of their symmetry.
@@ -92,25 +101,22 @@ def diagnose(
         'as they are'
     """
     models, found = sorted_out(model_a, model_b, data)
-    spec = permutation if isinstance(permutation, PermutationSpec) else None
-    choice = "always" if isinstance(permutation, PermutationSpec) else permutation
-    check_choice(choice)
+    told_apart(permutation)
     points = checked_lams(lams)
-    if layer_inputs < 1 or reset_inputs < 2:
-        raise SpecError(f"layer_inputs is {layer_inputs}, reset_inputs {reset_inputs}; at least 1 and 2 are needed")
-    where = torch.device(device) if device is not None else device_of(models[0])
+    check_counts(layer_inputs=layer_inputs, reset_inputs=reset_inputs)
+    limits = checked_thresholds(thresholds)
+    where = checked_device(device, models[0] if models else None)
     with torch.no_grad():
         return _diagnose(
             models,
             found,
             train_data,
             points,
-            choice,
-            spec,
+            permutation,
             where,
             layer_inputs,
             reset_inputs,
-            thresholds or Thresholds(),
+            limits,
         )
 
 
@@ -120,7 +126,7 @@ def diagnose_states(
     data: Data,
     *,
     train_data: Data | Tensor | None = None,
-    permutation: str | PermutationSpec = "auto",
+    permutation: Permutation = "auto",
     device: torch.device | str | None = None,
     thresholds: Thresholds | None = None,
 ) -> Diagnosis:
@@ -151,21 +157,21 @@ def _diagnose(
     data: Data,
     train_data: Data | Tensor | None,
     lams: Sequence[float],
-    permutation: str,
-    spec: PermutationSpec | None,
+    permutation: Permutation,
     device: torch.device,
     layer_inputs: int,
     reset_inputs: int,
     thresholds: Thresholds,
 ) -> Diagnosis:
+    choice, spec = told_apart(permutation)
     copies, notes = copies_of(given, device)
     spare = copy.deepcopy(copies[0])
     samples = read_samples(data, copies[0], device)
     classes = try_out(copies, spare, samples.test[:PROBED])
     check_labels(samples.labels, classes)
-    states: list[State] = [{name: each.clone() for name, each in model.state_dict().items()} for model in copies]
     if spec is not None:
-        check_spec(spec, spare, states, samples.test[:2])
+        check_spec(spec, spare, [model.state_dict() for model in copies], samples.test[:2])
+    states: list[State] = [{name: each.clone() for name, each in model.state_dict().items()} for model in copies]
     resets = has_bn(spare)
     if resets:
         samples = with_training(samples, train_data, min(reset_inputs, BN_IMAGES))
@@ -175,6 +181,11 @@ def _diagnose(
         notes.append("a BatchNorm keeps no running statistics: it uses each batch's own, and none can be reset")
     same = identical(states)
     logits, models = evaluate_models(copies, samples)
+    if any(map(gives_probabilities, logits)):
+        notes.append(
+            "the models give rows that are >= 0 and sum to 1: probabilities, which were taken for logits, so that loss "
+            "and β mean little; leave the softmax out of the model"
+        )
 
     merges = try_merges(spare, states, samples, models, logits, lams=lams, permuted=False)
     candidates, paths = merges.candidates, dict(merges.paths)
@@ -186,11 +197,11 @@ def _diagnose(
         conclude, models=models, thresholds=thresholds, inputs=len(samples.labels), commonest=commonest, identical=same
     )
     permuted: Sequence[State] = ()
-    alignment: str | None = "it was not asked for" if permutation == "never" else "the models can be averaged without"
-    if permutation == "always" or (permutation == "auto" and judged(candidates).candidate is None):
+    alignment: str | None = "it was not asked for" if choice == "never" else "the models can be averaged without"
+    if choice == "always" or (choice == "auto" and judged(candidates).candidate is None):
         permuted, alignment = matched(spare, states, samples.test[:2], spec)
         if permuted:
-            fewer_lams = lams if permutation == "always" else fewer(lams)
+            fewer_lams = lams if choice == "always" else fewer(lams)
             merges = try_merges(spare, permuted, samples, models, logits, lams=fewer_lams, permuted=True)
             candidates, paths = (*candidates, *merges.candidates), {**paths, **merges.paths}
     conclusion = judged(candidates, alignment=alignment)

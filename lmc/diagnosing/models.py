@@ -179,6 +179,14 @@ def run(model: nn.Module, inputs: Tensor) -> Tensor:
     return outputs
 
 
+def gives_probabilities(outputs: Tensor) -> bool:
+    """Whether outputs (N, classes) are what a softmax gives: every row is >= 0 and sums to 1 up to rounding."""
+    if not outputs.is_floating_point():
+        return False
+    rounding = 16 * torch.finfo(outputs.dtype).eps
+    return bool((outputs >= 0).all() and ((outputs.double().sum(1) - 1).abs() <= rounding).all())
+
+
 def normalises(model: nn.Module) -> bool:
     """Whether a normalisation layer rescales what layers give."""
     return any(kind in type(module).__name__ for module in model.modules() for kind in _RESCALING)

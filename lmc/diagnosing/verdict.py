@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 from scipy.special import bdtrc
 
@@ -50,7 +51,7 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value >= 0:
+            if not isinstance(value, Real) or not float(value) >= 0:
                 raise SpecError(f"threshold {name} is {value!r}; it must be a number of at least 0")
 
 
