@@ -83,6 +83,23 @@ def test_two_checkpoints_that_can_be_averaged(folder: Path) -> None:
     assert "can be averaged as they are" in result.output
     assert "training mode" not in result.output  # what the factory gives is ours, and no remark is due
     assert load_file("merged.safetensors").keys() == STATE.keys()
+    Path("plain").touch()
+    assert Path("merged.safetensors").stat().st_mode == Path("plain").stat().st_mode
+
+
+def test_where_the_merge_cannot_be_saved_is_noticed_first(folder: Path) -> None:
+    (folder / "linked.safetensors").symlink_to("a.safetensors")
+    whole = (folder / "a.safetensors").read_bytes()
+    for name, message in [
+        ("a.safetensors", "--save a.safetensors would overwrite a.safetensors, which is read; name another file"),
+        ("linked.safetensors", "would overwrite a.safetensors"),
+        ("absent/merged.safetensors", "cannot write absent/merged.safetensors"),
+        (".", "it is a folder; choose another place"),
+    ]:
+        result = compare(folder, "a.safetensors", "b.pt", "--save", name, factory="absent")  # an error that comes later
+        assert message in refused(result)
+    assert (folder / "a.safetensors").read_bytes() == whole
+    assert not list(folder.glob("*.part"))
 
 
 def test_json(folder: Path) -> None:
@@ -140,6 +157,16 @@ def test_pickled_objects_are_refused_and_not_executed(folder: Path) -> None:
     for name in ("evil.pt", "whole.pt"):
         assert "holds pickled objects" in refused(compare(folder, "a.safetensors", name))
     assert not Path("pwned").exists()
+
+
+def test_weights_are_found_in_wrappers_of_wrappers(folder: Path) -> None:
+    nested: dict[str, Any] = {"epoch": 3, "weights": {"step": 2, "state_dict": {"net": STATE}}}
+    torch.save(nested, "nested.pt")
+    assert read_checkpoint(Path("nested.pt")).keys() == STATE.keys()
+    nested["weights"]["state_dict"] = nested
+    torch.save(nested, "endless.pt")
+    with pytest.raises(MergeError, match="beside tensors; save model"):
+        read_checkpoint(Path("endless.pt"))
 
 
 def test_unreadable_checkpoints(folder: Path) -> None:

@@ -40,11 +40,17 @@ def compare(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve on a busy machine
     from lmc.diagnosing.checkpoints import read_checkpoint, read_data
     from lmc.diagnosing.diagnose import diagnose_states
+    from lmc.diagnosing.diagnosis import check_writable
     from lmc.running.cells import prepare_arithmetic
     from lmc.running.settings import cores, resolve_device
 
     if len(checkpoints) < 2:
         raise SpecError(f"only {checkpoints[0]} was named; name two checkpoints or more")
+    if save is not None:
+        taken = [path for path in (*checkpoints, data) if path.resolve() == save.resolve()]
+        if taken:
+            raise SpecError(f"--save {save} would overwrite {taken[0]}, which is read; name another file")
+        check_writable(save)
     where = resolve_device(device or "auto")
     prepare_arithmetic(cores())
     factory = find_factory(model)
