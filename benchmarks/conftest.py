@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import random_dataset
-from timing import THREADS
+from timing import THREADS, sized
 
 from lmc.data import Dataset, load_dataset
 from lmc.running.cells import prepare_arithmetic
@@ -52,8 +52,8 @@ def mnist_like() -> Dataset:
 
 @pytest.fixture(scope="session")
 def cifar_like() -> Dataset:
-    """512 images of CIFAR-10's shape."""
-    return random_dataset("cifar10-like", (3, 32, 32), 512)
+    """1,024 images of CIFAR-10's shape."""
+    return random_dataset("cifar10-like", (3, 32, 32), sized(1024, 128))
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,14 @@
-"""Fail where a benchmark got slower against its peer: ``python benchmarks/gate.py BASELINE.json NEW.json``.
+"""Fail where a benchmark got worse: ``python benchmarks/gate.py BASELINE.json NEW.json``.
 
-Both are files of pytest-benchmark, whole or trimmed. What is compared is ``extra_info["ratio"]``, the peer's
+Both are files of pytest-benchmark, whole or trimmed. What is compared first is ``extra_info["ratio"]``, the peer's
 seconds over ours in the same run, so a slower machine is no regression. A row has regressed where its median
 ratio fell by more than a quarter and the spreads do not overlap: one of the two alone is what a busy machine does.
+What is held to a limit instead (``measures``, the seconds of a whole command and its memory) has regressed where it
+is above its limit and was within it, or has risen by more than a quarter; below the limit it may rise as it will.
 
 ``BASELINE`` may be a folder: then it is ``bench-CLASS.json`` in it, after the class of the machine in ``NEW``.
-``--trim RAW.json [OUT.json]`` makes a baseline: no raw times, nothing that identifies a machine beyond its class.
+``--trim RAW.json... [--out OUT.json]`` makes a baseline: no raw times, nothing that identifies a machine beyond its
+class. Of several files that share a row the last one's counts; they must be of one commit.
 
 Exits with 1 on a regression, and with 2 and one line on input that cannot be compared. Needs nothing installed.
 """
@@ -13,25 +16,19 @@ Exits with 1 on a regression, and with 2 and one line on input that cannot be co
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BASELINES = Path(__file__).resolve().parent / "baselines"
+from bench_files import GateError, machine_class, merged, read_document, write_baseline
+
 FALL = 0.25
 """Share of its ratio that a row may lose."""
-
-KEPT = ("cores", "threads", "amx", "device", "torch", "python_version", "cpu_capability", "omp_wait_policy")
-"""What a trimmed file says of its machine: what the times depend on."""
-
-
-class GateError(Exception):
-    """The input cannot be compared; the message is one line."""
+RISE = 0.25
+"""Share by which a value beyond its limit may rise."""
 
 
 @dataclass(frozen=True)
@@ -53,47 +50,54 @@ class Row:
     largest: float
 
     @property
+    def figure(self) -> float:
+        """What a change is told of."""
+        return self.ratio
+
+    @property
     def shown(self) -> str:
         """The ratio with its spread."""
         return f"{self.ratio:.2f} ({self.least:.2f}–{self.largest:.2f})"
 
 
 @dataclass(frozen=True)
+class Limited:
+    """What is held to a limit.
+
+    Args:
+        name: pytest's id of the benchmark, and what of it was measured.
+        work: what was measured.
+        value: the less the better.
+        limit: the most that is wanted.
+    """
+
+    name: str
+    work: str
+    value: float
+    limit: float
+
+    @property
+    def figure(self) -> float:
+        """What a change is told of."""
+        return self.value
+
+    @property
+    def shown(self) -> str:
+        """The value with its limit."""
+        return f"{self.value:.4g} (at most {self.limit:.4g})"
+
+
+@dataclass(frozen=True)
 class Compared:
     """What became of one row; ``old`` or ``new`` is ``None`` where a file lacks it."""
 
-    old: Row | None
-    new: Row | None
+    old: Row | Limited | None
+    new: Row | Limited | None
     verdict: str
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Read a file of pytest-benchmark.
-
-    Raises:
-        GateError: it is unreadable or of another kind.
-    """
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise GateError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise GateError(f"{path} is no JSON: {error}") from None
-    rows = document.get("benchmarks") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not isinstance(document.get("machine_info"), dict):
-        raise GateError(f"{path} is no file of pytest-benchmark: it lacks machine_info or benchmarks")
-    for row in rows:
-        if not isinstance(row, dict) or not isinstance(row.get("extra_info"), dict) or not row.get("fullname"):
-            raise GateError(f"{path} is no file of pytest-benchmark: a row lacks fullname or extra_info")
-    names = [row["fullname"] for row in rows]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise GateError(f"{path} has {twice[0]} twice")
-    return document
-
-
 def timed_rows(document: dict[str, Any], path: Path) -> dict[str, Row]:
-    """The rows with a ratio, by name; growths and whole runs have none.
+    """The rows with a ratio, by name.
 
     Raises:
         GateError: a ratio or its spread is no positive finite number, or they are out of order.
@@ -113,27 +117,52 @@ def timed_rows(document: dict[str, Any], path: Path) -> dict[str, Row]:
     return found
 
 
-def machine_class(document: dict[str, Any]) -> str:
-    """A short name for machines whose ratios compare: device, cores, and whether the processor has AMX."""
-    info = document["machine_info"]
-    cpu = info.get("cpu")
-    cores = info.get("cores") or (cpu.get("count") if isinstance(cpu, dict) else None) or "any"
-    device = re.sub(r"[^a-z0-9]+", "-", str(info.get("device") or "cpu").lower()).strip("-")
-    return f"{device}-{cores}core{'-amx' if info.get('amx') else ''}"
+def limited_rows(document: dict[str, Any], path: Path) -> dict[str, Limited]:
+    """What is held to a limit, by name: every measure, and the seconds and the memory of whole commands.
+
+    Raises:
+        GateError: a value or its limit is no finite number, or below 0.
+    """
+    found = {}
+    for row in document["benchmarks"]:
+        facts, work = row["extra_info"], str(row["extra_info"].get("work") or row["fullname"])
+        measures = facts.get("measures") or []
+        if not all(isinstance(each, dict) and {"measure", "value", "limit"} <= each.keys() for each in measures):
+            raise GateError(f"{path}: a measure of {row['fullname']} lacks measure, value or limit")
+        numbers = [(str(each["measure"]), each["value"], each["limit"]) for each in measures]
+        for value, limit, unit in (("run_seconds", "target_seconds", "seconds"), ("peak_pss_mib", "target_mib", "MiB")):
+            if limit in facts:
+                numbers.append((f"{work}, {unit}", facts.get(value), facts[limit]))
+        for what, *pair in numbers:
+            if not all(isinstance(each, (int, float)) and math.isfinite(each) and each >= 0 for each in pair):
+                raise GateError(f"{path}: the value and the limit of {what!r} must be at least 0, not {pair}")
+            name = f"{row['fullname']}, {what}"
+            found[name] = Limited(name, what, *pair)
+    return found
 
 
-def compare(old: dict[str, Row], new: dict[str, Row], *, fall: float = FALL) -> list[Compared]:
+def compare(
+    old: Mapping[str, Row | Limited], new: Mapping[str, Row | Limited], *, fall: float = FALL
+) -> list[Compared]:
     """Every row of either, regressions first, then in the order of ``old``."""
     rows = [Compared(old.get(name), new.get(name), "") for name in [*old, *(name for name in new if name not in old)]]
     judged = [Compared(row.old, row.new, _verdict(row.old, row.new, fall)) for row in rows]
     return sorted(judged, key=lambda row: row.verdict != "REGRESSED")
 
 
-def _verdict(old: Row | None, new: Row | None, fall: float) -> str:
+def _verdict(old: Row | Limited | None, new: Row | Limited | None, fall: float) -> str:
     if old is None:
         return "new"
     if new is None:
         return "missing"
+    if isinstance(old, Row) and isinstance(new, Row):
+        return _verdict_on_ratio(old, new, fall)
+    assert isinstance(old, Limited)
+    assert isinstance(new, Limited)
+    return _verdict_on_limit(old, new)
+
+
+def _verdict_on_ratio(old: Row, new: Row, fall: float) -> str:
     if new.ratio < old.ratio * (1 - fall):
         return "REGRESSED" if new.largest < old.least else "slower, spreads overlap"
     if old.ratio < new.ratio * (1 - fall) and old.largest < new.least:
@@ -141,62 +170,27 @@ def _verdict(old: Row | None, new: Row | None, fall: float) -> str:
     return "as before"
 
 
+def _verdict_on_limit(old: Limited, new: Limited) -> str:
+    """By the limit of ``new``: a limit that is changed judges both."""
+    if new.value <= new.limit:
+        return "within its limit now" if old.value > new.limit else "as before"
+    return "REGRESSED" if old.value <= new.limit or new.value > old.value * (1 + RISE) else "as before"
+
+
 def table(compared: Iterable[Compared]) -> list[str]:
-    """Lines for a terminal: what happened, both ratios with their spreads, and the work."""
+    """Lines for a terminal: what happened, both figures with their spreads or limits, and the work."""
     cells = [("", "baseline", "now", "change", "work")]
     for row in compared:
         shown = [each.shown if each else "-" for each in (row.old, row.new)]
-        change = f"{row.new.ratio / row.old.ratio - 1:+.0%}" if row.old and row.new else "-"
+        change = f"{row.new.figure / row.old.figure - 1:+.0%}" if row.old and row.new and row.old.figure else "-"
         at_hand = row.new or row.old
         assert at_hand is not None
-        cells.append((row.verdict, *shown, change, f"{at_hand.work} [{at_hand.name.rpartition('/')[2]}]"))
+        place = at_hand.name.partition(", ")[0].rpartition("/")[2]
+        cells.append((row.verdict, *shown, change, f"{at_hand.work} [{place}]"))
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in cells
     ]
-
-
-def trimmed(document: dict[str, Any]) -> dict[str, Any]:
-    """What the gate and the tables need of a file, which says nothing of times but medians."""
-    info, commit = document["machine_info"], document.get("commit_info") or {}
-    return {
-        "machine_class": machine_class(document),
-        "machine_info": {name: info[name] for name in KEPT if name in info},
-        "commit_info": {name: commit[name] for name in ("id", "dirty") if name in commit},
-        "datetime": document.get("datetime"),
-        "benchmarks": [
-            {"fullname": row["fullname"], "extra_info": _rounded(row["extra_info"])}
-            for row in sorted(document["benchmarks"], key=lambda row: row["fullname"])
-        ],
-    }
-
-
-def _rounded(value: Any) -> Any:
-    """Numbers to six digits, so that a baseline can be read and its changes be reviewed."""
-    if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def trim(raw: Path, out: Path | None) -> Path:
-    """Write the trimmed form of ``raw``, by default as the baseline of its machine class.
-
-    Raises:
-        GateError: it is unreadable, would hold nothing, or cannot be written.
-    """
-    document = read_document(raw)
-    if not timed_rows(document, raw):
-        raise GateError(f"{raw} has no row with a ratio; is it from pytest benchmarks?")
-    path = out or BASELINES / f"bench-{machine_class(document)}.json"
-    text = json.dumps(trimmed(document), indent=1, ensure_ascii=False, allow_nan=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", "utf-8")
-    except OSError as error:
-        raise GateError(f"cannot write {path}: {error.strerror}") from None
-    return path
 
 
 def gate(baseline: Path, new: Path, *, fall: float = FALL, any_machine: bool = False) -> list[Compared]:
@@ -220,30 +214,51 @@ def gate(baseline: Path, new: Path, *, fall: float = FALL, any_machine: bool = F
     classes = machine_class(before), machine_class(document)
     if classes[0] != classes[1] and not any_machine:
         raise GateError(f"{baseline} is of a {classes[0]}, {new} of a {classes[1]}; --any-machine compares them still")
-    rows = timed_rows(before, baseline), timed_rows(document, new)
+    rows = comparable_rows(before, baseline), comparable_rows(document, new)
     if not rows[0].keys() & rows[1].keys():
-        raise GateError(f"{baseline} and {new} have no row with a ratio in common")
+        raise GateError(f"{baseline} and {new} have no row with a ratio or a limit in common")
     return compare(*rows, fall=fall)
+
+
+def comparable_rows(document: dict[str, Any], path: Path) -> dict[str, Row | Limited]:
+    """All that can be compared of a file; growths cannot."""
+    return {**timed_rows(document, path), **limited_rows(document, path)}
+
+
+def trim(raw: Sequence[Path], out: Path | None) -> Path:
+    """Write the trimmed form of ``raw`` in one, by default as the baseline of its machine class.
+
+    Raises:
+        GateError: a file is unreadable, they are of several commits or machines, or the outcome would hold nothing
+            or cannot be written.
+    """
+    documents = [read_document(path) for path in raw]
+    rows = [comparable_rows(document, path) for document, path in zip(documents, raw, strict=True)]  # checks every one
+    if not any(rows):
+        raise GateError(f"{raw[0]} has no row with a ratio or a limit; is it from pytest benchmarks?")
+    return write_baseline(merged(documents), out)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(prog="gate.py", description=__doc__.split("\n\n")[0])
-    parser.add_argument("first", type=Path, metavar="BASELINE", help="file or folder of baselines; with --trim, RAW")
-    parser.add_argument("second", type=Path, nargs="?", metavar="NEW", help="file in question; with --trim, OUT")
-    parser.add_argument("--trim", action="store_true", help="make a baseline out of a raw file")
+    parser.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="BASELINE (or its folder) and NEW; with --trim, RAW ..."
+    )
+    parser.add_argument("--trim", action="store_true", help="make a baseline out of raw files")
+    parser.add_argument("--out", type=Path, help="with --trim: the baseline; after the class of the machine by default")
     parser.add_argument("--fall", type=float, default=FALL, help=f"share a ratio may lose, {FALL:g} by default")
     parser.add_argument("--any-machine", action="store_true", help="compare across classes of machines")
     asked = parser.parse_args(arguments)
     try:
         if asked.trim:
-            print(f"wrote {trim(asked.first, asked.second)}")
+            print(f"wrote {trim(asked.files, asked.out)}")
             return 0
-        if asked.second is None:
+        if len(asked.files) != 2:
             raise GateError("give two files: BASELINE.json NEW.json")
         if not 0 <= asked.fall < 1:
             raise GateError(f"--fall is {asked.fall:g}; it must be at least 0 and below 1")
-        compared = gate(asked.first, asked.second, fall=asked.fall, any_machine=asked.any_machine)
+        compared = gate(*asked.files, fall=asked.fall, any_machine=asked.any_machine)
     except GateError as error:
         print(f"gate: {error}", file=sys.stderr)
         return 2

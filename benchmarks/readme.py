@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from table import growth_table, measures_table, runs_table, speed_table
+from bench_files import read_document
+from cuda_cases import targets
+from table import growth_table, measures_table, runs_table, speed_table, unmeasured_table
 
 from lmc.claims.judging import cases
 from lmc.claims.paper import CLAIMS, ITEMS
@@ -106,6 +108,17 @@ def timed(table: Callable[[Path], str], name: str = SPEED) -> str:
     return text if text.count("\n") > 1 else "Not measured yet."  # a head without rows says nothing
 
 
+def timed_on_gpus(folder: Path = BASELINES) -> str:
+    """The tables of every committed file of a machine with a GPU; the targets, where there is none."""
+    told = []
+    for path in sorted(folder.glob("bench-*.json")):
+        device = read_document(path)["machine_info"].get("device", "cpu")
+        if device != "cpu":
+            tables = [make(path, "test_cuda.py") for make in (speed_table, measures_table)]
+            told += [f"On one {device}:", *tables]
+    return "\n\n".join(told) or unmeasured_table(targets())
+
+
 def schedule() -> str:
     """What the paper tier takes on GPUs, simulated: ``lmc plan --tier paper --gpus 1,8,64``."""
     with tempfile.TemporaryDirectory() as home:
@@ -126,16 +139,21 @@ def soak() -> str:
         return "Not measured yet."
     found = json.loads(path.read_text("utf-8"))
     faults = ", ".join(f"{count} x {name}" for name, count in sorted(found["faults"].items()))
-    names = {"memory_mib": "memory, MiB", "open_files": "open files", "threads": "threads", "store_mib": "store, MiB"}
-    lines = ["| | early | at the end | per round |", "|---|---|---|---|"]
-    for name, shown_as in names.items():
-        each = found[name]
-        lines.append(f"| {shown_as} | {each['first']:g} | {each['last']:g} | {each['per_round']:+.3f} |")
+    lines = ["| | early | at the end | per round | growth | at most |", "|---|---|---|---|---|---|"]
+    for name in ("memory_mib", "open_files", "threads", "processes", "store_mib"):
+        each, shown_as = found[name], name.replace("_mib", ", MiB").replace("_", " ")
+        figures = (each[column] for column in ("first", "last", "per_round", "grown", "limit"))
+        lines.append(
+            f"| {shown_as} | " + " | ".join("–" if value is None else f"{value:g}" for value in figures) + " |"
+        )
     told = (
         f"{found['rounds']} rounds in {found['minutes']:g} minutes; {faults}. Rounds with any other number: "
-        f"{found['rounds_with_other_numbers']}; leases left behind: {found['leases_left']}."
+        f"{found['rounds_with_other_numbers']}; left behind: {found['leases_left']:g} leases, "
+        f"{found['workers_left']:g} worker processes. Growth is that of the median, from the first third of the "
+        f"{found['settled_rounds']} settled rounds to the last third."
     )
-    return "\n".join([told, "", *lines])
+    failed = [f"The soak failed: {problem}." for problem in found["problems"]]
+    return "\n".join([told, *failed, "", *lines])
 
 
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
@@ -144,6 +162,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "counts": counts,
         "speed": lambda: timed(speed_table),
         "speed-amx": lambda: timed(speed_table, SPEED_AMX),
+        "speed-cuda": timed_on_gpus,
         "growth": lambda: timed(growth_table),
         "measures": lambda: timed(measures_table),
         "runs": lambda: timed(runs_table),

@@ -1,6 +1,6 @@
 """Closed forms of the paper's theorems, and nets built to meet their conditions exactly.
 
-Needs numpy and scipy only.
+Needs numpy only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmc.errors import SpecError
+from lmc.shares import checked_shares
 
 Array = NDArray[np.float64]
 
@@ -152,7 +153,16 @@ def orthogonal_nets(
 
 
 def average_nets(nets: Sequence[Weights], weights: Sequence[float]) -> Weights:
-    """Σ_i λ_i θ_i."""
+    """Σ_i λ_i θ_i.
+
+    Args:
+        nets: k >= 1 models of one size.
+        weights: λ_1 .. λ_k, non-negative and summing to one.
+
+    Raises:
+        MergeError: there is no model, or the weights do not fit.
+    """
+    weights = checked_shares(weights, len(nets))
     return Weights(
         tuple(_weighted(weights, layer) for layer in zip(*(net.matrices for net in nets), strict=True)),
         tuple(_weighted(weights, layer) for layer in zip(*(net.biases for net in nets), strict=True)),
@@ -168,11 +178,14 @@ def lewc_error(nets: Sequence[Weights], weights: Sequence[float], inputs: Array)
 
     Args:
         nets: k models.
-        weights: λ_1 .. λ_k.
+        weights: λ_1 .. λ_k, non-negative and summing to one.
         inputs: (N, d).
 
     Returns:
         max_ℓ ‖f_ℓ(merged) - Σ λ_i^ℓ f_ℓ(θ_i)‖ / ‖Σ λ_i^ℓ f_ℓ(θ_i)‖; 0 where both vanish.
+
+    Raises:
+        MergeError: there is no model, or the weights do not fit.
     """
     merged = average_nets(nets, weights).outputs(inputs)
     outputs = [net.outputs(inputs) for net in nets]

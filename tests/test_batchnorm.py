@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lmc.data import load_dataset
 from lmc.errors import MergeError
 from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
-from lmc.merging import has_bn, interpolate, reset_bn_stats
+from lmc.merging import has_bn, interpolate, reset_bn_stats, untracked_norms
 from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
 from lmc.specs import RunSpec
 from lmc.training.engine import initial_model, train
@@ -85,10 +87,14 @@ def test_the_second_norm_sees_the_first_with_batch_statistics() -> None:
     torch.testing.assert_close(norm2.running_var, torch.from_numpy(np.mean(variances, axis=0)), **F64)
 
 
-def test_twice_is_once() -> None:
-    net, batches = two_norms(), [rng_tensor(seed, 8, 3) for seed in range(3)]
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(st.integers(0, 2**31 - 1), st.lists(st.integers(2, 20), min_size=1, max_size=5))
+def test_twice_is_once(seed: int, sizes: list[int]) -> None:
+    net, batches = two_norms(seed), [rng_tensor(seed + index, size, 3) for index, size in enumerate(sizes)]
+    before = statistics_of(net)
     reset_bn_stats(net, batches)
     once = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    assert not torch.equal(once["4.running_var"], before["4.running_var"]), "the reset must do something"
     reset_bn_stats(net, batches)
     torch.testing.assert_close(net.state_dict(), once, rtol=0.0, atol=0.0)
 
@@ -240,5 +246,10 @@ def test_a_norm_without_statistics_is_refused() -> None:
     untracked = nn.BatchNorm1d(3, track_running_stats=False)
     assert not has_bn(untracked)
     assert has_bn(nn.Sequential(untracked, nn.BatchNorm1d(3)))
-    with pytest.raises(MergeError, match="track_running_stats=False"):
-        reset_bn_stats(nn.Sequential(nn.BatchNorm1d(3), untracked), [torch.zeros(4, 3)])
+    switched_off = nn.BatchNorm1d(3)
+    switched_off.track_running_stats = False  # though its buffers are still there
+    for layer in (untracked, switched_off):
+        net = nn.Sequential(nn.BatchNorm1d(3), layer)
+        assert untracked_norms(net) == ["1"]
+        with pytest.raises(MergeError, match=r"'1' keeps no statistics.*build the model with track_running_stats=True"):
+            reset_bn_stats(net, [torch.zeros(4, 3)])

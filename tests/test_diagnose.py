@@ -12,7 +12,7 @@ import torch
 from diagnosed import digits, fitted, mlp, theorem_nets
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -264,6 +264,25 @@ def test_matching_takes_the_best_of_as_many_starts_as_the_suite(monkeypatch: pyt
     monkeypatch.setattr(alignment, "weight_matching", counted)
     diagnose(NET, permuted_copy(NET), TEST, lams=(0.5,))
     assert starts == [MATCHING_STARTS]
+
+
+def skewed_where_biases_are_negative(layer: nn.Module, _: object, output: Tensor) -> Tensor:
+    """Tells channels apart, but not for the positive biases that tracing tries."""
+    assert isinstance(layer, nn.Linear)
+    return output + F.relu(-layer.bias).sum() * torch.arange(output.shape[1], dtype=output.dtype)
+
+
+def test_a_permutation_that_would_change_this_models_function_is_not_used() -> None:
+    nets = [fitted(lambda: mlp(24), seed) for seed in (0, 1)]
+    for net in nets:
+        net.get_submodule("0").register_forward_hook(skewed_where_biases_are_negative)
+    trace_permutation_spec(nets[0], TEST[0][:2])  # finds nothing wrong
+    states, reason = alignment.matched(nets[0], [net.state_dict() for net in nets], TEST[0][:2])
+    assert states == []
+    assert "permuting Sequential changes its outputs by up to" in str(reason)
+    found = diagnose(*nets, TEST, lams=(0.5,), permutation="always")
+    assert [candidate.permuted for candidate in found.candidates] == [False]
+    assert found.alignment == reason
 
 
 def test_three_models_near_each_other_can_be_averaged_as_they_are() -> None:

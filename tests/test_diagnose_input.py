@@ -176,6 +176,24 @@ def test_dropout_and_wrappers_are_remarked_on() -> None:
     assert set(found.merged or {"0.weight", "0.bias"}) == {"0.weight", "0.bias"}
 
 
+@pytest.mark.parametrize("models", [2, 3])
+@pytest.mark.parametrize("untracked", [("1",), ("1", "4")])
+def test_norms_without_statistics_leave_out_the_reset(models: int, untracked: tuple[str, ...]) -> None:
+    def made() -> nn.Module:
+        found = mlp(4, 2, norm="bn")
+        for name in untracked:
+            found[int(name)] = nn.BatchNorm1d(4, track_running_stats=False)
+        return found
+
+    found = diagnose([made() for _ in range(models)], TEST, lams=(0.5,), permutation="always")
+    assert [candidate.name for candidate in found.candidates] == ["as they are"]
+    assert found.reset_inputs == 0
+    (note,) = [note for note in found.notes if "BN reset" in note]
+    assert "BatchNorm layer '1' keeps no running statistics (track_running_stats=False)" in note
+    assert "track_running_stats=True" in note
+    assert "without running statistics" in str(found.alignment)
+
+
 def test_what_is_not_in_the_state_dict_is_noticed() -> None:
     a, b = net(), net()
     b.forward = lambda x: nn.Sequential.forward(b, x) + 1  # type: ignore[method-assign]

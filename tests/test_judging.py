@@ -94,15 +94,28 @@ class TestJudging:
         assert [case.name for case in cases([claim], tier)] == ["other"]
         assert [case.name for case in cases([CLAIM], tier)] == ["tiny", "other"]
         (case,) = cases([claim], TIER)
-        assert case.skip == "tier tiny has no mlp trained as strong on cifar100"
+        assert case.skip == "tier tiny has no mlp on cifar100"
 
     def test_a_claim_needs_all_its_families(self) -> None:
         claim = dataclasses.replace(CLAIM, study=over_pairs(barrier("loss"), "weak", "strong"))
         (case,) = cases([claim], TIER)
-        assert case.skip == "tier tiny has no mlp trained as strong, weak"
+        assert (case.name, case.skip) == ("tiny", "tiny is not trained as weak")
+        assert needed([case]) == []
         both = {"strong": SETTING.families["strong"], "weak": SETTING.families["strong"]}
         tier = dataclasses.replace(TIER, settings=(dataclasses.replace(SETTING, families=both),))
         assert [case.skip for case in cases([claim], tier)] == [""]
+
+    def test_every_setting_a_claim_speaks_of_is_judged_or_says_why_not(self) -> None:
+        both = {"strong": SETTING.families["strong"], "weak": SETTING.families["strong"]}
+        settings = (SETTING, *(dataclasses.replace(SETTING, name=name, families=both) for name in ("both", "out")))
+        claim = dataclasses.replace(CLAIM, study=over_pairs(barrier("loss"), "weak", "strong"))
+        found = cases([claim], dataclasses.replace(TIER, settings=settings[:2]), settings[2:], "left out")
+        assert [(each.name, each.skip) for each in found] == [
+            ("tiny", "tiny is not trained as weak"),
+            ("both", ""),
+            ("out", "left out"),
+        ]
+        assert {judge(each, {}).judgement.reason for each in found if each.skip} == {found[0].skip, "left out"}
 
     def test_what_a_tier_lacks_is_not_run_with_a_reason(self) -> None:
         claim = dataclasses.replace(CLAIM, kinds=("vgg",))

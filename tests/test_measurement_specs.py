@@ -130,7 +130,7 @@ def test_fewer_than_two_models_are_no_merge(specs: tuple[RunSpec, ...]) -> None:
         MergeMeasurement(specs)
 
 
-@pytest.mark.parametrize("weights", [(1.0,), (0.5, 0.6), (0.5, 0.25, 0.25)])
+@pytest.mark.parametrize("weights", [(1.0,), (0.5, 0.6), (0.5, 0.25, 0.25), (1.5, -0.5), (float("nan"), 1.0)])
 def test_weights_that_do_not_fit_the_models_are_refused(weights: tuple[float, ...]) -> None:
-    with pytest.raises(SpecError, match="must be one per model and sum to 1"):
+    with pytest.raises(MergeError, match=r"must be non-negative and sum to 1|one weight per model"):
         MergeMeasurement((A, B), weights)

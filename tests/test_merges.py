@@ -132,6 +132,12 @@ def test_weights_that_do_not_fit_are_refused(weights: tuple[float, ...]) -> None
         measure_merge(models, merged, weights, inputs)
 
 
+def test_no_model_is_refused() -> None:
+    _, merged, inputs = three("mlp")
+    with pytest.raises(MergeError, match="no model to merge"):
+        measure_merge([], merged, (), inputs)
+
+
 # -- As a record. --
 
 

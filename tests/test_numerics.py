@@ -175,7 +175,14 @@ def test_a_layer_that_strong_decay_kills_is_no_divergence() -> None:
     trained = train(dataclasses.replace(BASE, weight_decay=5.0, lr=0.2, epochs=30), SOUND)
     assert trained.log["status"] == "trained"
     states = [trained.state, trained.state]
+    model = build(BASE.arch, BASE.width, (1, 8, 8), 3).eval()
+    model.load_state_dict(trained.state)
+    with torch.no_grad():
+        logits = model(SOUND.test_images.float() / 255)
+    spread = float((logits - logits[0]).abs().max())
+    assert spread <= torch.finfo().eps * float(logits.abs().max()), "some of the input gets through every layer"
     record = measure(PairMeasurement(BASE.with_seed(0), BASE.with_seed(1)), states, SOUND, "cpu")
+    assert record["status"] == "measured"
     assert_defined(record)
 
 

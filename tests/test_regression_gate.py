@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from bench_modules import BEFORE, ROOT, Spread, document, load, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).parents[1]
-
-
-def load(name: str) -> ModuleType:
-    """A module of ``benchmarks/``, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
+bench_files = load("bench_files")
 gate = load("gate")
-table = load("table")
-
-Spread = tuple[float, float, float]
-
-
-def document(**ratios: Spread) -> dict[str, Any]:
-    """A file of pytest-benchmark with (least, median, largest) ratios by the test's name."""
-    rows = [
-        {
-            "fullname": f"benchmarks/test_any.py::{name}",
-            "extra_info": {"work": name, "peer": "p", "target": 2.0}
-            | dict(zip(("ratio_least", "ratio", "ratio_largest"), spread, strict=True)),
-            "stats": {"data": [0.125] * 1000, "median": 0.125},
-        }
-        for name, spread in ratios.items()
-    ]
-    info = {"node": "secret-host", "cores": 2, "amx": True, "device": "cpu", "cpu": {"count": 64}, "torch": "2.11"}
-    return {"machine_info": info, "commit_info": {"id": "c0ffee", "author_time": "x"}, "benchmarks": rows}
-
-
-def written(folder: Path, name: str, content: object) -> Path:
-    path = folder / name
-    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    return path
 
 
 def run_gate(folder: Path, old: object, new: object, *options: str) -> int:
     paths = [str(written(folder, name, content)) for name, content in (("old.json", old), ("new.json", new))]
     return int(gate.main([*paths, *options]))
-
-
-BEFORE: Spread = (3.6, 4.0, 4.4)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +75,64 @@ def test_a_slower_machine_is_no_regression(tmp_path: Path) -> None:
     assert run_gate(tmp_path, document(path=BEFORE), new) == 0
 
 
+def limited(value: object, limit: float = 10.0, kind: str = "measures") -> dict[str, Any]:
+    """A file with one value that is held to a limit: a measure, or a command's seconds or memory."""
+    found = document()
+    facts = {
+        "measures": {"measures": [{"measure": "a path, in passes", "value": value, "limit": limit}]},
+        "run_seconds": {"work": "lmc run", "run_seconds": value, "target_seconds": limit},
+        "peak_pss_mib": {"work": "lmc run", "peak_pss_mib": value, "target_mib": limit},
+    }[kind]
+    found["benchmarks"] = [{"fullname": "benchmarks/test_any.py::one", "extra_info": facts}]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["measures", "run_seconds", "peak_pss_mib"])
+@pytest.mark.parametrize(
+    ("before", "now", "status", "verdict"),
+    [
+        (4.0, 4.0, 0, "as before"),
+        (2.0, 9.9, 0, "as before"),  # below its limit it may rise
+        (2.0, 10.0, 0, "as before"),
+        (9.9, 10.1, 1, "REGRESSED"),
+        (10.0, 40.0, 1, "REGRESSED"),
+        (12.0, 15.0, 0, "as before"),  # by exactly a quarter
+        (12.0, 15.1, 1, "REGRESSED"),
+        (12.0, 11.0, 0, "as before"),
+        (12.0, 9.0, 0, "within its limit now"),
+        (0.0, 11.0, 1, "REGRESSED"),
+    ],
+)
+def test_what_has_a_limit_regresses_beyond_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, before: float, now: float, status: int, verdict: str
+) -> None:
+    assert run_gate(tmp_path, limited(before, kind=kind), limited(now, kind=kind)) == status
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith(verdict)
+    assert lines[1].endswith("[test_any.py::one]")
+    assert "(at most 10)" in lines[1]
+    assert lines[-1] == f"{status} regressed of 1 compared, 0 new, 0 missing"
+
+
+def test_a_changed_limit_judges_both(tmp_path: Path) -> None:
+    assert run_gate(tmp_path, limited(12.0, 20.0), limited(12.0, 10.0)) == 0
+    assert run_gate(tmp_path, limited(9.0, 20.0), limited(12.0, 10.0)) == 1
+    assert run_gate(tmp_path, limited(9.0, 10.0), limited(12.0, 20.0)) == 0
+
+
+def test_one_of_several_measures_of_a_row_regresses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = limited(4.0), limited(4.0)
+    for each, value in ((old, 5.0), (new, 50.0)):
+        facts = each["benchmarks"][0]["extra_info"]
+        facts["measures"].append({"measure": "the same and more", "value": value, "limit": 10.0})
+        facts |= {"ratio_least": 1.0, "ratio": 2.0, "ratio_largest": 3.0}
+    assert run_gate(tmp_path, old, new) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("REGRESSED")
+    assert "the same and more" in lines[1]
+    assert lines[-1] == "1 regressed of 3 compared, 0 new, 0 missing"
+
+
 def test_rows_without_a_peer_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = document(path=BEFORE)
     new["benchmarks"].append({"fullname": "growth", "extra_info": {"exponent": 2.0}})
@@ -142,9 +160,15 @@ def broken(**facts: object) -> dict[str, Any]:
         (broken(ratio=0.0), "must be positive"),
         (broken(ratio_least=None), "must be positive"),
         (broken(ratio="4"), "must be positive"),
+        (limited(float("nan")), "must be at least 0"),
+        (limited(None), "must be at least 0"),
+        (limited("9", kind="run_seconds"), "must be at least 0"),
+        (limited(9.0, -1.0), "must be at least 0"),
+        (broken(measures=[{"value": 1.0}]), "test_any.py::path lacks measure, value or limit"),
+        (broken(target_seconds=4.0), "must be at least 0"),
         (broken(ratio=5.0), "lies outside its spread, 3.6 to 4.4"),
-        (document(other=BEFORE), "have no row with a ratio in common"),
-        (document(), "have no row with a ratio in common"),
+        (document(other=BEFORE), "have no row with a ratio or a limit in common"),
+        (document(), "have no row with a ratio or a limit in common"),
         ({**document(path=BEFORE), "machine_info": {"cores": 8}}, "new.json of a cpu-8core; --any-machine"),
         ({**document(), "benchmarks": document(path=BEFORE)["benchmarks"] * 2}, "test_any.py::path twice"),
     ],
@@ -168,7 +192,7 @@ def test_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "give two files" in capsys.readouterr().err
     assert gate.main([str(tmp_path), here]) == 2
     assert f"--trim {here}" in capsys.readouterr().err
-    assert gate.main(["--trim", here, str(tmp_path / "new.json" / "out.json")]) == 2
+    assert gate.main(["--trim", here, "--out", str(tmp_path / "new.json" / "out.json")]) == 2
     assert "cannot write" in capsys.readouterr().err
 
 
@@ -188,26 +212,60 @@ def test_other_machines_compare_where_asked(tmp_path: Path) -> None:
     ],
 )
 def test_machine_class(info: dict[str, Any], name: str) -> None:
-    assert gate.machine_class({"machine_info": info}) == name
+    assert bench_files.machine_class({"machine_info": info}) == name
 
 
 def test_a_trimmed_file_compares_like_the_raw_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = written(tmp_path, "raw.json", document(one=BEFORE, two=(1.0, 1.23456789, 2.0)))
     folder = tmp_path / "baselines"
     baseline = folder / "bench-cpu-2core-amx.json"
-    assert gate.main(["--trim", str(raw), str(baseline)]) == 0
+    assert gate.main(["--trim", str(raw), "--out", str(baseline)]) == 0
     text = baseline.read_text("utf-8")
     assert not {"secret-host", "author_time", "stats", "data"} & set(text.replace('"', " ").split())
     assert len(text) < 2000
     assert "c0ffee" in text
-    assert gate.machine_class(json.loads(text)) == "cpu-2core-amx"
+    assert bench_files.machine_class(json.loads(text)) == "cpu-2core-amx"
     assert gate.main([str(folder), str(raw)]) == 0  # the folder's baseline is found by the machine's class
     assert gate.main([str(baseline), str(written(tmp_path, "slow.json", document(one=(1, 1, 1))))]) == 1
-    assert gate.main(["--trim", str(baseline), str(baseline)]) == 0
+    assert gate.main(["--trim", str(baseline), "--out", str(baseline)]) == 0
     assert baseline.read_text("utf-8") == text
     capsys.readouterr()
-    assert gate.main(["--trim", str(written(tmp_path, "none.json", document())), str(baseline)]) == 2
-    assert "has no row with a ratio" in capsys.readouterr().err
+    assert gate.main(["--trim", str(written(tmp_path, "none.json", document()))]) == 2
+    assert "has no row with a ratio or a limit" in capsys.readouterr().err
+
+
+def of_commit(content: dict[str, Any], commit: str, *, dirty: bool = False) -> dict[str, Any]:
+    return {**content, "commit_info": {"id": commit, "dirty": dirty}}
+
+
+def test_files_of_one_commit_make_one_baseline(tmp_path: Path) -> None:
+    first = written(tmp_path, "first.json", of_commit(document(one=BEFORE, two=BEFORE), "c0ffee"))
+    second = written(tmp_path, "second.json", of_commit(document(two=(1.0, 2.0, 3.0), three=BEFORE), "c0ffee"))
+    out = gate.trim([first, second], tmp_path / "out.json")
+    rows = gate.comparable_rows(bench_files.read_document(out), out)
+    assert [(row.work, row.ratio) for row in rows.values()] == [("one", 4.0), ("three", 4.0), ("two", 2.0)]
+    assert json.loads(out.read_text("utf-8"))["commit_info"] == {"id": "c0ffee", "dirty": False}
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (of_commit(document(two=BEFORE), "decade"), "are of several commits, c0ffee and decade"),
+        (of_commit(document(two=BEFORE), "c0ffee", dirty=True), "several commits, c0ffee and c0ffee with changes"),
+        ({**of_commit(document(two=BEFORE), "c0ffee"), "machine_info": {"cores": 8}}, "cpu-2core-amx and cpu-8core"),
+    ],
+)
+def test_rows_of_several_commits_or_machines_are_not_one_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: dict[str, Any], message: str
+) -> None:
+    paths = [
+        str(written(tmp_path, name, content))
+        for name, content in (("one.json", of_commit(document(one=BEFORE), "c0ffee")), ("other.json", other))
+    ]
+    out = tmp_path / "out.json"
+    assert gate.main(["--trim", *paths, "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
 
 
 ratios = st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3).map(sorted)
@@ -221,25 +279,6 @@ def test_only_one_direction_is_a_regression(one: list[float], other: list[float]
     assert ("REGRESSED" in verdicts) == ("faster" in verdicts)
     assert verdicts != ["REGRESSED"] * 2
     assert gate.compare(rows[0], rows[0])[0].verdict == "as before"
-
-
-def test_tables(tmp_path: Path) -> None:
-    found = document(path=BEFORE, slow=(1.0, 1.5, 1.9), noted=BEFORE)
-    found["benchmarks"][2]["extra_info"] |= {"target": 0.0, "work": "a | b"}
-    growth = {"work": "a step", "by": "units", "sizes": [8, 64], "seconds": [1, 64.0], "exponent": 2.0, "expected": 2}
-    whole = {"work": "lmc run", "run_seconds": 290.0, "target_seconds": 240.0, "peak_pss_mib": 1234.5}
-    found["benchmarks"] += [{"fullname": each["work"], "extra_info": each} for each in (growth, whole)]
-    path = written(tmp_path, "raw.json", found)
-    assert table.speed_table(path).splitlines()[2:] == [
-        "| path | p | 4 (3.6–4.4) | 2 | met |",
-        "| slow | p | 1.5 (1–1.9) | 2 | not met |",
-        "| a \\| b | p | 4 (3.6–4.4) | none |  |",
-    ]
-    assert table.growth_table(path).splitlines()[2:] == ["| a step | units, 8 to 64 | 2.00 | 2 | 64 |"]
-    assert table.runs_table(path).splitlines()[2:] == ["| lmc run | 290 | 240 | not met | 1,234 |"]
-    trimmed = gate.trim(path, tmp_path / "trimmed.json")
-    assert sorted(table.speed_table(trimmed).splitlines()) == sorted(table.speed_table(path).splitlines())
-    assert all(line.count("|") - line.count("\\|") == 6 for line in table.speed_table(path).splitlines())
 
 
 SLOWED = """
@@ -277,7 +316,7 @@ def test_a_function_made_slow_is_caught_and_an_unchanged_one_is_not(tmp_path: Pa
         command = [sys.executable, str(ROOT / "benchmarks" / "gate.py"), *map(str, arguments)]
         return subprocess.run(command, check=False, capture_output=True, text=True)
 
-    assert run("--trim", raw, baseline).returncode == 0
+    assert run("--trim", raw, "--out", baseline).returncode == 0
     unchanged = run(baseline, same)
     assert unchanged.returncode == 0, unchanged.stdout
     caught = run(baseline, slow)

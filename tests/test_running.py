@@ -111,7 +111,7 @@ def test_an_interrupted_run_loses_nothing_finished_and_leaves_no_orphan(tmp_path
     command = [sys.executable, "-m", "lmc.running.cli", "run", "--arch", "mlp", "--device", "cpu"]  # minutes of work
     environ = {**os.environ, "LMC_HOME": str(tmp_path)}
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, start_new_session=True)
-    store, deadline = tmp_path / "store", time.monotonic() + 120
+    store, deadline = tmp_path / "store", time.monotonic() + 400
     while not list(store.glob("models/*/*.json")) and time.monotonic() < deadline:
         time.sleep(0.2)
     finished = {path: path.read_bytes() for path in store.glob("models/*/*.json")}

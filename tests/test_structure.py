@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "lmc"
 RESULTS = str(PACKAGE.parent / "benchmarks" / "baselines" / "quick-cpu.json")
 LAYERS = [  # from the bottom up; a module may import from its own layer and those below
     {"errors"},
-    {"specs"},
+    {"specs", "shares"},
     {"tiers", "theory", "data", "nets", "merging"},
     {"training", "measuring"},
     {"claims", "diagnosing"},

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 from torch import nn
 
-from lmc.errors import SpecError
+from lmc.errors import MergeError, SpecError
 from lmc.merging import merge
 from lmc.theory import (
     GAUSSIAN_NULL,
@@ -129,6 +129,24 @@ def test_one_model_alone_or_with_all_the_weight_has_no_error_whatever_is_violate
     assert lewc_error(nets[:1], [1.0], inputs) == 0
     assert lewc_error(nets, [0.0, 1.0, 0.0], inputs) == 0
     assert lewc_error(nets, [0.3, 0.3, 0.4], inputs) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("count", "weights", "message"),
+    [
+        (2, [0.6, 0.5], "sum to 1, not 1.1"),
+        (2, [1.5, -0.5], "must be non-negative"),
+        (2, [math.nan, 1.0], "sum to 1, not nan"),
+        (2, [0.5], "1 weights for 2 models"),
+        (0, [], "no model to merge"),
+    ],
+)
+def test_weights_that_are_no_average_are_refused(count: int, weights: list[float], message: str) -> None:
+    rng = np.random.default_rng(0)
+    nets = orthogonal_nets(rng, models=2, layers=2, units=2, inputs=3, classes=2)[:count]
+    for call in (average_nets, lambda *given: lewc_error(*given, np.ones((1, 3)))):
+        with pytest.raises(MergeError, match=message):
+            call(nets, weights)
 
 
 def test_average_nets_is_the_weighted_sum_and_its_outputs_a_relu_mlp() -> None:

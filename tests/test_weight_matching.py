@@ -157,26 +157,29 @@ def hand_spec(name: str) -> Hand:
             )
             spec[f"hidden.{layer}.linear.bias"] = (f"hidden.{layer}.linear",)
         return spec
-    if name == "vgg-small":
+    if name.startswith("vgg"):
         spec, before = {}, None
-        for conv in (0, 4, 8, 11):
+        for conv in {"vgg-small": (0, 4, 8, 11), "vgg11": (0, 4, 8, 11, 15, 18, 22, 25)}[name]:
             spec[f"features.{conv}.weight"] = (f"features.{conv}", before, None, None)
             spec |= {f"features.{conv + 1}.{part}": (f"features.{conv}",) for part in ("weight", "bias")}
             before = f"features.{conv}"
         return {**spec, "head.weight": (None, before), "head.bias": (None,)}
-    streams = ["stem", "stages.1.conv2", "stages.2.conv2"]
+    # The first block of a stage but the first one has a convolution as its shortcut; all others add to the stream.
+    blocks = {"resnet8": 1, "resnet20": 3}[name]
+    streams = ["stem", f"stages.{blocks}.conv2", f"stages.{2 * blocks}.conv2"]
     spec = {"stem.weight": ("stem", None, None, None), "norm.weight": ("stem",), "norm.bias": ("stem",)}
-    for block in range(3):
-        stage, before, inner = streams[block], streams[max(block - 1, 0)], f"stages.{block}.conv1"
+    for block in range(3 * blocks):
+        stage, before, inner = streams[block // blocks], streams[max(block - 1, 0) // blocks], f"stages.{block}.conv1"
+        projected = block > 0 and block % blocks == 0
         spec |= {
             f"stages.{block}.conv1.weight": (inner, before, None, None),
             f"stages.{block}.conv2.weight": (stage, inner, None, None),
         }
         for part in ("weight", "bias"):
             spec |= {f"stages.{block}.norm1.{part}": (inner,), f"stages.{block}.norm2.{part}": (stage,)}
-            if block:
+            if projected:
                 spec[f"stages.{block}.shortcut.1.{part}"] = (stage,)
-        if block:
+        if projected:
             spec[f"stages.{block}.shortcut.0.weight"] = (stage, before, None, None)
     return {**spec, "head.weight": (None, streams[2]), "head.bias": (None,)}
 
@@ -212,7 +215,7 @@ def textbook(spec: Hand, a: State, b: State, orders: dict[str, np.ndarray] | Non
     return sum(float((one * reordered(other, spec[name], orders)).sum()) for name, (one, other) in weights.items())
 
 
-@pytest.mark.parametrize("name", ["mlp", "vgg-small", "resnet8"])
+@pytest.mark.parametrize("name", ["mlp", "vgg-small", "vgg11", "resnet8", "resnet20"])
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_no_worse_than_a_textbook_version(name: str, seed: int) -> None:
     spec, a, b = pair(name, seed)
@@ -298,3 +301,13 @@ def test_bad_input_is_refused() -> None:
         weight_matching(spec, a, {"head.weight": b["head.weight"]})
     with pytest.raises(MergeError, match=r"head.bias of model b holds NaN or infinite values; the model diverged"):
         weight_matching(spec, a, {**b, "head.bias": b["head.bias"] / 0})
+
+
+def test_modules_instead_of_state_dicts_are_refused() -> None:
+    net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    spec, state = trace_permutation_spec(net, torch.zeros(2, 3)), net.state_dict()
+    for a, b, what in ((net, net, "model a"), (state, net, "model b")):
+        with pytest.raises(MergeError, match=rf"{what} is a Sequential, not a state dict; pass model.state_dict\(\)"):
+            weight_matching(spec, a, b)  # type: ignore[arg-type]
+    with pytest.raises(MergeError, match="specification is a OrderedDict; pass what trace_permutation_spec gives"):
+        weight_matching(state, state, spec)  # type: ignore[arg-type]

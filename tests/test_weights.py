@@ -144,6 +144,7 @@ def test_lambda_outside_0_1_is_refused(lam: float) -> None:
         (0, None, "no model to merge"),
         (0, [], "no model to merge"),
         (2, [1.0], "1 weights for 2 models"),
+        (2, ["half", 0.5], "are no numbers"),
         (2, [0.5, 0.25, 0.25], "3 weights for 2 models"),
         (2, [0.5, 0.6], "sum to 1, not 1.1"),
         (2, [0.0, 0.0], "sum to 1, not 0"),
@@ -180,6 +181,13 @@ def test_another_architecture_is_refused_by_name(other: State, named: list[str])
     assert all(part in str(caught.value) for part in ["model 1 is of another architecture", *named]), caught.value
     with pytest.raises(MergeError, match="model 2 is of another architecture"):
         merge([random_state(0), random_state(1), other])
+
+
+def test_modules_instead_of_state_dicts_are_refused() -> None:
+    net = torch.nn.Linear(3, 2)
+    for a, b, which in ((net, net, 0), (net.state_dict(), net, 1)):
+        with pytest.raises(MergeError, match=rf"model {which} is a Linear, not a state dict; pass model.state_dict"):
+            interpolate(a, b, 0.5)  # type: ignore[arg-type]
 
 
 def test_the_order_of_names_does_not_matter() -> None:

@@ -6,7 +6,7 @@ are kept in ``benchmarks/baselines/pilot-quick-cpu.json``; ``why`` gives the rea
 
 from __future__ import annotations
 
-from lmc.claims.claim import Claim
+from lmc.claims.claim import NOTICEABLE, Claim
 from lmc.claims.equivalence import Near
 from lmc.claims.expectations import Contrast, Level, Trend
 from lmc.claims.extracts import (
@@ -46,7 +46,7 @@ APPENDIX: tuple[Claim, ...] = (
         statement="Weight matching brings W^a z^b and W^b z^a closer to each other in every layer.",
         unit="‖x - y‖² / (‖x‖² + ‖y‖²)",
         study=over_aligned(layers("weights", "relative_commutativity"), "none", "matching", widest=True),
-        expect=Contrast("none", "matching", by=0.0, pooled=True),
+        expect=Contrast("none", "matching", by=NOTICEABLE, pooled=True),
         why="The paper claims the direction.",
         core=False,
     ),
@@ -102,7 +102,7 @@ APPENDIX: tuple[Claim, ...] = (
         statement="The perturbed model's activations resemble the original's more as the models widen.",
         unit="cosine",
         study=study(Arm(perturbation_cosine, sample=flatness)),
-        expect=Trend(increasing=True, by=0.0, pooled=True, slack=0.03),
+        expect=Trend(increasing=True, by=NOTICEABLE, pooled=True, slack=0.03),
         why="The paper claims the direction.",
         core=False,
     ),

@@ -11,6 +11,10 @@ from lmc.claims.statistics import Observation
 from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting
 
+NOTICEABLE = 0.01
+"""The least change of a share or cosine that counts as an effect where the paper claims no more than a direction.
+Until every recorded one was larger (0.014 at least, mostly above 0.1) any change in the direction counted."""
+
 Records = Mapping[str, dict[str, Any]]
 """Measured records by measurement key."""
 

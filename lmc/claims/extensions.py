@@ -7,13 +7,19 @@ k^-ℓ but its bias only by 1/k, so that with biases eight models' average answe
 from __future__ import annotations
 
 from lmc.claims.claim import Claim
-from lmc.claims.expectations import Contrast, Trend
-from lmc.claims.extracts import barrier, merged_accuracy, merged_accuracy_loss, merged_lewc
+from lmc.claims.expectations import Ordered, Trend
+from lmc.claims.extracts import barrier, merged_accuracy, merged_accuracy_loss, merged_last_lewc, merged_lewc
 from lmc.claims.scaling import PowerLaw
 from lmc.claims.studies import Arm, merges, over_pairs, study
 
-_TWO, _FOUR, _EIGHT = merges(models=2), merges(models=4), merges(models=8)
+_TWO, _FOUR = merges(models=2), merges(models=4)
 _UNEQUAL = merges(0.5, 0.3, 0.2)
+_SIZES = range(2, 9)
+
+
+def _named(models: int) -> str:
+    return f"{models} models"
+
 
 EXTENSIONS: tuple[Claim, ...] = (
     Claim(
@@ -41,14 +47,22 @@ EXTENSIONS: tuple[Claim, ...] = (
     Claim(
         id="kmodels-merge-worse-than-two",
         ref="Thm. 5.3 for k models",
-        statement="At a given width eight models lose more accuracy by averaging than two.",
+        statement="At a given width models lose more accuracy by averaging the more there are, from two to eight.",
         unit="share",
-        study=study(
-            Arm(merged_accuracy_loss, "crowd", _EIGHT, "eight"),
-            Arm(merged_accuracy_loss, "crowd", _TWO, "two"),
-        ),
-        expect=Contrast("eight", "two", by=0.05),
+        study=study(*(Arm(merged_accuracy_loss, "crowd", merges(models=k), _named(k)) for k in _SIZES)),
+        expect=Ordered(tuple(map(_named, _SIZES)), by=0.05),
         why="k models share the width that two need for themselves.",
+        kinds=("mlp",),
+        core=False,
+    ),
+    Claim(
+        id="kmodels-law-loosens-with-k",
+        ref="Thm. 5.3 for k models",
+        statement="At a given width averages are farther from Σ λ_i^L f_L(θ_i) the more models there are.",
+        unit="cosine",
+        study=study(*(Arm(merged_last_lewc, "crowd", merges(models=k), _named(k)) for k in _SIZES)),
+        expect=Ordered(tuple(map(_named, reversed(_SIZES))), by=0.05),
+        why="k models share the width that two need for themselves. The bound of the accuracy.",
         kinds=("mlp",),
         core=False,
     ),

@@ -161,4 +161,9 @@ def merged_accuracy(record: Record) -> Values:
 
 def merged_lewc(record: Record) -> Values:
     """cos(f_L(Σ λ_i θ_i), Σ λ_i^L f_L(θ_i)) of the logits of the average of k models, by k."""
-    return {f"{len(record['accuracies'])} models": list(record["outputs"].values())[-1]["lewc_cosine"]}
+    return {f"{len(record['accuracies'])} models": merged_last_lewc(record)[""]}
+
+
+def merged_last_lewc(record: Record) -> Values:
+    """The same, whatever k is."""
+    return {"": list(record["outputs"].values())[-1]["lewc_cosine"]}

@@ -19,8 +19,8 @@ class Case:
 
     Args:
         claim: what is claimed.
-        setting: where; ``None`` for a claim that needs no model, or that the tier does not run.
-        skip: why the tier does not run it, else empty.
+        setting: where; ``None`` for a claim that needs no model, or that the tier has no setting for.
+        skip: why it is not run, else empty.
     """
 
     claim: Claim
@@ -43,39 +43,39 @@ class CaseResult:
     known_gap: str = ""
 
 
-def cases(claims: Sequence[Claim], tier: Tier) -> list[Case]:
-    """Every claim on every setting of ``tier`` it is made for; one not-run case where there is none."""
+def cases(claims: Sequence[Claim], tier: Tier, left_out: Sequence[Setting] = (), why: str = "") -> list[Case]:
+    """Every claim on every setting of its architectures and dataset; not run, with the reason, where unsuited.
+
+    Args:
+        claims: to judge.
+        tier: on whose settings.
+        left_out: further settings, that are not run.
+        why: the reason.
+    """
     found: list[Case] = []
     for claim in claims:
         if not claim.kinds:
             found.append(Case(claim, None))
             continue
-        wanted = set(claim.study.groups)
-        settings = [each for each in tier.settings if each.kind in claim.kinds and _on_dataset(claim, each)]
-        trained = [each for each in settings if wanted <= set(each.families)]
-        suited = [each for each in trained if not claim.wide or _widest(each) >= each.wide]
-        found += [Case(claim, each) for each in suited]
-        if not suited:
-            found.append(Case(claim, None, f"tier {tier.name} has {_lacking(claim, trained)}"))
+        meant = [Case(claim, each, _unsuited(claim, each)) for each in tier.settings if _speaks_of(claim, each)]
+        meant += [Case(claim, each, why) for each in left_out if _speaks_of(claim, each)]
+        on = f" on {claim.dataset}" if claim.dataset else ""
+        found += meant or [Case(claim, None, f"tier {tier.name} has no {' or '.join(claim.kinds)}{on}")]
     return found
 
 
-def _widest(setting: Setting) -> float:
-    return setting.families["strong"].widths[-1]
+def _speaks_of(claim: Claim, setting: Setting) -> bool:
+    return setting.kind in claim.kinds and claim.dataset in ("", setting.families["strong"].recipe.dataset)
 
 
-def _lacking(claim: Claim, trained: Sequence[Setting]) -> str:
-    """What a tier has not, where the settings with all of the claim's families are too narrow."""
-    if trained:
-        return "only narrow models: " + ", ".join(
-            f"{each.name} to x{_widest(each):g}, and wide begins at x{each.wide:g}" for each in trained
-        )
-    on = f" on {claim.dataset}" if claim.dataset else ""
-    return f"no {' or '.join(claim.kinds)} trained as {', '.join(sorted(claim.study.groups))}{on}"
-
-
-def _on_dataset(claim: Claim, setting: Setting) -> bool:
-    return claim.dataset in ("", setting.families["strong"].recipe.dataset)
+def _unsuited(claim: Claim, setting: Setting) -> str:
+    """What ``setting`` lacks for ``claim``, or nothing."""
+    if missing := sorted({*claim.study.groups} - {*setting.families}):
+        return f"{setting.name} is not trained as {', '.join(missing)}"
+    widest = setting.families["strong"].widths[-1]
+    if claim.wide and widest < setting.wide:
+        return f"{setting.name} is trained to x{widest:g} only, and wide begins at x{setting.wide:g}"
+    return ""
 
 
 def needed(selected: Iterable[Case]) -> list[Measurement]:
@@ -83,7 +83,7 @@ def needed(selected: Iterable[Case]) -> list[Measurement]:
     found = {
         measurement.key: measurement
         for case in selected
-        if case.setting is not None
+        if case.setting is not None and not case.skip
         for measurement in case.claim.study.needs(case.setting)
     }
     return list(found.values())

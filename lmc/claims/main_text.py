@@ -7,9 +7,9 @@ are kept in ``benchmarks/baselines/pilot-quick-cpu.json``; ``why`` gives the rea
 from __future__ import annotations
 
 from lmc import theory
-from lmc.claims.claim import Claim
+from lmc.claims.claim import NOTICEABLE, Claim
 from lmc.claims.equivalence import NonInferior
-from lmc.claims.expectations import Contrast, Level, Trend
+from lmc.claims.expectations import Contrast, Level, Ordered, Trend
 from lmc.claims.extracts import activity, barrier, foreign_share, layer_mean, layers, midpoint, ranks
 from lmc.claims.studies import Arm, models, over_aligned, over_pairs, study
 
@@ -86,7 +86,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         "sum rises with width.",
         unit="cosine",
         study=over_pairs(layers("outputs", "lewc_cosine", skip=1)),
-        expect=Trend(increasing=True, by=0.0, pooled=True, slack=0.03),
+        expect=Trend(increasing=True, by=NOTICEABLE, pooled=True, slack=0.03),
         why="Pilots: the mean rises by 0.09 to 0.24. Layers of ResNet's first block, which collapses, stand at "
         "0.95 at every width and vary by 0.03. The first layer is left to Fig. 4: all models read the same "
         "input, so LEWC there is weak additivity itself.",
@@ -107,8 +107,8 @@ MAIN_TEXT: tuple[Claim, ...] = (
         unit="cosine",
         study=over_pairs(layers("relus", "additivity_cosine")),
         expect=Trend(increasing=True, by=0.0125, pooled=True, slack=0.015),
-        why="The paper claims the direction, not a size. Five runs on two machines: VGG rises by 0.017 or more, "
-        "ResNet by 0.003 to 0.010, significantly or not; what lies between keeps either from "
+        why="The paper claims the direction, not a size. Runs on two machines, those of verdicts among them: VGG rises "
+        "by 0.014 to 0.017, ResNet by 0.003 to 0.010, significantly or not; what lies between keeps either from "
         "flipping by chance. Layers that stand at 0.95 vary by 0.01.",
         known_gaps={
             "mlp-mnist": "Seen in the verdict itself. The first layer, which reads the same images in both models, "
@@ -139,7 +139,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="Beyond the input layer, the weights' stable rank grows more slowly than the width.",
         unit="stable rank / size",
         study=study(Arm(ranks("relative_stable_rank", skip=1), sample=models)),
-        expect=Trend(increasing=False, by=0.0, pooled=True),
+        expect=Trend(increasing=False, by=NOTICEABLE, pooled=True),
         why="The paper claims the direction.",
         core=False,
     ),
@@ -149,7 +149,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="The share of coordinates with a large second moment falls as the models widen.",
         unit="share",
         study=study(Arm(activity("active_share"), sample=models)),
-        expect=Trend(increasing=False, by=0.0, pooled=True, slack=0.05),
+        expect=Trend(increasing=False, by=NOTICEABLE, pooled=True, slack=0.05),
         why="The paper claims the direction; a layer that has few at every width may vary.",
         core=False,
     ),
@@ -159,7 +159,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="The two models' active neurons overlap less as the models widen.",
         unit="share",
         study=over_pairs(layers("relus", "overlap_ratio")),
-        expect=Trend(increasing=False, by=0.0, pooled=True, slack=0.05),
+        expect=Trend(increasing=False, by=NOTICEABLE, pooled=True, slack=0.05),
         why="The paper claims the direction.",
         core=False,
     ),
@@ -179,7 +179,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="One model's weights recover its own pre-activation from the merged activations.",
         unit="cosine",
         study=over_pairs(layers("weights", "recovery_cosine", skip=1)),
-        expect=Trend(increasing=True, by=0.0, pooled=True, slack=0.03),
+        expect=Trend(increasing=True, by=NOTICEABLE, pooled=True, slack=0.03),
         why="Pilots: the mean rises by 0.12 to 0.21; layers of ResNet's first block vary by 0.03.",
     ),
     Claim(
@@ -189,18 +189,34 @@ MAIN_TEXT: tuple[Claim, ...] = (
         unit="nats",
         study=over_pairs(barrier("calibrated_loss"), "weak", "strong"),
         expect=Contrast("weak", "strong", by=0.08),
-        why="Five runs on two machines: 0.16 more for ResNet, 0.04 for VGG. What lies between is what one would notice "
-        "beside the narrow models' barrier of about 1. The bound was 0.02, then 0.1, before; it was moved away from "
-        "what VGG shows so that no case flips by chance from machine to machine.",
+        why="Runs on two machines, those of verdicts among them: 0.16 more for ResNet, 0.03 to 0.05 for VGG. What lies "
+        "between is what one would notice beside the narrow models' barrier of about 1. The bound was 0.02, then 0.1, "
+        "before; it was moved away from what VGG shows so that no case flips by chance from machine to machine.",
         known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: true at 512 units (0.16 weak, 0.12 strong), not at 128 (0.81 "
-            "and 0.84), and the claim asks for the mean. §5.4 is about wide models.",
+            "mlp-mnist": "Seen in the verdict itself: the weakly decayed models have the larger barrier at 512 units, "
+            "by 0.03, but not at 128, and the claim asks for the mean. §5.4 is about wide models.",
             "mlp-digits": "For the MLP under Adam the weakly decayed models have the smaller barrier at these widths "
-            "(pilots: 0.28 against 0.36). F.9 says of the paper's own sweep that smaller decay gives smaller "
+            "(pilots: 0.22 against 0.40). F.9 says of the paper's own sweep that smaller decay gives smaller "
             "barriers; Section 5.4 says the opposite.",
             "vgg-digits": "On data this easy a wide VGG merges either way: the barrier is larger under weak decay in "
-            "every run, but only by about 0.05 (pilots: 0.075 against 0.025).",
+            "every run, but only by about 0.05 (pilots: 0.12 against 0.09).",
         },
+    ),
+    Claim(
+        id="fig9-decay-lowers-barrier-when-wide",
+        ref="§5.4, Fig. 9; F.9",
+        statement="At the largest width of the sweep the calibrated barrier falls as weight decay grows from none.",
+        unit="nats",
+        study=over_pairs(barrier("calibrated_loss"), "strong", "weak", "zero", widest=True),
+        expect=Ordered(("strong", "weak", "zero"), by=0.02),
+        why="§5.4: 'merged models trained with weak weight decay indeed exhibit large barriers'. The opposite of what "
+        "F.9 says (see Fig. 23), added once that had failed in a verdict: at most one of the two can hold. A fiftieth "
+        "of the narrow models' barrier; pilots: 0.09 for VGG, 0.17 for ResNet.",
+        known_gaps={
+            "mlp-digits": "Neither direction holds for the MLP on digits: the three barriers differ by less than pairs "
+            "do, and their order changes from seeds to seeds.",
+        },
+        core=False,
     ),
     Claim(
         id="sec5.4-decay-lowers-rank",
@@ -239,7 +255,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="Weak weight decay lowers weak additivity at every ReLU.",
         unit="cosine",
         study=over_pairs(layers("relus", "additivity_cosine"), "strong", "weak"),
-        expect=Contrast("strong", "weak", by=0.0, pooled=True),
+        expect=Contrast("strong", "weak", by=NOTICEABLE, pooled=True),
         why="The paper claims the direction.",
     ),
     Claim(
@@ -248,7 +264,7 @@ MAIN_TEXT: tuple[Claim, ...] = (
         statement="Weak weight decay raises the orthogonality ratio beyond the input layer.",
         unit="share",
         study=over_pairs(foreign_share, "weak", "strong"),
-        expect=Contrast("weak", "strong", by=0.0, pooled=True),
+        expect=Contrast("weak", "strong", by=NOTICEABLE, pooled=True),
         why="The paper claims the direction. Pilots: higher by 0.08 to 0.15 on average.",
     ),
 )

@@ -34,7 +34,7 @@ class Item:
 
 
 ITEMS: tuple[Item, ...] = (
-    Item("Conjecture 1.1", "wide nets are linearly connected without permutation", ("fig2b",)),
+    Item("Conjecture 1.1", "wide nets are linearly connected after a permutation", ("fig16-", "fig17-")),
     Item("Figure 1", "accuracy of merged models by width", ("fig1-", "control-narrow")),
     Item("Figure 2", "loss and calibrated loss by width", ("fig2a", "fig2b")),
     Item("Table 1", "barriers with and without permutation", ("table1",)),

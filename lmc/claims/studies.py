@@ -130,11 +130,11 @@ def over_aligned(extract: Extract, *alignments: str, widest: bool = False) -> St
 
 
 def self_merge() -> Study:
-    """The largest barrier of a model merged with itself, at every width."""
+    """The barriers of models merged with themselves, three at every width."""
 
     def chosen(setting: Setting) -> list[PairMeasurement]:
         family = setting.families["strong"]
-        specs = [family.spec(width, family.seeds[0]) for width in family.widths]
+        specs = [family.spec(width, seed) for width in family.widths for seed in family.seeds[:3]]
         return [PairMeasurement(spec, spec, MIDPOINT) for spec in specs]
 
     def observe(setting: Setting, records: Records) -> list[Observation]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lmc.errors import MergeError, SpecError
 from lmc.measuring.measurements import MATCHING_STARTS
 from lmc.merging import State
-from lmc.merging.permutation_spec import PermutationSpec, permute
+from lmc.merging.permutation_spec import PermutationSpec, permute, verify
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
 
@@ -40,7 +40,8 @@ def matched(
         spec: of the architecture, checked; ``None`` traces it.
 
     Returns:
-        The states and ``None``, or no states and the reason why they cannot be matched.
+        The states and ``None``, or no states and the reason why they cannot be matched: also where a permuted model
+        would not compute what it did, in float64 on ``example``.
     """
     try:
         spec = trace_permutation_spec(model, example) if spec is None else spec
@@ -48,6 +49,8 @@ def matched(
             return [], "no channels of this architecture can be reordered without changing its function"
         first = states[0]
         found = [weight_matching(spec, first, state, restarts=MATCHING_STARTS) for state in states[1:]]
+        for state, each in zip(states[1:], found, strict=True):
+            verify(model, state, spec, each.permutations, example)
         others = [permute(state, spec, each.permutations) for state, each in zip(states[1:], found, strict=True)]
     except MergeError as error:
         return [], str(error)

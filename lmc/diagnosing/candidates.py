@@ -13,7 +13,7 @@ from lmc.diagnosing.samples import Streamed
 from lmc.diagnosing.verdict import Candidate, excess_of
 from lmc.measuring.evaluation import Evaluation, Inputs, evaluate_all, logits_of
 from lmc.measuring.paths import barriers, interpolation_path, load_interpolated
-from lmc.merging import State, has_bn, merge, reset_bn_stats
+from lmc.merging import State, has_bn, merge, reset_bn_stats, untracked_norms
 
 MIDDLE = 0.5
 
@@ -62,6 +62,11 @@ class Merges:
     paths: Mapping[str, LinearPath]
 
 
+def can_reset(model: nn.Module) -> bool:
+    """Whether ``model`` has BatchNorm statistics, and all its BatchNorm layers do."""
+    return has_bn(model) and not untracked_norms(model)
+
+
 def fewer(lams: Sequence[float]) -> tuple[float, ...]:
     """Every other inner point, with the middle and the ends: the shape of a path for half the time."""
     kept = {0.0, MIDDLE, 1.0, *lams[::2]}
@@ -93,10 +98,11 @@ def try_merges(
     """
     found: list[Candidate] = []
     paths: dict[str, LinearPath] = {}
-    for reset in (False, True) if has_bn(spare) else (False,):
+    resets = can_reset(spare)
+    for reset in (False, True) if resets else (False,):
         name = NAMES[permuted, reset]
         if len(states) == 2:
-            at = tuple(lams) if reset == has_bn(spare) else fewer(lams)  # what BatchNorm spoils needs less detail
+            at = tuple(lams) if reset == resets else fewer(lams)  # what BatchNorm spoils needs less detail
             points = _path(spare, states, samples, at, ends, reset=reset)
             paths[name] = LinearPath(at, tuple(points), barriers(at, points))
             merged = points[at.index(MIDDLE)]
@@ -154,7 +160,7 @@ def pairwise(
     found = {}
     for one in range(len(states)):
         for other in range(one + 1, len(states)):
-            load_average(spare, [states[one], states[other]], samples, reset=has_bn(spare))
+            load_average(spare, [states[one], states[other]], samples, reset=can_reset(spare))
             (merged,) = _evaluated([logits_of(spare, samples)], samples)
             found[f"{one + 1}-{other + 1}"] = asdict(excess_of(merged, [models[one], models[other]]))
     return found
@@ -171,7 +177,8 @@ def _path(
 ) -> list[Evaluation]:
     a, b = states
     known = {1.0: ends[0], 0.0: ends[1]}
-    if reset == has_bn(spare) and not isinstance(samples, Streamed):
+    # That path resets every BatchNorm there is, and refuses one without statistics.
+    if reset == has_bn(spare) and not untracked_norms(spare) and not isinstance(samples, Streamed):
         return interpolation_path(spare, a, b, lams, samples, known)[0]  # with the first layer answered from memory
     for lam in lams:
         if lam not in known:

@@ -23,6 +23,7 @@ from lmc.diagnosing.arguments import (
 )
 from lmc.diagnosing.candidates import (
     NAMES,
+    can_reset,
     ensemble_of,
     evaluate_models,
     fewer,
@@ -34,13 +35,13 @@ from lmc.diagnosing.candidates import (
 from lmc.diagnosing.diagnosis import Diagnosis
 from lmc.diagnosing.folding import fold_beta
 from lmc.diagnosing.layers import Records, measure_layers, weight_ranks
-from lmc.diagnosing.models import PROBED, copies_of, gives_probabilities, identical, try_out, untracked_norms
+from lmc.diagnosing.models import PROBED, copies_of, gives_probabilities, identical, try_out
 from lmc.diagnosing.samples import Data, check_labels, read_samples, with_training
 from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds, conclude
 from lmc.measuring.evaluation import Inputs
 from lmc.measuring.paths import BN_IMAGES
 from lmc.measuring.records import LAYER_IMAGES
-from lmc.merging import State, has_bn
+from lmc.merging import State, untracked_norms
 
 LAMS = tuple(step / 10 for step in range(11))
 
@@ -172,13 +173,16 @@ def _diagnose(
     if spec is not None:
         check_spec(spec, spare, [model.state_dict() for model in copies], samples.test[:2])
     states: list[State] = [{name: each.clone() for name, each in model.state_dict().items()} for model in copies]
-    resets = has_bn(spare)
+    resets = can_reset(spare)
     if resets:
         samples = with_training(samples, train_data, min(reset_inputs, BN_IMAGES))
         source = "the test inputs, as no training data was given" if train_data is None else "training data"
         notes.append(f"BatchNorm statistics were reset on {len(samples.train)} inputs of {source}")
-    if untracked_norms(spare):
-        notes.append("a BatchNorm keeps no running statistics: it uses each batch's own, and none can be reset")
+    if untracked := untracked_norms(spare):
+        notes.append(
+            f"the BatchNorm layer {untracked[0]!r} keeps no running statistics (track_running_stats=False), so no "
+            "merge with a BN reset was tried; build the models with track_running_stats=True to have it tried"
+        )
     same = identical(states)
     logits, models = evaluate_models(copies, samples)
     if any(map(gives_probabilities, logits)):

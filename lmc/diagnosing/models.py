@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from lmc.errors import DataError, MergeError, SpecError
@@ -190,11 +189,6 @@ def gives_probabilities(outputs: Tensor) -> bool:
 def normalises(model: nn.Module) -> bool:
     """Whether a normalisation layer rescales what layers give."""
     return any(kind in type(module).__name__ for module in model.modules() for kind in _RESCALING)
-
-
-def untracked_norms(model: nn.Module) -> bool:
-    """Whether a BatchNorm keeps no running statistics."""
-    return any(isinstance(module, _BatchNorm) and module.running_mean is None for module in model.modules())
 
 
 def identical(states: Sequence[State]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lmc.errors import MergeError, SpecError
+from lmc.shares import checked_shares
 from lmc.specs import RunSpec, content_key
 
 MEASURE_VERSION = 5
@@ -154,8 +155,8 @@ class MergeMeasurement:
         weights: λ_1 .. λ_k; empty for 1/k each.
 
     Raises:
-        SpecError: the weights do not fit the models.
-        MergeError: the specs are of different architecture, width or dataset, or fewer than two.
+        MergeError: the weights do not fit the models (see `lmc.shares.checked_shares`), or the specs are of
+            different architecture, width or dataset, or fewer than two.
     """
 
     specs: tuple[RunSpec, ...]
@@ -164,8 +165,7 @@ class MergeMeasurement:
     def __post_init__(self) -> None:
         if len(self.specs) < 2:
             raise MergeError(f"{len(self.specs)} models cannot be merged; name at least two")
-        if self.weights and (len(self.weights) != len(self.specs) or abs(sum(self.weights) - 1) > 1e-6):
-            raise SpecError(f"weights {self.weights} must be one per model and sum to 1")
+        checked_shares(self.weights or None, len(self.specs))
         check_one_architecture(self.specs)
 
     @functools.cached_property

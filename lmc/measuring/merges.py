@@ -16,6 +16,7 @@ from lmc.measuring.evaluation import Inputs, evaluate_logits
 from lmc.measuring.layers import OUTPUT, RowMean
 from lmc.measuring.paths import BN_IMAGES
 from lmc.merging import merge, reset_bn_stats
+from lmc.shares import checked_shares
 
 
 @torch.no_grad()
@@ -29,7 +30,7 @@ def measure_merge(
     """Evaluate the average of k models, the models, and their ensemble.
 
     Args:
-        models: k >= 2 networks of one architecture, in evaluation mode.
+        models: k >= 1 networks of one architecture, in evaluation mode.
         merged: a network of that architecture, overwritten with Σ λ_i θ_i.
         weights: λ_1 .. λ_k; empty for 1/k each.
         inputs: test images, and training images for the BatchNorm reset.
@@ -41,9 +42,9 @@ def measure_merge(
         order, then the logits, ``lewc_cosine`` and ``lewc_norm_ratio``, of f_ℓ(merged) and Σ λ_i^ℓ f_ℓ(θ_i).
 
     Raises:
-        MergeError: the weights do not fit, or logits are not finite.
+        MergeError: there is no model, the weights do not fit, or logits are not finite.
     """
-    shares = list(weights) or [1 / len(models)] * len(models)
+    shares = checked_shares(list(weights) or None, len(models))
     merged.load_state_dict(merge([model.state_dict() for model in models], shares))
     reset_bn_stats(merged, inputs.train_batches(BN_IMAGES))
     logits: list[list[Tensor]] = [[] for _ in range(len(models) + 1)]

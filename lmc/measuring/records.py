@@ -38,6 +38,9 @@ LAYER_IMAGES = 400
 """Test inputs that layers are measured on; the mean of 400 cosines is known to a few thousandths, far better
 than pairs of models agree."""
 
+_AT_ONCE = 2**22
+"""Weights whose squares are held in float64 at once."""
+
 States = Iterable[Mapping[str, Tensor]]
 
 
@@ -114,19 +117,23 @@ def align(measurement: PairMeasurement, a: nn.Module, b: nn.Module, inputs: Inpu
     from lmc.merging.tracing import trace_permutation_spec
     from lmc.merging.weight_matching import weight_matching
 
-    spec = trace_permutation_spec(a, next(inputs.test_batches())[:2])
+    example = next(inputs.test_batches())[:2]
+    spec = trace_permutation_spec(a, example)
     if measurement.alignment == "matching":
         found = weight_matching(spec, a.state_dict(), b.state_dict(), restarts=MATCHING_STARTS)
-        _reorder(b, spec, found.permutations, measurement.b)
+        _reorder(b, spec, found.permutations, measurement.b, example)
         return
     for model, run in zip((a, b), measurement.specs, strict=True):
         permutations = random_permutations(spec, run.init_seed)
-        _reorder(model, spec, permutations, run)
+        _reorder(model, spec, permutations, run, example)
 
 
-def _reorder(model: nn.Module, spec: PermutationSpec, permutations: Permutations, run: RunSpec) -> None:
-    from lmc.merging.permutation_spec import permute
+def _reorder(
+    model: nn.Module, spec: PermutationSpec, permutations: Permutations, run: RunSpec, example: Tensor
+) -> None:
+    from lmc.merging.permutation_spec import permute, verify
 
+    verify(model, model.state_dict(), spec, permutations, example)
     model.load_state_dict(permute(model.state_dict(), spec, permutations), assign=True)
     model.to(memory_format=memory_format_of(run.arch))
 
@@ -134,10 +141,15 @@ def _reorder(model: nn.Module, spec: PermutationSpec, permutations: Permutations
 def distance(a: nn.Module, b: nn.Module) -> float:
     """‖θ_a - θ_b‖ over the parameters."""
     squares = [
-        (one - other).detach().double().square().sum()
-        for one, other in zip(a.parameters(), b.parameters(), strict=True)
+        (one - other).double().square().sum()
+        for pair in zip(a.parameters(), b.parameters(), strict=True)
+        for one, other in zip(*map(_in_parts, pair), strict=True)
     ]
     return math.sqrt(float(sum(squares)))
+
+
+def _in_parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    return torch.split(tensor.detach(), max(1, _AT_ONCE * len(tensor) // tensor.numel()))
 
 
 def _flatness(

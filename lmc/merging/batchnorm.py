@@ -16,6 +16,15 @@ def has_bn(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in model.modules())
 
 
+def untracked_norms(model: nn.Module) -> list[str]:
+    """Names of the BatchNorm layers that keep no running statistics, which cannot be reset."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and (not module.track_running_stats or module.running_mean is None)
+    ]
+
+
 @torch.no_grad()
 def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
     """Recompute every BatchNorm's running mean and variance in one pass.
@@ -46,8 +55,11 @@ def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not layers:
         return 0
-    if any(not layer.track_running_stats or layer.running_mean is None for layer in layers):
-        raise MergeError("a BatchNorm has track_running_stats=False; there are no statistics to reset")
+    if untracked := untracked_norms(model):
+        raise MergeError(
+            f"the BatchNorm layer {untracked[0]!r} keeps no statistics to reset (track_running_stats=False); "
+            "build the model with track_running_stats=True, or merge it without a reset"
+        )
     modes = {module: module.training for module in model.modules()}
     momenta = {layer: layer.momentum for layer in layers}
     before = read_bn_stats(model)

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from lmc.errors import MergeError
 from lmc.merging.channel_groups import Labels
-from lmc.merging.weights import State
+from lmc.merging.weights import State, check_is_state
 
 TOLERANCE = 1e-8
 """Largest float64 difference between the outputs of θ and π(θ), relative to the largest output."""
@@ -45,7 +46,7 @@ def permute(state: State, spec: PermutationSpec, permutations: Permutations) -> 
     Args:
         state: state dict that fits ``spec``, buffers included.
         spec: see `lmc.merging.tracing.trace_permutation_spec`.
-        permutations: per group, int64 (channels,).
+        permutations: per group, whole numbers (channels,): a tensor, an array or a list.
 
     Returns:
         A new state dict.
@@ -70,16 +71,21 @@ def permute_tensor(tensor: Tensor, labels: Labels, permutations: Permutations, *
 
 
 def invert(permutations: Permutations) -> dict[str, Tensor]:
-    """π⁻¹: undoes `permute`."""
-    return {group: torch.argsort(order) for group, order in permutations.items()}
+    """π⁻¹: undoes `permute`.
+
+    Raises:
+        MergeError: an array is no permutation.
+    """
+    return {group: torch.argsort(order) for group, order in _checked(permutations).items()}
 
 
 def compose(outer: Permutations, inner: Permutations) -> dict[str, Tensor]:
     """The permutation that does ``inner`` first and then ``outer``.
 
     Raises:
-        MergeError: they are of different groups or sizes.
+        MergeError: they are of different groups or sizes, or an array is no permutation.
     """
+    outer, inner = _checked(outer), _checked(inner)
     sizes = [{group: len(order) for group, order in one.items()} for one in (outer, inner)]
     if sizes[0] != sizes[1]:
         raise MergeError(f"permutations of {sizes[0]} and of {sizes[1]}; compose those of one specification")
@@ -98,23 +104,27 @@ def verify(
 ) -> None:
     """Refuse permutations that change the function: θ and π(θ) are run in float64 with BatchNorm's statistics.
 
+    Tracing does this for weights of its own; do it for the weights that are to be permuted, before they are used.
+
     Args:
         model: the module; its own weights, mode and buffers are not touched.
         state: θ.
         spec: see `lmc.merging.tracing.trace_permutation_spec`.
         permutations: π.
-        example_input: (N, ...).
+        example_input: (N, ...); N = 2 is enough and cheap.
 
     Raises:
         MergeError: the outputs differ by more than `TOLERANCE`, or the state does not fit.
     """
+    check_example(model, example_input)
     expected = _run(model, state, example_input)
     found = _run(model, permute(state, spec, permutations), example_input)
     gap, largest = (found - expected).abs().max().item(), expected.abs().max().item()
     if not gap <= TOLERANCE * largest:
         raise MergeError(
             f"permuting {type(model).__name__} changes its outputs by up to {gap:.3g} (largest {largest:.3g}); "
-            "the specification is not of this module, or the weights are not finite"
+            "the specification is not of this module, or the weights are not finite: "
+            "trace the specification of the very module, and train again a model that diverged"
         )
 
 
@@ -124,18 +134,41 @@ def check_permutations(spec: PermutationSpec, permutations: Permutations) -> dic
     Raises:
         MergeError: groups are missing or unknown, or an array is no permutation of its group.
     """
-    if set(permutations) != set(spec.groups):
-        raise MergeError(f"permutations are of {sorted(permutations)}; give one for each of {sorted(spec.groups)}")
+    if isinstance(permutations, Mapping) and set(permutations) != set(spec.groups):
+        given = sorted(map(str, permutations))
+        raise MergeError(f"permutations are of {given}; give one for each of {sorted(spec.groups)}")
+    return _checked(permutations, spec.groups)
+
+
+def _checked(permutations: Permutations, sizes: Mapping[str, int] | None = None) -> dict[str, Tensor]:
+    """The permutations as int64 tensors on the CPU, of the sizes given or, without, of whatever size they have."""
+    if not isinstance(permutations, Mapping):
+        raise MergeError(f"permutations are a {type(permutations).__name__}; pass a dict with one array per group")
     checked = {}
-    for group, size in spec.groups.items():
-        order = torch.as_tensor(permutations[group]).cpu()
-        whole = not (order.is_floating_point() or order.is_complex() or order.dtype == torch.bool)
-        if not whole or order.shape != (size,) or not torch.equal(order.long().sort().values, torch.arange(size)):
-            raise MergeError(
-                f"{group!r} got {order.dtype} {order.tolist()!s:.60}; it must hold each of 0..{size - 1} once"
-            )
-        checked[group] = order.long()
+    for group in permutations if sizes is None else sizes:
+        given = permutations[group]
+        order = _whole_numbers(given)
+        size = None if order is None else len(order)
+        if sizes is not None:
+            size = sizes[group]
+        if order is None or len(order) != size or not torch.equal(order.sort().values, torch.arange(size)):
+            wanted = "0..n-1" if size is None else f"0..{size - 1}"
+            values = given.tolist() if isinstance(given, Tensor | np.ndarray) else given
+            kind = getattr(given, "dtype", type(given).__name__)
+            raise MergeError(f"{group!r} got {kind} {values!r:.60}; it must hold each of {wanted} once")
+        checked[group] = order
     return checked
+
+
+def _whole_numbers(values: object) -> Tensor | None:
+    """int64 (n,) on the CPU, or ``None`` for what is no one-dimensional array of whole numbers."""
+    try:
+        array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    except (ValueError, TypeError, RuntimeError):  # ragged lists, and tensors that numpy has no type for
+        return None
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        return None
+    return torch.from_numpy(np.array(array, dtype=np.int64, order="C"))  # a copy: torch reads no reversed arrays
 
 
 def check_state(spec: PermutationSpec, state: State, what: str = "the state dict") -> None:
@@ -144,6 +177,9 @@ def check_state(spec: PermutationSpec, state: State, what: str = "the state dict
     Raises:
         MergeError: naming the first differences.
     """
+    if not isinstance(spec, PermutationSpec):
+        raise MergeError(f"the specification is a {type(spec).__name__}; pass what trace_permutation_spec gives")
+    check_is_state(state, what)
     missing, extra = sorted(set(spec.axes) - set(state)), sorted(set(state) - set(spec.axes))
     if missing or extra:
         raise MergeError(f"{what} lacks {missing[:3]} and has {extra[:3]} besides; trace the specification anew")
@@ -152,6 +188,20 @@ def check_state(spec: PermutationSpec, state: State, what: str = "the state dict
         wanted = tuple(axis and spec.groups[axis.group] * axis.repeat for axis in labels)
         if len(shape) != len(wanted) or any(want not in (None, size) for want, size in zip(wanted, shape, strict=True)):
             raise MergeError(f"{what} has {name} of shape {shape}, the specification says {wanted}; use one width")
+
+
+def check_example(model: object, example_input: object) -> None:
+    """Refuse what cannot be run.
+
+    Raises:
+        MergeError: ``model`` is no module, or ``example_input`` no tensor with at least one input.
+    """
+    if not isinstance(model, nn.Module):
+        raise MergeError(f"the model is a {type(model).__name__}; pass a torch.nn.Module")
+    if not isinstance(example_input, Tensor):
+        raise MergeError(f"the example input is a {type(example_input).__name__}; pass one tensor (N, ...)")
+    if not example_input.numel():
+        raise MergeError(f"the example input of shape {tuple(example_input.shape)} is empty; pass two inputs, (2, ...)")
 
 
 def _run(model: nn.Module, state: State, example_input: Tensor) -> Tensor:

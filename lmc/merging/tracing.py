@@ -17,7 +17,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from lmc.errors import MergeError
 from lmc.merging.channel_groups import Axis, ChannelGroups, Labels
-from lmc.merging.permutation_spec import PermutationSpec, evaluating, random_permutations, verify
+from lmc.merging.permutation_spec import PermutationSpec, check_example, evaluating, random_permutations, verify
+from lmc.merging.traceable import check_tensors
 
 # What a module or function does, by its name in lower case without underscores.
 _POINTWISE = re.compile(
@@ -49,7 +50,8 @@ def trace_permutation_spec(model: nn.Module, example_input: Tensor) -> Permutati
 
     Raises:
         MergeError: torch.fx cannot trace the module, a node is of an unsupported kind, a parameter is shared
-            or unused, or a BatchNorm keeps no running statistics; the node or parameter is named.
+            or unused, a weight is computed from others (weight or spectral norm, pruning), a BatchNorm keeps
+            no running statistics, or the example is empty; the node, layer or parameter is named.
 
     Example:
         >>> import torch
@@ -58,22 +60,21 @@ def trace_permutation_spec(model: nn.Module, example_input: Tensor) -> Permutati
         >>> trace_permutation_spec(net, torch.zeros(2, 3)).axes["2.weight"]
         (None, Axis(group='0', repeat=1))
     """
-    owners: dict[int, str] = {}
-    for name, tensor in [
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    ]:
-        if owners.setdefault(id(tensor), name) != name:
-            raise MergeError(f"{name} and {owners[id(tensor)]} share one tensor; give each layer its own")
+    check_example(model, example_input)
+    check_tensors(model)
+    attributes = set(vars(model))
     with evaluating(model), torch.no_grad():
         try:
-            graph = _Tracer().trace(model)
+            graph_module = fx.GraphModule(model, _Tracer().trace(model))
         except MergeError:
             raise
         except Exception as error:  # tracing runs the module's own code
             raise MergeError(f"torch.fx cannot trace {type(model).__name__}: {error}") from error
-        labeller = _Labeller(fx.GraphModule(model, graph))
-        if sum(node.op == "placeholder" and not node.args for node in graph.nodes) != 1:
+        finally:
+            for left in set(vars(model)) - attributes:  # torch.fx keeps constants of the forward pass in the module
+                delattr(model, left)
+        labeller = _Labeller(graph_module, frozenset(model.state_dict()))
+        if sum(node.op == "placeholder" and not node.args for node in graph_module.graph.nodes) != 1:
             raise MergeError(f"{type(model).__name__} must read one tensor; wrap it in a module that does")
         labeller.run(example_input.clone())
     spec = labeller.spec_of(model)
@@ -104,8 +105,9 @@ class _Tracer(fx.Tracer):
 class _Labeller(fx.Interpreter):
     """Runs the graph on the example and labels every axis of every tensor in it."""
 
-    def __init__(self, module: fx.GraphModule) -> None:
+    def __init__(self, module: fx.GraphModule, state: frozenset[str]) -> None:
         super().__init__(module)
+        self.state = state  # names; the graph's own holds the constants of the forward pass too
         self.extra_traceback = False
         self.groups = ChannelGroups()
         self.labels: dict[fx.Node, Labels] = {}
@@ -205,8 +207,11 @@ class _Labeller(fx.Interpreter):
         return (*labels[: -1 - spatial], out, *(None,) * spatial)
 
     def _tensor(self, name: str, tensor: Tensor) -> Labels:
-        """A parameter or buffer that the graph reads itself: each axis may turn out to follow channels."""
-        owned = name in self.module.state_dict()
+        """A parameter or buffer that the graph reads itself: each axis may turn out to follow channels.
+
+        A constant may not: it is no part of the state dict, and stays where it is.
+        """
+        owned = name in self.state
         if name not in self.axes:
             self.axes[name] = tuple(
                 self.groups.new(f"{name}[{number}]", size) if owned and size > 1 else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from lmc.errors import MergeError
+from lmc.shares import checked_shares
 
 State = Mapping[str, Tensor]
 
@@ -56,13 +56,8 @@ def merge(models: Sequence[State], weights: Sequence[float] | None = None) -> di
         >>> merge([{"w": torch.tensor([value])} for value in (1.0, 2.0, 6.0)])
         {'w': tensor([3.])}
     """
-    if not models:
-        raise MergeError("there is no model to merge; pass at least one state dict")
-    shares = [1 / len(models)] * len(models) if weights is None else [float(weight) for weight in weights]
-    if len(shares) != len(models):
-        raise MergeError(f"{len(shares)} weights for {len(models)} models; pass one weight per model")
-    if any(not math.isfinite(share) or share < 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-        raise MergeError(f"weights {shares} must be non-negative and sum to 1, not {sum(shares):g}")
+    shares = checked_shares(weights, len(models))
+    check_is_state(models[0], "model 0")
     for index, model in enumerate(models[1:], start=1):
         check_same_architecture(models[0], model, f"model {index}")
     return {name: _average(name, models, shares) for name in models[0]}
@@ -79,12 +74,23 @@ def _average(name: str, models: Sequence[State], shares: Sequence[float]) -> Ten
     return total
 
 
+def check_is_state(state: object, what: str) -> None:
+    """Refuse what is no state dict, a module above all.
+
+    Raises:
+        MergeError: naming what it is and what to pass.
+    """
+    if not isinstance(state, Mapping):
+        raise MergeError(f"{what} is a {type(state).__name__}, not a state dict; pass model.state_dict()")
+
+
 def check_same_architecture(a: State, b: State, what: str = "model b") -> None:
     """Refuse two state dicts that differ in names, shapes or dtypes.
 
     Raises:
         MergeError: naming the first differences.
     """
+    check_is_state(b, what)
     missing, extra = sorted(set(a) - set(b)), sorted(set(b) - set(a))
     if missing or extra:
         raise MergeError(

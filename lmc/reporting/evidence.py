@@ -73,7 +73,7 @@ def evidence(cases: Iterable[Case], records: Records, logs: Mapping[str, Mapping
 
 
 def _settings(cases: Iterable[Case]) -> list[Setting]:
-    return list({case.setting.name: case.setting for case in cases if case.setting is not None}.values())
+    return list({case.setting.name: case.setting for case in cases if case.setting and not case.skip}.values())
 
 
 def _trained(measurements: Iterable[Measurement]) -> Iterator[RunSpec]:

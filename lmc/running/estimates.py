@@ -39,14 +39,13 @@ class Gpu:
         bytes: its memory.
         bf16_flops: FLOP per second reached in training in bf16.
         fp32_flops: likewise in fp32.
-        layer_seconds: least time of a layer's kernels in a training step, whatever its width: they have to be
-            launched one by one.
+        layer_seconds: least time of a layer's kernels in a recorded training step, whatever its width.
     """
 
     bytes: float = 80e9
     bf16_flops: float = 3e14
     fp32_flops: float = 4e13
-    layer_seconds: float = 2e-4
+    layer_seconds: float = 1e-4
 
     def __str__(self) -> str:
         return (

@@ -22,7 +22,7 @@ _FRUITLESS = 3
 
 
 def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
-    """The claims and settings of models that ``settings`` ask for.
+    """The claims and settings of models that ``settings`` ask for; what they leave out of the tier is not run.
 
     Args:
         settings: tier, claims, architecture, dataset, widths and precision.
@@ -31,9 +31,13 @@ def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
     Raises:
         SpecError: nothing is left of the tier or of the claims.
     """
-    tier = load_tier(settings.tier)
-    if settings.arch or settings.dataset or settings.max_width:
+    whole = tier = load_tier(settings.tier)
+    asked_for = {"arch": settings.arch, "dataset": settings.dataset, "max-width": settings.max_width}
+    limits = " ".join(f"--{name} {value}" for name, value in asked_for.items() if value is not None)
+    if limits:
         tier = restricted(tier, arch=settings.arch, dataset=settings.dataset, max_width=settings.max_width)
+    kept = {each.name for each in tier.settings}
+    left_out = [each for each in whole.settings if each.name not in kept]
     precision = settings.precision
     if precision is None and tier.mixed_precision and fast_bf16(settings.device):
         precision = "bf16"
@@ -43,7 +47,7 @@ def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
     claims = [each for each in CLAIMS if not asked or any(_named(each, part) for part in asked)]
     if not claims:
         raise SpecError(f"no claim's id contains {' or '.join(asked)}; see lmc claims")
-    return cases(claims, with_pilot_seeds(tier) if pilot else tier)
+    return cases(claims, with_pilot_seeds(tier) if pilot else tier, left_out, f"left out by {limits}")
 
 
 def _named(claim: Claim, part: str) -> bool:

@@ -15,6 +15,9 @@ VERDICT_SEEDS = (30, 31, 32, 33, 34, 35)
 Seeds 0 to 29 served earlier verdicts, after which recipes or rules were changed; they decide nothing now."""
 
 
+MANY_SEEDS = tuple(range(VERDICT_SEEDS[0], VERDICT_SEEDS[0] + 24))
+"""Three independent groups of eight."""
+
 PILOT_OFFSET = 1200
 """What is added to a verdict seed to get a pilot seed."""
 

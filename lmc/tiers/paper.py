@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmc.specs import RunSpec
-from lmc.tiers.families import Family, Setting, Tier, variant
+from lmc.tiers.families import MANY_SEEDS, Family, Setting, Tier, variant
 
 _MLP_WIDTHS = (1 / 4, 1 / 2, 1, 2, 4, 8, 16)
 _VGG_WIDTHS = (1 / 4, 1 / 2, 1, 2, 4, 8, 16)
@@ -73,6 +73,8 @@ def _mlp(strong: Family, min_accuracy: float) -> Setting:
             "strong": strong,
             "weak": variant(strong, weight_decay=1e-4, widths=wide),
             "zero": variant(strong, weight_decay=0.0, widths=wide),
+            "many": variant(strong, bias=False, widths=(1 / 4, 1, 4), seeds=MANY_SEEDS[:12]),
+            "crowd": variant(strong, bias=False, widths=(1,), seeds=MANY_SEEDS),
             "bn": variant(strong, arch="mlp-bn", widths=wide),
             "skip": variant(strong, arch="mlp-skip", widths=wide),
             "shallow": variant(strong, depth=2, widths=wide),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from lmc.specs import RunSpec
-from lmc.tiers.families import VERDICT_SEEDS, Family, Setting, Tier, variant
-
-MANY_SEEDS = tuple(range(VERDICT_SEEDS[0], VERDICT_SEEDS[0] + 24))
-"""Three independent groups of eight."""
+from lmc.tiers.families import MANY_SEEDS, VERDICT_SEEDS, Family, Setting, Tier, variant
 
 
 def quick() -> Tier:
-    """Small nets on 1,000 images of 8x8 pixels, with the paper's decay horizon."""
+    """Small nets on 1,000 images of 8x8 pixels.
+
+    The decay horizons are 3.7 (VGG) and 1.5 (ResNet) where the paper's is 6: enough for the mechanism, in seconds.
+    """
     mlp = Family(
         RunSpec(
             dataset="digits",
@@ -69,8 +69,8 @@ def quick() -> Tier:
                 "vgg",
                 {
                     "strong": vgg,
-                    "weak": variant(vgg, weight_decay=5e-4, widths=(1 / 2,), seeds=VERDICT_SEEDS),
-                    "zero": variant(vgg, weight_decay=0.0, widths=(1 / 2,), seeds=VERDICT_SEEDS),
+                    "weak": variant(vgg, weight_decay=5e-4, widths=(1 / 2,)),
+                    "zero": variant(vgg, weight_decay=0.0, widths=(1 / 2,)),
                 },
                 min_accuracy=0.93,
             ),

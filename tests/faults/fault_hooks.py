@@ -2,13 +2,15 @@
 
 Loaded by the server of runs and by the fork server, so that it is in every process of a run. The plan of a run stands
 beside its store, in ``fault.json``: the operation's number, counted over all processes, and what happens before it:
-`self`, `main` or `both` die, a worker gets no more `memory`, or an error of that name is raised.
+`self`, `main` or `both` die, one worker comes to `hang`, gets no more `memory`, or an error of that name is raised.
 """
 
 from __future__ import annotations
 
+import datetime
 import errno
 import functools
+import itertools
 import json
 import multiprocessing
 import os
@@ -17,11 +19,13 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 _PATHS = {"open": 0, "os.rename": 1, "os.remove": 0, "os.mkdir": 0, "fsync": 0}
 _fsync = os.fsync
-_now = time.time
+_now, _monotonic, _perf_counter = time.time, time.monotonic, time.perf_counter
+_Datetime = datetime.datetime
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -32,6 +36,11 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     plan = _plan(folder) if inside else None
     if plan is None:
         return
+    if event == "os.rename" and "jumps" in plan:
+        if os.path.exists(arguments[place]):
+            Path(folder, "twice").touch()  # something was made again that was there
+        if "/checkpoints/" in os.fspath(arguments[place]):
+            Path(folder, "early").touch()
     number = _count(folder)
     if number < plan["at"] or (number > plan["at"] and not plan.get("on")):
         return
@@ -45,6 +54,11 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         if parent:
             resource.setrlimit(resource.RLIMIT_AS, (1, 1))
         return
+    if doing == "hang":
+        if parent and not os.path.exists(f"{folder}/hung"):
+            Path(folder, "hung").touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return
     main = parent.pid if parent and parent.pid else os.getpid()
     for process in {"self": [os.getpid()], "main": [main], "both": [main, os.getpid()]}[doing]:
         os.kill(process, signal.SIGKILL)
@@ -56,9 +70,44 @@ def _plan(folder: str) -> dict[str, Any] | None:
         plan: dict[str, Any] = json.loads(Path(folder, "fault.json").read_text())
     except FileNotFoundError:
         return None
+    if "every" in plan:
+        from lmc.training import checkpoints
+
+        checkpoints.EVERY = plan["every"]
     if "jumps" in plan:
-        time.time = lambda: _now() + plan["jumps"][int(_now() * 1000) % len(plan["jumps"])]
+        _disturb_clocks(plan["jumps"], plan.get("wrong"))
     return plan
+
+
+def _disturb_clocks(jumps: list[float], wrong: str | None) -> None:
+    """The wall clock is off by the next of ``jumps`` at each look; a monotonic clock began at another time in each
+    process, as on another host. In the module named ``wrong`` the wall clock stands for the monotonic one.
+    """
+    offsets, began = itertools.cycle(jumps), os.getpid() * 1e4
+    time.time = lambda: _now() + next(offsets)
+    time.monotonic = lambda: _monotonic() + began
+    time.perf_counter = lambda: _perf_counter() + began
+
+    class Jumping(_Datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Jumping:
+            return cls.fromtimestamp(time.time(), tz)
+
+    datetime.datetime = Jumping  # type: ignore[misc]
+    for name, module in list(sys.modules.items()):
+        if name.startswith("lmc.") and getattr(module, "datetime", None) is _Datetime:
+            module.datetime = Jumping  # type: ignore[attr-defined]
+    import lmc.running.cells
+
+    lmc.running.cells.POLL = 0.01  # looks at leases that last milliseconds
+    if wrong in sys.modules:
+        names = SimpleNamespace(monotonic=time.time, perf_counter=time.time, sleep=time.sleep)
+        sys.modules[wrong].time = names  # type: ignore[attr-defined]
+
+
+def begin() -> None:
+    """Take up the plan of the run that this process becomes, before it looks at a clock."""
+    _plan(os.environ["LMC_HOME"])
 
 
 def _count(folder: str) -> int:

@@ -18,12 +18,20 @@ class _FewPairs(tiers.Family):
 
 
 FAMILY = _FewPairs(replace(RECIPE, epochs=4), (1 / 64, 1 / 32))
+LONG_EPOCHS = 1200
+LONG = tiers.Tier(
+    "faults-long",
+    (replace(SETTING, name="long", families={"strong": tiers.Family(replace(RECIPE, epochs=LONG_EPOCHS), (1 / 64,))}),),
+    "for tests",
+)
+"""One block of six models that trains for longer than a run may cost on top."""
 TIER = tiers.Tier("faults", (replace(SETTING, name="faults", families={"strong": FAMILY}),), "for tests")
 
 
 def register() -> None:
-    """Let ``lmc run --tier faults`` find it."""
+    """Let ``lmc run --tier faults`` find it, and the long one."""
     from lmc.running import session
 
     tiers._TIERS["faults"] = lambda: TIER
+    tiers._TIERS["faults-long"] = lambda: LONG
     session.CLAIMS = (CLAIM,)

@@ -27,6 +27,7 @@ def prepare() -> None:
     import lmc.running.cli
     import lmc.running.finish
     import lmc.running.preload
+    import lmc.running.progress
     import lmc.running.worker
 
     lmc.running.worker.LOOK_EVERY, lmc.running.worker.SILENT_LOOKS = 0.5, 16  # a cell takes milliseconds here
@@ -70,6 +71,7 @@ def run(command: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ |= command["environ"]
     sys.argv = ["lmc", *command["arguments"]]
+    fault_hooks.begin()
     atexit.register(gc.unfreeze)  # or extension modules complain of what was never freed
     main()
 
@@ -83,7 +85,7 @@ if __name__ == "__main__":
 
         main()
     else:
-        import fault_hooks  # noqa: F401
+        import fault_hooks
 
         found = serve()
         if found is not None:

@@ -12,7 +12,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import HERE, Calm, Runs, after_a_death, after_a_rerun, arguments_of, content, finished, rerun
+from harness import (
+    HERE,
+    Calm,
+    Runs,
+    after_a_death,
+    after_a_rerun,
+    arguments_of,
+    content,
+    finished,
+    judge_overhead,
+    rerun,
+)
 
 MANY = int(os.environ.get("LMC_FAULT_POINTS") or 0)
 
@@ -58,7 +69,24 @@ def test_a_worker_without_memory(seed: int, runs: Runs, undisturbed: Calm, tmp_p
     assert status == 0 or (status == 2 and "fewer workers" in run.said()), run.said()
 
 
-def test_a_worker_that_hangs(runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(max(1, MANY // 20)))
+def test_a_worker_that_hangs(seed: int, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+    """The first to reach some operation; where only the main process has any left, an earlier one."""
+    at = random.Random(seed).randrange(1, undisturbed.operations)
+    while True:
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        run = runs.start(folder, do="hang", at=at, on=True)
+        assert run.wait() == 0, run.said()
+        if (folder / "hung").exists():
+            break
+        assert at > 1, "no worker has touched the store"
+        at //= 2
+    assert "hung and was killed" in run.said()
+    rerun(runs, folder, undisturbed, after_a_death(runs, folder))
+
+
+def test_all_workers_hang(runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
     run = runs.start(tmp_path)
     for worker in first_workers(runs, tmp_path):
         worker.suspend()
@@ -66,11 +94,33 @@ def test_a_worker_that_hangs(runs: Runs, undisturbed: Calm, tmp_path: Path) -> N
     rerun(runs, tmp_path, undisturbed, after_a_death(runs, tmp_path))
 
 
+def of_its_own(folder: Path) -> list[str]:
+    """The command of a run that shares no process with others and imports everything itself."""
+    return [sys.executable, str(HERE / "server.py"), *arguments_of(folder, "new")]
+
+
+@pytest.fixture(scope="module")
+def environ(runs: Runs) -> dict[str, str]:
+    return {name: value for name, value in runs.environ.items() if name != "LMC_FAULTS"}
+
+
+@pytest.fixture(scope="module")
+def alone(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Seconds of an undisturbed one, the second of two: files it imports are cached then."""
+    seconds = []
+    for name in ("first", "second"):
+        started = time.monotonic()
+        subprocess.run(of_its_own(tmp_path_factory.mktemp(name)), env=environ, capture_output=True, check=True)
+        seconds.append(time.monotonic() - started)
+    return seconds[1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_of_its_own(number: int, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
+def test_a_run_of_its_own(
+    number: int, environ: dict[str, str], alone: float, undisturbed: Calm, tmp_path: Path
+) -> None:
     """Nothing is shared: killed while its workers compute, it takes all its processes with it. Ctrl-C goes to all."""
-    environ = {name: value for name, value in runs.environ.items() if name != "LMC_FAULTS"}
-    command = [sys.executable, str(HERE / "server.py"), *arguments_of(tmp_path, "new")]
+    command = of_its_own(tmp_path)
     started = time.monotonic()
     process = subprocess.Popen(command, env=environ, start_new_session=True, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(tmp_path.glob("store/leases/*")):
@@ -87,12 +137,10 @@ def test_a_run_of_its_own(number: int, runs: Runs, undisturbed: Calm, tmp_path: 
     assert not left, "processes outlive the run"
     kept, started = finished(tmp_path), time.monotonic()
     again = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    overhead = died + time.monotonic() - started
+    seconds = time.monotonic() - started
     assert again.returncode == 0, again.stderr
     after_a_rerun(tmp_path, undisturbed, kept)
-    print(
-        f"\nboth runs with all their imports: {overhead:.1f} s, of which {undisturbed.seconds:.1f} s would do if warm"
-    )
+    judge_overhead(died + seconds - alone, f"killed after {died:.1f} s, rerun {seconds:.1f} s, with all their imports")
 
 
 def in_session(leader: int) -> list[int]:

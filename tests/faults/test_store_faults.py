@@ -6,11 +6,13 @@ import os
 import random
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from harness import Calm, Runs, after_a_death, after_a_rerun, mount, rerun, small_disk, timed
+from harness import PATIENCE, Calm, Runs, after_a_death, after_a_rerun, mount, rerun, small_disk, timed
 
+from lmc.reporting.results import read_results
 from lmc.training.store import Store
 from lmc.training.upkeep import verify
 
@@ -19,8 +21,11 @@ CHANCE = random.Random(2)
 COUNT = max(2, MANY // 20)
 SHARES = [(number + CHANCE.random()) / COUNT for number in range(COUNT)]
 """How much of an undisturbed run's operations, time or bytes precede a fault."""
-JUMPS = [-3e9, -1e6, 0.0, 1e6, 3e9]
-"""Seconds by which clocks are off: from before 1970 to after 2106."""
+JUMPS = [-3e9, 1e6, 3e9, -1e6]
+"""Seconds by which clocks are off, in turn: from before 1970 to after 2106."""
+
+HOUR = 3600.0
+"""Seconds between checkpoints in runs that last a moment: whoever makes one takes the wrong clock."""
 
 
 def ends_with_a_word(status: int, said: str, *words: str) -> None:
@@ -135,13 +140,39 @@ def damage(data: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.parametrize("share", SHARES, ids="{:.6f}".format)
 def test_clocks_that_jump(share: float, runs: Runs, undisturbed: Calm, tmp_path: Path) -> None:
-    """Each look at the clock is centuries from the last, and so are the files' times; one run is killed, too."""
+    """Each look at the clock is years from the last, and so are the files' times; one run is killed, too."""
     at = 1 + int(share * undisturbed.operations)
-    runs.start(tmp_path, do="main", at=at, jumps=JUMPS).wait()
+    runs.start(tmp_path, do="main", at=at, jumps=JUMPS, every=HOUR).wait()
     after_a_death(runs, tmp_path)
+    assert not (tmp_path / "early").exists(), "a checkpoint before its time"
     for number, path in enumerate(sorted((tmp_path / "store").rglob("*"))):
         os.utime(path, (0, JUMPS[number % len(JUMPS)] + time.time()))
     kept = after_a_death(runs, tmp_path)
-    run = runs.start(tmp_path, do="nothing", jumps=JUMPS)
-    assert run.wait() == 0, run.said()
+    under_jumping_clocks(runs, tmp_path)
     after_a_rerun(tmp_path, undisturbed, kept)
+
+
+def under_jumping_clocks(runs: Runs, folder: Path, **fault: str) -> None:
+    """Two runs at once on one store: nothing is made twice, or seems to take anything but moments.
+
+    Raises:
+        AssertionError: something trusts the wall clock, or compares the monotonic clocks of two processes.
+    """
+    both = [runs.start(folder, name=name, do="nothing", jumps=JUMPS, every=HOUR, **fault) for name in ("other", "new")]
+    for run in both:
+        assert run.wait() == 0, run.said()
+    assert not (folder / "twice").exists(), "a cell was made again that was there"
+    assert not (folder / "early").exists(), "a checkpoint before its time"
+    store = Store(folder / "store")
+    records = [store.read(kind, key) for kind in ("models", "measurements") for key in store.keys(kind)]
+    results = read_results(folder / "results" / "new.json")
+    for record in [*records, results]:
+        assert record is not None
+        assert 0 <= record["seconds"] < PATIENCE
+    assert abs(datetime.fromisoformat(results["started"]).timestamp() - time.time()) > 1e5, "no clock has jumped"
+
+
+def test_a_wrong_clock_is_noticed(runs: Runs, tmp_path: Path) -> None:
+    """Where the wall clock stands for the monotonic one, here in deciding when a checkpoint is due."""
+    with pytest.raises(AssertionError, match="before its time"):
+        under_jumping_clocks(runs, tmp_path, wrong="lmc.training.checkpoints")

@@ -29,6 +29,7 @@ from PIL import Image
 from report_documents import complete
 from safetensors.torch import save
 
+import lmc
 from lmc.data import Dataset
 from lmc.data.sources import load_dataset, read_prepared, write_prepared
 from lmc.diagnosing.checkpoints import read_checkpoint, read_data
@@ -150,6 +151,16 @@ def own_data(chance: random.Random, folder: Path) -> None:
 @target(10)
 def own_safetensors(chance: random.Random, folder: Path) -> None:
     checked(folder / "weights", safetensors_of(VALID["safetensors"], chance))
+
+
+@target(5)
+def state_file(chance: random.Random, folder: Path) -> None:
+    """Its names, then each tensor, as when two models are interpolated."""
+    path = folder / "weights.safetensors"
+    path.write_bytes(safetensors_of(VALID["safetensors"], chance))
+    with contextlib.suppress(MergeError):
+        found = lmc.StateFile(path)
+        assert all(isinstance(found[name], torch.Tensor) for name in found)
 
 
 @target(10)
@@ -309,7 +320,7 @@ def put_store(folder: Path, chance: random.Random, change: Callable[[bytes], byt
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("attack", TARGETS, ids=lambda attack: attack.__name__)
 def test_changed_files(attack: Target) -> None:
-    share = max(20, EXAMPLES * TARGETS[attack] // sum(TARGETS.values()))
+    share = max(20, -(-EXAMPLES * TARGETS[attack] // sum(TARGETS.values())))  # rounded up: at least so many in all
 
     @settings(max_examples=share, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(chance=st.randoms(use_true_random=True))
