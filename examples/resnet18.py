@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=300, help="test inputs, at most 797")
     parser.add_argument("--steps", type=int, default=30, help="training steps of each model")
     parser.add_argument("--starts", type=int, choices=(1, 2), default=1, help="1: a common start, 2: independent")
+    parser.add_argument("--permutation", default="auto", help="auto, always or never: weight matching")
     options = parser.parse_args()
     torch.set_num_threads(2)
 
@@ -66,7 +67,7 @@ def main() -> None:
     a, b = (fit(starts[seed % options.starts], train, steps=options.steps, seed=seed, rate=0.01) for seed in (0, 1))
 
     began = time.perf_counter()
-    found = lmc.diagnose(a, b, test, train_data=train, reset_inputs=options.images)
+    found = lmc.diagnose(a, b, test, train_data=train, reset_inputs=options.images, permutation=options.permutation)
     for line in found.lines():
         print(line)
     print(f"diagnosed in {time.perf_counter() - began:.0f} s")

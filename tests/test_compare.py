@@ -36,6 +36,8 @@ def needs(width):
     return None
 def nothing():
     return None
+def leaves():
+    raise SystemExit(0)
 number = 3
 """
 STATE = fitted(lambda: mlp(24), 0).state_dict()
@@ -47,6 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a module of its own name, two checkpoints and data."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / f"nets_{tmp_path.name}.py").write_text(FACTORY)
+    (tmp_path / "leaving.py").write_text("import sys\nsys.exit(0)\n")
     near = {name: value + 0.003 * torch.randn_like(value) for name, value in STATE.items()}
     save_file(STATE, "a.safetensors")
     torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in near.items()}}, "b.pt")
@@ -80,6 +83,23 @@ def test_two_checkpoints_that_can_be_averaged(folder: Path) -> None:
     assert "can be averaged as they are" in result.output
     assert "training mode" not in result.output  # what the factory gives is ours, and no remark is due
     assert load_file("merged.safetensors").keys() == STATE.keys()
+    Path("plain").touch()
+    assert Path("merged.safetensors").stat().st_mode == Path("plain").stat().st_mode
+
+
+def test_where_the_merge_cannot_be_saved_is_noticed_first(folder: Path) -> None:
+    (folder / "linked.safetensors").symlink_to("a.safetensors")
+    whole = (folder / "a.safetensors").read_bytes()
+    for name, message in [
+        ("a.safetensors", "--save a.safetensors would overwrite a.safetensors, which is read; name another file"),
+        ("linked.safetensors", "would overwrite a.safetensors"),
+        ("absent/merged.safetensors", "cannot write absent/merged.safetensors"),
+        (".", "it is a folder; choose another place"),
+    ]:
+        result = compare(folder, "a.safetensors", "b.pt", "--save", name, factory="absent")  # an error that comes later
+        assert message in refused(result)
+    assert (folder / "a.safetensors").read_bytes() == whole
+    assert not list(folder.glob("*.part"))
 
 
 def test_json(folder: Path) -> None:
@@ -91,11 +111,21 @@ def test_json(folder: Path) -> None:
 
 
 def test_checkpoints_that_cannot_be_averaged_exit_with_1(folder: Path) -> None:
-    save_file({name: -value for name, value in STATE.items()}, "c.safetensors")
-    result = compare(folder, "a.safetensors", "c.safetensors", "--save", "merged.safetensors")
+    turned = torch.arange(24).roll(7)
+    other = {"0.weight": STATE["0.weight"][turned], "0.bias": STATE["0.bias"][turned]}
+    save_file(STATE | other | {"2.weight": STATE["2.weight"][:, turned].contiguous()}, "c.safetensors")
+    arguments = ("--save", "merged.safetensors", "--permutation", "never")
+    result = compare(folder, "a.safetensors", "c.safetensors", *arguments)
     assert result.exit_code == 1, result.output
     assert "cannot be averaged" in result.output
     assert not Path("merged.safetensors").exists()
+
+
+def test_checkpoints_at_chance_exit_with_1(folder: Path) -> None:
+    save_file({name: torch.randn_like(value) for name, value in STATE.items()}, "c.safetensors")
+    result = compare(folder, "c.safetensors", "c.safetensors")
+    assert result.exit_code == 1, result.output
+    assert "undecided" in result.output
 
 
 def test_a_folder_of_images(folder: Path) -> None:
@@ -129,6 +159,16 @@ def test_pickled_objects_are_refused_and_not_executed(folder: Path) -> None:
     assert not Path("pwned").exists()
 
 
+def test_weights_are_found_in_wrappers_of_wrappers(folder: Path) -> None:
+    nested: dict[str, Any] = {"epoch": 3, "weights": {"step": 2, "state_dict": {"net": STATE}}}
+    torch.save(nested, "nested.pt")
+    assert read_checkpoint(Path("nested.pt")).keys() == STATE.keys()
+    nested["weights"]["state_dict"] = nested
+    torch.save(nested, "endless.pt")
+    with pytest.raises(MergeError, match="beside tensors; save model"):
+        read_checkpoint(Path("endless.pt"))
+
+
 def test_unreadable_checkpoints(folder: Path) -> None:
     (folder / "text.pt").write_text("hello, this is no checkpoint")
     (folder / "empty.pt").write_bytes(b"")
@@ -155,6 +195,8 @@ def test_unreadable_checkpoints(folder: Path) -> None:
         ("absent", "has no 'absent'"),
         ("number", "is a int; name a function"),
         ("needs", "must build the model without arguments"),
+        ("leaves", "factory leaves failed: SystemExit: 0"),
+        ("leaving:make", "cannot import 'leaving': SystemExit: 0; it must import without running anything"),
         ("nothing", "gives a NoneType; it must return a torch.nn.Module"),
         ("no_such_module:make", "cannot import 'no_such_module'"),
         ("wide", "does not fit the model of wide"),

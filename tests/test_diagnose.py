@@ -23,17 +23,25 @@ from lmc.diagnosing.verdict import (
     AFTER_RESET,
     AS_THEY_ARE,
     NOT_AT_ALL,
+    UNDECIDED,
     WITH_PERMUTATION,
+    Candidate,
     Thresholds,
+    conclude,
+    excess_of,
+    guesses,
 )
 from lmc.errors import MergeError, StoreError
+from lmc.measuring.evaluation import Evaluation
 from lmc.measuring.measurements import MATCHING_STARTS
-from lmc.merging.permutation_spec import permute, random_permutations
+from lmc.merging.channel_groups import Axis
+from lmc.merging.permutation_spec import PermutationSpec, permute, random_permutations
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
 
 TRAIN, TEST = digits()
 NET = fitted(lambda: mlp(24), 0)
+ENDS = ("midpoint", "maximum")
 
 
 def permuted_copy(net: nn.Module, seed: int = 0) -> nn.Module:
@@ -80,6 +88,7 @@ def test_without_permutation_the_same_two_can_not_be_averaged(tmp_path: Path) ->
     assert found.verdict == NOT_AT_ALL
     assert found.alignment is not None
     assert found.alignment in found.conclusion.reasons[-1]
+    assert found.conclusion.sentence.endswith("also after calibration by β; permutation was not tried.")
     assert found.merged is None
     with pytest.raises(MergeError, match="no merge to save"):
         found.save(tmp_path / "merged.safetensors")
@@ -92,6 +101,7 @@ def test_narrow_independent_models_can_not_be_averaged() -> None:
     assert found.verdict == NOT_AT_ALL
     assert found.merged is None
     assert found.alignment is None  # permutation was tried
+    assert found.conclusion.sentence.endswith("also after calibration by β and permutation.")
 
 
 @pytest.mark.parametrize(("models", "layers"), [(2, 3), (2, 4), (3, 3)])
@@ -166,9 +176,82 @@ def test_stale_statistics_of_the_models_themselves_are_pointed_out() -> None:
     assert not any("look stale" in note for note in fresh.notes)
 
 
-def test_a_model_no_better_than_chance_is_pointed_out() -> None:
-    found = diagnose(NET, fitted(lambda: mlp(24), 1, 0), TEST)
-    assert "Model 2 is no better than chance" in found.conclusion.reasons[0]
+def test_models_at_chance_decide_nothing() -> None:
+    untrained = [fitted(lambda: mlp(24), seed, 0) for seed in (1, 2)]
+    found = diagnose(*untrained, TEST)
+    assert found.verdict == UNDECIDED
+    assert found.merged is None
+    assert "the models are not reliably better than a guess" in found.conclusion.sentence
+    assert "Model 1, 2: accuracy" in found.conclusion.reasons[0]
+    one = diagnose(NET, untrained[0], TEST)
+    assert one.verdict == UNDECIDED
+    assert "model 2 is not reliably better than a guess" in one.conclusion.sentence
+
+
+@pytest.mark.parametrize(
+    ("right", "inputs", "commonest", "expected"),
+    [
+        (28, 200, 0.1, False),  # P(X >= 28) = 0.043 for X of B(200, 0.1)
+        (27, 200, 0.1, True),  # 0.067
+        (100, 200, 0.5, True),
+        (5, 5, 0.6, True),  # 0.6^5 = 0.078
+        (200, 200, 1.0, True),  # whoever names the only class is always right
+    ],
+)
+def test_guessing_is_an_exact_binomial_test(right: int, inputs: int, commonest: float, expected: bool) -> None:
+    assert guesses(right / inputs, inputs, commonest) is expected
+
+
+def test_every_number_is_judged_by_itself() -> None:
+    models = [Evaluation(0.9, 0.3, 1.0, 0.3)] * 2
+    merged = Evaluation(0.8, 0.29, 1.0, 0.9)
+    candidates = [Candidate("as they are", False, False, merged, excess_of(merged, models))]
+    found = conclude(candidates, models, Thresholds(), inputs=1000, commonest=0.1, alignment="it was not asked for")
+    assert found.verdict == NOT_AT_ALL
+    assert "(fails: at most 2 points less), loss -0.010 nats (passes: at most 0.1)" in found.reasons[0]
+    assert found.reasons[0].endswith("+0.600 (fails: at most 0.1).")
+
+
+class Sorted(nn.Module):
+    """A net that tracing refuses: it sorts a copy of its hidden units, to no end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp(24, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.net[1](self.net[0](x))
+        return self.net[2](hidden) + 0 * torch.sort(hidden).values.sum(1, keepdim=True)  # type: ignore[no-any-return]
+
+
+def test_a_specification_written_by_hand_is_verified_and_used() -> None:
+    net = fitted(Sorted, 0)
+    spec = PermutationSpec(
+        {
+            "net.0.weight": (Axis("hidden"), None),
+            "net.0.bias": (Axis("hidden"),),
+            "net.2.weight": (None, Axis("hidden")),
+            "net.2.bias": (None,),
+        },
+        {"hidden": 24},
+    )
+    other = copy.deepcopy(net)
+    other.load_state_dict(permute(net.state_dict(), spec, random_permutations(spec, 3)))
+    refused = diagnose(net, other, TEST)
+    assert refused.verdict == NOT_AT_ALL
+    assert refused.alignment is not None
+    assert "diagnose takes it as permutation=spec" in refused.alignment
+    assert "(call_function sort)" in refused.alignment
+    assert "0x" not in refused.alignment
+    found = diagnose(net, other, TEST, permutation=spec)
+    assert found.verdict == WITH_PERMUTATION
+    torch.testing.assert_close(dict(found.merged or {}), dict(net.state_dict()))
+
+    half = PermutationSpec({**spec.axes, "net.2.weight": (None, None)}, spec.groups)
+    with pytest.raises(MergeError, match="permuting Sorted changes its outputs"):
+        diagnose(net, other, TEST, permutation=half)
+    with pytest.raises(MergeError, match=r"axes of \['hidden'\] and groups \[\]"):
+        diagnose(net, other, TEST, permutation=PermutationSpec(spec.axes, {}))
 
 
 def test_matching_takes_the_best_of_as_many_starts_as_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,6 +300,12 @@ def test_three_models_near_each_other_can_be_averaged_as_they_are() -> None:
     assert found.layers["unpermuted"]["outputs"]["logits"]["lewc_cosine"] > 0.99
     assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == found.to_json()
     assert any("1-3" in line for line in found.lines())
+    start = next(index for index, line in enumerate(found.lines()) if "stable ranks" in line)
+    for line, (name, ranks) in zip(found.lines()[start + 1 :], found.ranks.items(), strict=False):
+        assert line.replace(",", "").split() == [
+            name,
+            *(f"{rank:.1f}" for kind in ("stable_rank", "effective_rank") for rank in ranks[kind]),
+        ]
 
 
 def test_thresholds_decide() -> None:
@@ -234,6 +323,22 @@ def test_lines_and_json_say_the_same() -> None:
     assert document["conclusion"]["verdict"] == WITH_PERMUTATION
     assert document["paths"]["as they are"]["lams"] == [0, 0.5, 1]
     assert all(len(line) <= 160 for line in found.lines())
+
+
+def test_barriers_are_printed_at_the_midpoint_and_at_the_maximum() -> None:
+    found = diagnose(NET, permuted_copy(NET), TEST)
+    lines = found.lines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("barrier"))
+    for line, (name, path) in zip(lines[start + 1 :], found.paths.items(), strict=False):
+        assert line.startswith(name)
+        losses = [path.barriers[f"{kind}_barrier_{at}"] for kind in ("loss", "calibrated_loss") for at in ENDS]
+        points = [100 * (path.barriers[f"accuracy_barrier_{at}"] or 0) for at in ENDS]
+        printed = [float(word) for word in line.removeprefix(name).replace(" points", "").split()]
+        assert printed[:4] == pytest.approx(losses, abs=6e-4)
+        assert printed[4:] == pytest.approx(points, abs=0.06)
+    few = diagnose(NET, permuted_copy(NET), TEST, lams=(0.5,), permutation="never").lines()
+    (row,) = [line for line in few if line.startswith("as they are") and "points" in line]
+    assert row.split().count("-") == 3  # three points have no maximum
 
 
 def test_state_dicts_and_data_loaders_do_as_well() -> None:

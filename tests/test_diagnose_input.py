@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from lmc.diagnosing.diagnose import diagnose, diagnose_states
 from lmc.diagnosing.samples import read_samples
 from lmc.diagnosing.verdict import Thresholds
-from lmc.errors import DataError, LmcError, MergeError, SpecError
+from lmc.errors import DataError, DeviceError, LmcError, MergeError, SpecError
 from lmc.measuring.evaluation import logits_of
 
 INPUTS, LABELS = digits()[1]
 TEST = INPUTS[:20], LABELS[:20]
 CPU = torch.device("cpu")
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
 
 def net() -> nn.Sequential:
@@ -88,6 +89,8 @@ def test_models(models: tuple[Any, Any], error: type[LmcError], message: str) ->
         ((INPUTS[:20], F.one_hot(LABELS[:20])), "whole numbers, one class index"),
         ((INPUTS[:20].byte(), LABELS[:20]), "uint8 images; make them floating"),
         ((INPUTS[:20] * float("nan"), LABELS[:20]), "inputs hold NaN"),
+        ((INPUTS[:20], LABELS[:20].tolist()), "a pair of Tensor and list; pass two tensors"),
+        ((INPUTS[:20].numpy(), LABELS[:20].numpy()), r"a pair of ndarray and ndarray; .*torch.as_tensor\(labels\)"),
         (INPUTS, "data is a Tensor"),
         ("digits", "data is a str"),
         ([INPUTS[:5], INPUTS[:5], INPUTS[:5]], "a batch of the data is Tensor"),
@@ -120,7 +123,13 @@ def test_training_data(train: Any, message: str) -> None:
         (lambda: diagnose([net(), 3], TEST), "model 2 is a int"),  # type: ignore[list-item]
         (lambda: diagnose(net(), net(), TEST, permutation="maybe"), "choose one of auto, always, never"),
         (lambda: diagnose(net(), net(), TEST, lams=(0.5, 2)), "within"),
+        (lambda: diagnose(net(), net(), TEST, lams="abc"), "lams is 'abc'; pass numbers"),  # type: ignore[arg-type]
+        (lambda: diagnose(net(), net(), TEST, lams=0.5), "lams is 0.5; pass numbers"),  # type: ignore[arg-type]
         (lambda: diagnose(net(), net(), TEST, layer_inputs=0), "layer_inputs is 0"),
+        (lambda: diagnose(net(), net(), TEST, reset_inputs=2.5), "reset_inputs is 2.5"),  # type: ignore[arg-type]
+        (lambda: diagnose(net(), net(), TEST, device="nonsense"), "unknown device 'nonsense'; use 'cpu'"),
+        (lambda: diagnose(net(), net(), TEST, thresholds=0.1), "thresholds is 0.1; pass"),  # type: ignore[arg-type]
+        (lambda: Thresholds(accuracy="2 %"), "threshold accuracy is '2 %'"),  # type: ignore[arg-type]
         (lambda: Thresholds(loss=float("nan")), "threshold loss is nan"),
         (lambda: diagnose_states(lambda: 3, [{}, {}], TEST), "gives a int"),  # type: ignore[arg-type, return-value]
         (lambda: diagnose_states(lambda: 1 / 0, [{}, {}], TEST), "failed: ZeroDivisionError"),  # type: ignore[arg-type, return-value]
@@ -130,6 +139,23 @@ def test_training_data(train: Any, message: str) -> None:
 def test_settings(call: Callable[[], object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         call()
+
+
+@pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=NO_GPU)])
+def test_devices_that_this_machine_lacks(device: str) -> None:
+    with pytest.raises(DeviceError, match=f"device '{device}' cannot be used: .*; use 'cpu'") as caught:
+        diagnose(net(), net(), TEST, device=device)
+    assert "\n" not in str(caught.value)
+
+
+def test_probabilities_are_remarked_on() -> None:
+    def remarked(*models: nn.Module) -> bool:
+        found = diagnose(*models, TEST, lams=(0.5,), permutation="never")  # type: ignore[arg-type, misc]
+        return any("probabilities, which were taken for logits" in note for note in found.notes)
+
+    assert remarked(*both(lambda x: x.softmax(1)))
+    assert not remarked(*both(lambda x: x.log_softmax(1)))
+    assert not remarked(*both(lambda x: x.sigmoid()))
 
 
 def test_states_that_do_not_fit_the_factory() -> None:

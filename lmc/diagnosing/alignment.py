@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lmc.errors import MergeError, SpecError
 from lmc.measuring.measurements import MATCHING_STARTS
 from lmc.merging import State
-from lmc.merging.permutation_spec import permute, verify
+from lmc.merging.permutation_spec import PermutationSpec, permute, verify
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
 
@@ -28,20 +28,23 @@ def check_choice(permutation: str) -> None:
 
 
 @torch.no_grad()
-def matched(model: nn.Module, states: Sequence[State], example: Tensor) -> tuple[list[State], str | None]:
+def matched(
+    model: nn.Module, states: Sequence[State], example: Tensor, spec: PermutationSpec | None = None
+) -> tuple[list[State], str | None]:
     """All states but the first permuted to be closest to the first (Ainsworth et al., ICLR 2023).
 
     Args:
         model: a module of the architecture; its weights are left as they are.
         states: of the models.
         example: one input (N, ...), N >= 2.
+        spec: of the architecture, checked; ``None`` traces it.
 
     Returns:
         The states and ``None``, or no states and the reason why they cannot be matched: also where a permuted model
         would not compute what it did, in float64 on ``example``.
     """
     try:
-        spec = trace_permutation_spec(model, example)
+        spec = trace_permutation_spec(model, example) if spec is None else spec
         if not spec.groups:
             return [], "no channels of this architecture can be reordered without changing its function"
         first = states[0]

@@ -35,9 +35,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         found = _read_torch(path) if _is_torch(start) else _read_safetensors(path)
     except OSError as error:
         raise MergeError(f"cannot read {path}: {error}; name a checkpoint file") from error
-    for wrapper in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
+    for _ in WRAPPERS:  # as deep as that at most: a mapping may hold itself
+        inner = [
+            found[name] for name in WRAPPERS if isinstance(found, Mapping) and isinstance(found.get(name), Mapping)
+        ]
+        found = inner[0] if inner else found
     if not isinstance(found, Mapping) or not found:
         raise MergeError(f"{path} holds a {type(found).__name__}, no state dict; save model.state_dict()")
     odd = [(name, value) for name, value in found.items() if not isinstance(value, Tensor) or not isinstance(name, str)]

@@ -9,9 +9,19 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lmc.diagnosing.alignment import check_choice, matched
+from lmc.diagnosing.alignment import matched
+from lmc.diagnosing.arguments import (
+    Models,
+    Permutation,
+    check_counts,
+    check_spec,
+    checked_device,
+    checked_lams,
+    checked_thresholds,
+    sorted_out,
+    told_apart,
+)
 from lmc.diagnosing.candidates import (
-    MIDDLE,
     NAMES,
     can_reset,
     ensemble_of,
@@ -25,10 +35,9 @@ from lmc.diagnosing.candidates import (
 from lmc.diagnosing.diagnosis import Diagnosis
 from lmc.diagnosing.folding import fold_beta
 from lmc.diagnosing.layers import Records, measure_layers, weight_ranks
-from lmc.diagnosing.models import PROBED, copies_of, identical, try_out
+from lmc.diagnosing.models import PROBED, copies_of, gives_probabilities, identical, try_out
 from lmc.diagnosing.samples import Data, check_labels, read_samples, with_training
 from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds, conclude
-from lmc.errors import MergeError, SpecError
 from lmc.measuring.evaluation import Inputs
 from lmc.measuring.paths import BN_IMAGES
 from lmc.measuring.records import LAYER_IMAGES
@@ -39,8 +48,6 @@ LAMS = tuple(step / 10 for step in range(11))
 RESET_INPUTS = 1000
 """Inputs that BatchNorm statistics are reset on, at most; a mean over 1,000 is known to 3 % of a deviation."""
 
-Models = nn.Module | Sequence[nn.Module]
-
 
 def diagnose(
     model_a: Models,
@@ -49,7 +56,7 @@ def diagnose(
     *,
     train_data: Data | Tensor | None = None,
     lams: Sequence[float] = LAMS,
-    permutation: str = "auto",
+    permutation: Permutation = "auto",
     device: torch.device | str | None = None,
     layer_inputs: int = LAYER_IMAGES,
     reset_inputs: int = RESET_INPUTS,
@@ -69,7 +76,8 @@ def diagnose(
         lams: points of the path; 0, ½ and 1 are added. Paths that are seldom good, after a permutation and before
             a BatchNorm reset, get about half of them.
         permutation: ``"auto"`` tries weight matching if the models cannot be averaged without, ``"always"`` and
-            ``"never"`` do as they say. A model that cannot be traced is diagnosed without, and the reason given.
+            ``"never"`` do as they say. A model that cannot be traced is diagnosed without, and the reason given; with
+            a `lmc.merging.permutation_spec.PermutationSpec` written for it, weight matching is always tried.
         device: where to compute; ``None`` stays where model a is.
         layer_inputs: test inputs that layers are measured on.
         reset_inputs: inputs that BatchNorm statistics are reset on, at most `lmc.measuring.paths.BN_IMAGES`.
@@ -80,22 +88,25 @@ def diagnose(
 
     Raises:
         SpecError: an argument is out of range.
+        DeviceError: this machine lacks the device.
         DataError: the data does not fit the models.
-        MergeError: the models are not of one architecture, hold NaN, or are no classifiers.
+        MergeError: the models are not of one architecture, hold NaN, or are no classifiers; or the specification
+            is not of their symmetry.
 
     Example:
         >>> import torch, lmc
-        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
-        >>> inputs = torch.randn(40, 4)
+        >>> net = torch.nn.Linear(4, 2, bias=False)
+        >>> inputs = torch.randn(20, 4)
+        >>> inputs = torch.cat([inputs, -inputs])
         >>> lmc.diagnose(net, net, (inputs, net(inputs).argmax(1))).verdict
         'as they are'
     """
-    models, found = _sorted_out(model_a, model_b, data)
-    check_choice(permutation)
-    points = _checked_lams(lams)
-    if layer_inputs < 1 or reset_inputs < 2:
-        raise SpecError(f"layer_inputs is {layer_inputs}, reset_inputs {reset_inputs}; at least 1 and 2 are needed")
-    where = torch.device(device) if device is not None else _device_of(models[0])
+    models, found = sorted_out(model_a, model_b, data)
+    told_apart(permutation)
+    points = checked_lams(lams)
+    check_counts(layer_inputs=layer_inputs, reset_inputs=reset_inputs)
+    limits = checked_thresholds(thresholds)
+    where = checked_device(device, models[0] if models else None)
     with torch.no_grad():
         return _diagnose(
             models,
@@ -106,7 +117,7 @@ def diagnose(
             where,
             layer_inputs,
             reset_inputs,
-            thresholds or Thresholds(),
+            limits,
         )
 
 
@@ -116,7 +127,7 @@ def diagnose_states(
     data: Data,
     *,
     train_data: Data | Tensor | None = None,
-    permutation: str = "auto",
+    permutation: Permutation = "auto",
     device: torch.device | str | None = None,
     thresholds: Thresholds | None = None,
 ) -> Diagnosis:
@@ -147,17 +158,20 @@ def _diagnose(
     data: Data,
     train_data: Data | Tensor | None,
     lams: Sequence[float],
-    permutation: str,
+    permutation: Permutation,
     device: torch.device,
     layer_inputs: int,
     reset_inputs: int,
     thresholds: Thresholds,
 ) -> Diagnosis:
+    choice, spec = told_apart(permutation)
     copies, notes = copies_of(given, device)
     spare = copy.deepcopy(copies[0])
     samples = read_samples(data, copies[0], device)
     classes = try_out(copies, spare, samples.test[:PROBED])
     check_labels(samples.labels, classes)
+    if spec is not None:
+        check_spec(spec, spare, [model.state_dict() for model in copies], samples.test[:2])
     states: list[State] = [{name: each.clone() for name, each in model.state_dict().items()} for model in copies]
     resets = can_reset(spare)
     if resets:
@@ -171,21 +185,27 @@ def _diagnose(
         )
     same = identical(states)
     logits, models = evaluate_models(copies, samples)
+    if any(map(gives_probabilities, logits)):
+        notes.append(
+            "the models give rows that are >= 0 and sum to 1: probabilities, which were taken for logits, so that loss "
+            "and β mean little; leave the softmax out of the model"
+        )
 
     merges = try_merges(spare, states, samples, models, logits, lams=lams, permuted=False)
     candidates, paths = merges.candidates, dict(merges.paths)
     if resets and paths:
         stale = stale_statistics(paths[NAMES[False, True]], thresholds.accuracy)
         notes += [stale] if stale else []
+    commonest = float(samples.labels.bincount().max()) / len(samples.labels)
     judged = partial(
-        conclude, models=models, thresholds=thresholds, inputs=len(samples.labels), classes=classes, identical=same
+        conclude, models=models, thresholds=thresholds, inputs=len(samples.labels), commonest=commonest, identical=same
     )
     permuted: Sequence[State] = ()
-    alignment: str | None = "it was not asked for" if permutation == "never" else "the models can be averaged without"
-    if permutation == "always" or (permutation == "auto" and judged(candidates).candidate is None):
-        permuted, alignment = matched(spare, states, samples.test[:2])
+    alignment: str | None = "it was not asked for" if choice == "never" else "the models can be averaged without"
+    if choice == "always" or (choice == "auto" and judged(candidates).candidate is None):
+        permuted, alignment = matched(spare, states, samples.test[:2], spec)
         if permuted:
-            fewer_lams = lams if permutation == "always" else fewer(lams)
+            fewer_lams = lams if choice == "always" else fewer(lams)
             merges = try_merges(spare, permuted, samples, models, logits, lams=fewer_lams, permuted=True)
             candidates, paths = (*candidates, *merges.candidates), {**paths, **merges.paths}
     conclusion = judged(candidates, alignment=alignment)
@@ -240,33 +260,3 @@ def _recommended(
     load_average(spare, permuted if chosen.permuted else states, samples, reset=chosen.reset)
     folded = conclusion.beta is not None and fold_beta(spare, conclusion.beta, samples.test[:PROBED])
     return {name: value.detach().cpu().clone() for name, value in spare.state_dict().items()}, folded
-
-
-def _sorted_out(model_a: Models, model_b: nn.Module | Data, data: Data | None) -> tuple[Sequence[nn.Module], Data]:
-    if isinstance(model_a, nn.Module):
-        if data is None:
-            raise SpecError("there is no data; call diagnose(model_a, model_b, data) or diagnose([models], data)")
-        if not isinstance(model_b, nn.Module):
-            raise SpecError(f"model_b is a {type(model_b).__name__}; pass a torch.nn.Module")
-        return [model_a, model_b], data
-    if data is not None or isinstance(model_b, nn.Module):
-        raise SpecError("call diagnose(model_a, model_b, data) or diagnose([models], data)")
-    if not isinstance(model_a, Sequence):
-        raise SpecError(f"model_a is a {type(model_a).__name__}; pass a torch.nn.Module or a list of them")
-    return model_a, model_b
-
-
-def _checked_lams(lams: Sequence[float]) -> tuple[float, ...]:
-    points = sorted({0.0, MIDDLE, 1.0, *map(float, lams)})
-    if points[0] < 0 or points[-1] > 1 or any(point != point for point in points):
-        raise SpecError(f"lams {list(lams)} must lie within [0, 1]")
-    return tuple(points)
-
-
-def _device_of(model: object) -> torch.device:
-    if not isinstance(model, nn.Module):
-        raise SpecError(f"model 1 is a {type(model).__name__}; pass a torch.nn.Module")
-    found = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    if any(device.type == "meta" for device in found):
-        raise MergeError("the model is on the meta device and has no weights; load its checkpoint first")
-    return next(iter(model.parameters()), torch.empty(0)).device

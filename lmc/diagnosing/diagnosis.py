@@ -113,7 +113,7 @@ class Diagnosis:
         if self.merged is None:
             raise MergeError(f"there is no merge to save: {self.conclusion.sentence}")
         target = Path(path)
-        partial = target.with_name(target.name + ".part")
+        partial = _partial(target)
         metadata = {
             "lmc.verdict": self.verdict,
             "lmc.merge": str(self.conclusion.candidate),
@@ -122,8 +122,31 @@ class Diagnosis:
             "lmc.beta_folded": str(self.folded).lower(),
         }
         try:
+            partial.touch()
+            mode = partial.stat().st_mode  # as any new file gets it; safetensors would hide its own from others
             save_file({name: value.contiguous() for name, value in self.merged.items()}, partial, metadata=metadata)
+            partial.chmod(mode)
             partial.replace(target)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
             raise StoreError(f"cannot write {target}: {error}; choose another place") from error
+
+
+def check_writable(target: Path) -> None:
+    """Refuse a file that could not be saved, before the work is done.
+
+    Raises:
+        StoreError: it is a folder, or its folder is absent or cannot be written to.
+    """
+    partial = _partial(target)
+    try:
+        if target.is_dir():
+            raise IsADirectoryError("it is a folder")
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise StoreError(f"cannot write {target}: {error}; choose another place") from error
+
+
+def _partial(target: Path) -> Path:
+    return target.parent / f"{target.name}.part"

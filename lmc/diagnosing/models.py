@@ -67,14 +67,14 @@ def built(factory: Callable[[], nn.Module], states: Sequence[State]) -> list[nn.
         SpecError: the factory fails or gives no module.
         MergeError: a state dict does not fit what it gives.
     """
-    name = getattr(factory, "__qualname__", repr(factory))
+    name = getattr(factory, "__qualname__", type(factory).__name__)
     if not callable(factory):
-        raise SpecError(f"the factory is {factory!r}; pass a function that returns an untrained model")
+        raise SpecError(f"the factory is a {type(factory).__name__}; pass a function that returns an untrained model")
     models = []
     for index, state in enumerate(states, start=1):
         try:
             model = factory()
-        except Exception as error:  # the reader's own code
+        except (Exception, SystemExit) as error:  # the reader's own code, which may even exit
             raise SpecError(
                 f"the factory {name} failed: {_first_line(error)}; it must build the model without arguments"
             ) from error
@@ -178,6 +178,14 @@ def run(model: nn.Module, inputs: Tensor) -> Tensor:
     return outputs
 
 
+def gives_probabilities(outputs: Tensor) -> bool:
+    """Whether outputs (N, classes) are what a softmax gives: every row is >= 0 and sums to 1 up to rounding."""
+    if not outputs.is_floating_point():
+        return False
+    rounding = 16 * torch.finfo(outputs.dtype).eps
+    return bool((outputs >= 0).all() and ((outputs.double().sum(1) - 1).abs() <= rounding).all())
+
+
 def normalises(model: nn.Module) -> bool:
     """Whether a normalisation layer rescales what layers give."""
     return any(kind in type(module).__name__ for module in model.modules() for kind in _RESCALING)
@@ -201,5 +209,5 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else model
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

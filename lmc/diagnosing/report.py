@@ -12,6 +12,8 @@ WIDTH = 110
 SHOWN = 24
 """Layers printed, at most; the first and the last half of them. All are in the JSON."""
 
+BARRIERS = ("loss", "calibrated_loss", "accuracy")
+
 Cells = Sequence[str]
 
 
@@ -27,6 +29,7 @@ def lines(found: Diagnosis) -> list[str]:
         f"{found.architecture}, {found.inputs} inputs, {found.classes} classes",
         *_merge_table(found),
         *_path_table(found),
+        *_barrier_table(found),
         *_pair_table(found),
         *_layer_table(found),
         *([""] if found.notes else []),
@@ -55,6 +58,24 @@ def _path_table(found: Diagnosis) -> list[str]:
         known = dict(zip(path.lams, path.points, strict=True))
         rows.append((name, *(f"{known[lam].accuracy:.1%}" if lam in known else "" for lam in lams)))
     return ["", *_table(rows)]
+
+
+def _barrier_table(found: Diagnosis) -> list[str]:
+    """Def. 2.1 at the midpoint and at the maximum over λ."""
+    if not found.paths:
+        return []
+    rows: list[Cells] = [("barrier", "loss at ½", "maximum", "calibrated at ½", "maximum", "accuracy at ½", "maximum")]
+    for name, path in found.paths.items():
+        excess = [path.barriers[f"{kind}_barrier_{at}"] for kind in BARRIERS for at in ("midpoint", "maximum")]
+        rows.append((name, *map(_signed, excess[:4]), *(_signed(each, points=True) for each in excess[4:])))
+    return ["", *_table(rows)]
+
+
+def _signed(value: float | None, *, points: bool = False) -> str:
+    if value is None:
+        return "-"
+    shown = round(100 * value, 1) if points else round(value, 3)
+    return f"{shown + 0.0:+.1f} points" if points else f"{shown + 0.0:+.3f}"  # no negative zero
 
 
 def _pair_table(found: Diagnosis) -> list[str]:
@@ -89,13 +110,22 @@ def _layer_table(found: Diagnosis) -> list[str]:
             rows = [("weight", "orthogonality", "recovery", "commutes", "stable ranks", "effective ranks")]
             rows += [_weight_row(name, each, found.ranks.get(name, {})) for name, each in weights.items()]
             text += ["", *_table(_shortened(rows))]
+    if len(found.models) > 2 and found.ranks:  # the rest of that table is defined for two models
+        rows = [("weight", "stable ranks", "effective ranks")]
+        rows += [(name, *_spans(ranks)) for name, ranks in found.ranks.items()]
+        text += ["", *_table(_shortened(rows))]
     return text
 
 
 def _weight_row(name: str, record: Mapping[str, Any], ranks: Mapping[str, Sequence[float]]) -> Cells:
     keys = ("orthogonality_ratio", "recovery_cosine", "relative_commutativity")
-    spans = (", ".join(f"{value:.1f}" for value in ranks.get(f"{kind}_rank", ())) for kind in ("stable", "effective"))
-    return (name, *(_number(record.get(key)) for key in keys), *spans)
+    return (name, *(_number(record.get(key)) for key in keys), *_spans(ranks))
+
+
+def _spans(ranks: Mapping[str, Sequence[float]]) -> Cells:
+    """The ranks of a weight in every model."""
+    kinds = ("stable_rank", "effective_rank")
+    return [", ".join(f"{value:.1f}" for value in ranks.get(kind, ())) for kind in kinds]
 
 
 def _shortened(rows: Sequence[Cells]) -> Sequence[Cells]:

@@ -173,6 +173,11 @@ def check_labels(labels: Tensor, classes: int) -> None:
 def _batches(data: Data) -> Iterable[Any]:
     if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, Tensor) for part in data):
         return [data]
+    if isinstance(data, (tuple, list)) and len(data) == 2 and any(not isinstance(part, (tuple, list)) for part in data):
+        kinds = " and ".join(type(part).__name__ for part in data)
+        raise DataError(
+            f"the data is a pair of {kinds}; pass two tensors, torch.as_tensor(inputs) and torch.as_tensor(labels)"
+        )
     if isinstance(data, Tensor) or not isinstance(data, Iterable) or isinstance(data, (str, dict)):
         raise DataError(f"data is a {type(data).__name__}; pass a DataLoader or a pair (inputs, labels) of tensors")
     return data
@@ -181,7 +186,7 @@ def _batches(data: Data) -> Iterable[Any]:
 def _pair(item: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(item, (tuple, list)) or len(item) != 2 or not all(isinstance(part, Tensor) for part in item):
         what = [type(part).__name__ for part in item] if isinstance(item, (tuple, list)) else type(item).__name__
-        raise DataError(f"a batch of the data is {what}; each must be a pair (inputs, labels) of tensors")
+        raise DataError(f"a batch of the data is {what!s:.60}; each must be a pair (inputs, labels) of tensors")
     return item[0], item[1]
 
 

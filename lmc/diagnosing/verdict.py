@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+
+from scipy.special import bdtrc
 
 from lmc.errors import SpecError
 from lmc.measuring.evaluation import Evaluation
@@ -18,11 +21,15 @@ LOSS_BARRIER = 0.1
 LOSS_SHARE = 0.1
 """Or this share of the models' own loss, where that is more; a task with a loss of 3 nats knows no 0.1."""
 
+GUESSING = 0.05
+"""How seldom someone who guesses may pass for a model that knows something: the usual one in twenty."""
+
 AS_THEY_ARE = "as they are"
 AFTER_RESET = "after BN reset"
 AFTER_CALIBRATION = "after calibration"
 WITH_PERMUTATION = "only with permutation"
 NOT_AT_ALL = "not at all"
+UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value >= 0:
+            if not isinstance(value, Real) or not float(value) >= 0:
                 raise SpecError(f"threshold {name} is {value!r}; it must be a number of at least 0")
 
 
@@ -87,7 +94,8 @@ class Conclusion:
     """The verdict.
 
     Args:
-        verdict: ``AS_THEY_ARE``, ``AFTER_RESET``, ``AFTER_CALIBRATION``, ``WITH_PERMUTATION`` or ``NOT_AT_ALL``.
+        verdict: ``AS_THEY_ARE``, ``AFTER_RESET``, ``AFTER_CALIBRATION``, ``WITH_PERMUTATION``, ``NOT_AT_ALL``
+            or ``UNDECIDED``.
         sentence: the verdict in one sentence.
         reasons: the numbers behind it, a sentence each.
         candidate: name of the recommended merge; ``None`` where there is none.
@@ -120,7 +128,7 @@ def conclude(
     thresholds: Thresholds,
     *,
     inputs: int,
-    classes: int,
+    commonest: float,
     identical: bool = False,
     alignment: str | None = None,
 ) -> Conclusion:
@@ -131,32 +139,60 @@ def conclude(
         models: what the models do.
         thresholds: what counts as good.
         inputs: number of test inputs.
-        classes: number of classes.
+        commonest: share of the commonest class among their labels.
         identical: whether the models hold the same weights.
         alignment: why no permutation was tried, if none was.
     """
     reasons = []
     if identical:
         reasons.append("The models are identical, so the barrier is zero: this says nothing about merging.")
-    chance = 1 / classes + 2 * (1 / classes / inputs) ** 0.5
-    poor = [index for index, model in enumerate(models, start=1) if model.accuracy < chance]
+    poor = [index for index, model in enumerate(models, start=1) if guesses(model.accuracy, inputs, commonest)]
     if poor:
+        shares = ", ".join(f"{models[each - 1].accuracy:.1%}" for each in poor)
         reasons.append(
-            f"Model {', '.join(map(str, poor))} is no better than chance ({classes} classes): what is measured "
-            "says nothing about merging; check that checkpoints, labels and normalisation belong together."
+            f"Model {', '.join(map(str, poor))}: accuracy {shares}"
+            f" on {inputs} inputs of which {commonest:.1%} are of one class, not reliably better than always naming "
+            "that class: check that checkpoints, labels and normalisation belong together, or take more inputs."
         )
     if 1 / inputs > thresholds.accuracy / 4:
         reasons.append(
             f"One of the {inputs} inputs is {100 / inputs:.2g} points of accuracy: take more for a firm verdict."
         )
     for candidate, calibrated in _by_intervention(candidates):
-        if _passes(candidate, models, thresholds, calibrated=calibrated):
+        sound = not poor or (
+            not guesses(candidate.merged.accuracy, inputs, commonest)
+            and max(model.accuracy for model in models) - candidate.merged.accuracy <= thresholds.accuracy + 1e-9
+        )  # beside a model that knows nothing, a merge must be as good as the better one
+        if sound and _accurate(candidate, thresholds) and _fits(candidate, models, thresholds, calibrated):
             return _positive(candidate, calibrated, models, reasons, candidates, thresholds)
     reasons += [_describe(each, models, thresholds) for each in candidates]
     if alignment is not None:
         reasons.append(f"Permutation was not tried: {alignment}.")
-    sentence = "These models cannot be averaged: their mean is worse than they are, whatever is done to it."
+    if poor:
+        which = "the models are" if len(poor) == len(models) else f"model {', '.join(map(str, poor))} is"
+        sentence = f"Whether these models can be averaged is undecided: {which} not reliably better than a guess."
+        return Conclusion(UNDECIDED, sentence, tuple(reasons))
+    tried = ["calibration by β"]
+    tried += ["BN reset"] if any(each.reset for each in candidates) else []
+    tried += ["permutation"] if any(each.permuted for each in candidates) else []
+    sentence = f"These models cannot be averaged: their mean is worse than they are, also after {' and '.join(tried)}"
+    sentence += "." if tried[-1] == "permutation" else "; permutation was not tried."
     return Conclusion(NOT_AT_ALL, sentence, tuple(reasons))
+
+
+def guesses(accuracy: float, inputs: int, commonest: float) -> bool:
+    """Whether always naming the commonest class could do as well: an exact binomial test at `GUESSING`.
+
+    Whoever does not look at an input is right on a share of at most ``commonest``, and no more often above it than
+    the binomial distribution says (Hoeffding 1956).
+
+    Args:
+        accuracy: of a model, in [0, 1].
+        inputs: number of test inputs.
+        commonest: share of the commonest class among their labels.
+    """
+    right = round(accuracy * inputs)
+    return bool(bdtrc(right - 1, inputs, commonest) > GUESSING)
 
 
 def _by_intervention(candidates: Sequence[Candidate]) -> list[tuple[Candidate, bool]]:
@@ -168,10 +204,13 @@ def _by_intervention(candidates: Sequence[Candidate]) -> list[tuple[Candidate, b
     return ordered
 
 
-def _passes(candidate: Candidate, models: Sequence[Evaluation], thresholds: Thresholds, *, calibrated: bool) -> bool:
-    excess = candidate.excess
-    loss = excess.calibrated_loss if calibrated else excess.loss
-    return excess.accuracy <= thresholds.accuracy + 1e-9 and loss <= _allowed(models, thresholds, calibrated)
+def _accurate(candidate: Candidate, thresholds: Thresholds) -> bool:
+    return candidate.excess.accuracy <= thresholds.accuracy + 1e-9
+
+
+def _fits(candidate: Candidate, models: Sequence[Evaluation], thresholds: Thresholds, calibrated: bool) -> bool:
+    loss = candidate.excess.calibrated_loss if calibrated else candidate.excess.loss
+    return loss <= _allowed(models, thresholds, calibrated)
 
 
 def _allowed(models: Sequence[Evaluation], thresholds: Thresholds, calibrated: bool) -> float:
@@ -209,14 +248,15 @@ def _positive(
 def _describe(candidate: Candidate, models: Sequence[Evaluation], thresholds: Thresholds) -> str:
     accuracy = sum(model.accuracy for model in models) / len(models)
     excess, merged = candidate.excess, candidate.merged
-    verbs = {
-        calibrated: "passes" if _passes(candidate, models, thresholds, calibrated=calibrated) else "does not"
-        for calibrated in (False, True)
-    }
     name = candidate.name[0].upper() + candidate.name[1:]
+    plain, calibrated = (
+        f"({'passes' if _fits(candidate, models, thresholds, with_beta) else 'fails'}: "
+        f"at most {_allowed(models, thresholds, with_beta):.2g})"
+        for with_beta in (False, True)
+    )
     return (
         f"{name}: accuracy {merged.accuracy:.1%} against {accuracy:.1%} of the models "
-        f"(at most {100 * thresholds.accuracy:g} points less), loss {excess.loss:+.3f} nats ({verbs[False]}), "
-        f"with β = {merged.beta:.3g} {excess.calibrated_loss:+.3f} ({verbs[True]}; "
-        f"at most {_allowed(models, thresholds, True):.2g})."
+        f"({'passes' if _accurate(candidate, thresholds) else 'fails'}: at most {100 * thresholds.accuracy:g} points "
+        f"less), loss {excess.loss:+.3f} nats {plain}, with β = {merged.beta:.3g} {excess.calibrated_loss:+.3f} "
+        f"{calibrated}."
     )

@@ -97,7 +97,7 @@ def _generic(tensor: Tensor, generator: torch.Generator) -> Tensor:
 class _Tracer(fx.Tracer):
     def to_bool(self, obj: fx.Proxy) -> bool:
         raise MergeError(
-            f"the module's control flow depends on node {obj.node.name!r} ({obj.node.target}); "
+            f"the module's control flow depends on node {obj.node.name!r} ({_name_of(obj.node.target)}); "
             "only a module that does the same for every input has a fixed specification"
         )
 
@@ -274,9 +274,15 @@ class _Labeller(fx.Interpreter):
 
     def _refuse(self, n: fx.Node, why: str) -> NoReturn:
         raise MergeError(
-            f"node {n.name!r} ({n.op} {n.target}) {why}; supported are {_SUPPORTED}. "
-            "For anything else write the PermutationSpec by hand and check it with verify()"
+            f"node {n.name!r} ({n.op} {_name_of(n.target)}) {why}; supported are {_SUPPORTED}. "
+            "For anything else write a lmc.merging.permutation_spec.PermutationSpec by hand: diagnose takes it as "
+            "permutation=spec, weight_matching and permute as they take a traced one"
         )
+
+
+def _name_of(target: object) -> str:
+    """A node's target as its code calls it; a built-in function's own text is an address."""
+    return str(getattr(target, "__name__", target))
 
 
 def _reduced(labels: Labels, dim: int | Sequence[int] | None = None, keepdim: bool = False, **_: Any) -> Labels:

@@ -30,7 +30,7 @@ def compare(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     permutation: Annotated[str, typer.Option(help="auto, always or never: weight matching.")] = "auto",
 ) -> None:
-    """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where they cannot.
+    """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where none is recommended.
 
     The model's module is imported, also from the current folder; nothing in the checkpoints is executed.
     """
@@ -40,11 +40,17 @@ def compare(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve on a busy machine
     from lmc.diagnosing.checkpoints import read_checkpoint, read_data
     from lmc.diagnosing.diagnose import diagnose_states
+    from lmc.diagnosing.diagnosis import check_writable
     from lmc.running.cells import prepare_arithmetic
     from lmc.running.settings import cores, resolve_device
 
     if len(checkpoints) < 2:
         raise SpecError(f"only {checkpoints[0]} was named; name two checkpoints or more")
+    if save is not None:
+        taken = [path for path in (*checkpoints, data) if path.resolve() == save.resolve()]
+        if taken:
+            raise SpecError(f"--save {save} would overwrite {taken[0]}, which is read; name another file")
+        check_writable(save)
     where = resolve_device(device or "auto")
     prepare_arithmetic(cores())
     factory = find_factory(model)
@@ -84,10 +90,11 @@ def find_factory(name: str) -> Callable[[], nn.Module]:
         raise SpecError(
             f"{module_name} has no {attribute!r} ({error}); name a function that builds the model"
         ) from error
-    except Exception as error:  # importing runs the reader's own code
+    except (Exception, SystemExit) as error:  # importing runs the reader's own code, which may even exit
+        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise SpecError(
-            f"cannot import {module_name!r}: {type(error).__name__}: {error}; "
-            "run in the folder of the module or install its package"
+            f"cannot import {module_name!r}: {said:.200}; it must import without running anything "
+            "(a script guards that by __name__), from the current folder or an installed package"
         ) from error
     finally:
         sys.path.remove(here)
