@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,51 @@ def test_figure_names_are_files_and_unique() -> None:
     assert all(Path(name).name == name for name in names)
 
 
+HOSTILE = ["../escaped", "/etc/absolute", "..", ".hidden", "a/b", "a-b", "A-B", "a\\b", "", "\0", "x" * 500, "x" * 500]
+
+
+def test_hostile_names_stay_in_the_folder_and_apart(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    document = report_documents.complete()
+    document["claims"] = [{**document["claims"][at], "id": name} for at, name in enumerate(dict.fromkeys(HOSTILE))]
+    for name, model in zip(HOSTILE, document["evidence"]["models"], strict=False):
+        model["setting"] = name
+    figures = [figure.name for figure in plots.all_figures(document)]
+    assert {"../escaped", "training-../escaped", "training-/etc/absolute"} <= set(figures)
+    models = document["evidence"]["models"][:3]  # enough, and quick to draw
+    document["evidence"] = {name: [] for name in document["evidence"]} | {"models": models}
+    document["claims"] = document["claims"][:3]
+    drawn = list(plots.all_figures(document))
+    written = plots.write_figures(document, tmp_path / "a" / "out", ["svg"])
+    assert len(written) == len(drawn) == len({str(path).lower() for path in written})
+    assert sorted(written) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert {path.parent for path in written} == {tmp_path / "a" / "out"}
+
+
+def test_file_names_are_safe_and_unique_whatever_a_figure_is_called() -> None:
+    names = plots.file_names([Figure(name, "t", "c", (PANEL,)) for name in HOSTILE])
+    assert names[:7] == ["escaped", "etc-absolute", "figure", "hidden", "a-b", "a-b-2", "A-B-3"]
+    assert len({name.lower() for name in names}) == len(HOSTILE)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,130}", name) for name in names)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # DejaVu Sans cannot draw everything
+@pytest.mark.parametrize("name", ["$\\foo{$", "$x$", "a_b^c", "\\", "%", "{", "\n", "文"])
+def test_names_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
+    """Also where matplotlib would read them as formulas, and also on the logarithmic axis."""
+    pytest.importorskip("matplotlib")
+    axis = Axis(name, ((0.0, name), (1.0, "b")))
+    series = (Series(name, ((0.0, 0.5),), (Mean(0.0, 0.1), Mean(1.0, 20.0))), Series("$b$", ((1.0, 2.0),)))
+    panels = tuple(Panel(name, axis, Axis(name, log=log), series, None, None, (1.0, name)) for log in (False, True))
+    written = plots._write(Figure("f", name, name, panels), tmp_path / "f", plots.FORMATS)
+    text = written[0].read_text()
+    ElementTree.fromstring(text)
+    if name.isprintable():
+        assert text.count(f"<!-- {name} -->") == 12  # in both panels: title, axes, tick, series, rule
+    for value in ("0.1", "1", "10"):
+        assert f"<!-- {value} -->" in text
+
+
 def test_figures_refuse_what_they_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"unknown format png; choose of svg, pdf"):
         plots.write_figures(DOCUMENT, tmp_path, ["png"])
@@ -240,5 +286,5 @@ def test_figures_refuse_what_they_cannot_do(tmp_path: Path) -> None:
 def test_axes_without_panels_are_removed(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     figure = Figure("f", "t", "c", (PANEL,) * 4)
-    (path,) = plots._write(figure, tmp_path, ["svg"])
+    (path,) = plots._write(figure, tmp_path / "f", ["svg"])
     assert path.stat().st_size > 1000

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,14 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9", "#5
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "_")
 _COLUMNS = 3
+_LONGEST = 120  # of a file's name, which with the ending must stay below 255 bytes
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "lmc",
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 8,
+    "text.parse_math": False,  # a name with dollar signs is no formula
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#DDDDDD",
@@ -41,13 +44,29 @@ _STYLE: dict[Any, Any] = {
 
 def all_figures(document: Mapping[str, Any]) -> Iterator[Figure]:
     """Every figure of the report, each once."""
-    seen = set()
+    seen: dict[int, Figure] = {}  # by identity: a claim stands in several sections, and a setting may be called as it
     for section in sections(document):
         for figure in (*section.figures, *section.of_claim.values()):
-            if figure.name not in seen:
-                seen.add(figure.name)
+            if id(figure) not in seen:
+                seen[id(figure)] = figure
                 yield figure
     yield from training_figures(document)
+
+
+def file_names(figures: Sequence[Figure]) -> list[str]:
+    """A file's name, without its ending, for each figure: letters, digits, dots and dashes, no two alike.
+
+    A figure is called after a claim or a setting, and a results file may call those ``../elsewhere``.
+    """
+    found: dict[str, str] = {}  # by lower case: not every disk tells the cases apart
+    for figure in figures:
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", figure.name).strip(".-")[:_LONGEST] or "figure"
+        name, at = base, 1
+        while name.lower() in found:
+            at += 1
+            name = f"{base}-{at}"
+        found[name.lower()] = name
+    return list(found.values())
 
 
 def write_figures(
@@ -72,18 +91,19 @@ def write_figures(
     if unknown or not formats:
         raise SpecError(f"unknown format {', '.join(unknown) or '(none)'}; choose of {', '.join(FORMATS)}")
     figures = list(all_figures(document))
-    chosen = [figure for figure in figures if only in figure.name]
+    named = list(zip(file_names(figures), figures, strict=True))
+    chosen = [(name, figure) for name, figure in named if only in name]
     if only and not chosen:
-        named = ", ".join(figure.name for figure in figures[:5])
-        raise SpecError(f"no figure's name contains {only!r}; there are {named}, ...")
+        some = ", ".join(name for name, _ in named[:5])
+        raise SpecError(f"no figure's name contains {only!r}; there are {some}, ...")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [path for figure in chosen for path in _write(figure, folder, tuple(dict.fromkeys(formats)))]
+        return [path for name, figure in chosen for path in _write(figure, folder / name, dict.fromkeys(formats))]
     except OSError as error:
         raise StoreError(f"cannot write figures to {folder}: {error.strerror}; choose another folder, -o") from error
 
 
-def _write(figure: Figure, folder: Path, formats: Sequence[str]) -> list[Path]:
+def _write(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:
     try:
         from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -102,7 +122,7 @@ def _write(figure: Figure, folder: Path, formats: Sequence[str]) -> list[Path]:
         for place in axes[len(figure.panels) :]:
             place.remove()
         for name in formats:
-            path = folder / f"{figure.name}.{name}"
+            path = stem.with_name(f"{stem.name}.{name}")
             nothing = {"Date": None} if name == "svg" else {"CreationDate": None, "ModDate": None}
             canvas.savefig(path, format=name, metadata={**nothing, "Title": figure.title})
             written.append(path)
@@ -116,6 +136,9 @@ def _draw(panel: Panel, axes: Axes) -> None:
     axes.set_ylabel(panel.y.label)
     if up.log:
         axes.set_yscale("log")
+        ticks = up.ticks()  # matplotlib's own would be formulas
+        axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks])
+        axes.set_yticks([], minor=True)
     axes.set_xlim(across.low, across.high)
     axes.set_ylim(up.low, up.high)
     if panel.x.ticks:
