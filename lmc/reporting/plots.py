@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from lmc.reporting.svg import marked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 FORMATS = ("svg", "pdf")
 """What figures can be written as."""
@@ -24,8 +26,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9", "#5
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "_")
 _COLUMNS = 3
+_HALVINGS = 4  # how often every second name under an axis is left out before they may touch
 _LONGEST = 120  # of a file's name, which with the ending must stay below 255 bytes
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "lmc",
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
@@ -110,23 +113,56 @@ def _write(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:
         from matplotlib.figure import Figure as Canvas
     except ImportError as error:
         raise SpecError("lmc figures needs matplotlib; pip install matplotlib") from error
-    columns = min(_COLUMNS, len(figure.panels))
-    rows = -(-len(figure.panels) // columns)
     written = []
-    with rc_context(_STYLE):
-        canvas = Canvas(figsize=(2.6 * columns, 2.15 * rows), layout="constrained")
+    with rc_context(STYLE):
+        canvas = Canvas(layout="constrained")
         FigureCanvasAgg(canvas)
-        axes = canvas.subplots(rows, columns, squeeze=False).flatten().tolist()
-        for panel, place in zip(figure.panels, axes, strict=False):
-            _draw(panel, place)
-        for place in axes[len(figure.panels) :]:
-            place.remove()
+        draw(figure, canvas)
         for name in formats:
             path = stem.with_name(f"{stem.name}.{name}")
             nothing = {"Date": None} if name == "svg" else {"CreationDate": None, "ModDate": None}
             canvas.savefig(path, format=name, metadata={**nothing, "Title": figure.title})
             written.append(path)
     return written
+
+
+def draw(figure: Figure, canvas: Canvas) -> None:
+    """Draw a figure on an empty canvas of matplotlib, in the settings `STYLE`."""
+    columns = min(_COLUMNS, len(figure.panels))
+    rows = -(-len(figure.panels) // columns)
+    canvas.set_size_inches(2.6 * columns, 2.15 * rows)
+    axes = canvas.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for panel, place in zip(figure.panels, axes, strict=False):
+        _draw(panel, place)
+    for place in axes[len(figure.panels) :]:
+        place.remove()
+    _untangle(canvas)
+
+
+def _untangle(canvas: Canvas) -> None:
+    """Turn the names under an axis where they overlap; where they do even so, leave out every second."""
+    canvas.draw_without_rendering()
+    for axes in canvas.axes:
+        if _overlapping(axes):
+            axes.tick_params("x", rotation=90)
+    for _ in range(_HALVINGS):
+        canvas.draw_without_rendering()
+        crowded = [axes for axes in canvas.axes if _overlapping(axes)]
+        if not crowded:
+            return
+        for axes in crowded:
+            low, high = axes.get_xlim()
+            named = [
+                (at, label.get_text()) for at, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+            ]
+            axes.set_xticks(*zip(*[(at, name) for at, name in named if low <= at <= high][::2], strict=True))
+
+
+def _overlapping(axes: Axes) -> bool:
+    """Whether two names under an axis that was laid out touch each other."""
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_visible() and label.get_text()]
+    boxes = sorted(boxes, key=lambda box: box.x0)
+    return any(right.x0 < left.x1 for left, right in pairwise(boxes))
 
 
 def _draw(panel: Panel, axes: Axes) -> None:
@@ -193,4 +229,4 @@ def _draw_series(series: Series, axes: Axes, at: int, shift: float) -> None:
 def _errors(mean: Mean) -> tuple[float, float]:
     if mean.low is None or mean.high is None:
         return 0.0, 0.0
-    return mean.value - mean.low, mean.high - mean.value
+    return max(0.0, mean.value - mean.low), max(0.0, mean.high - mean.value)
