@@ -73,6 +73,10 @@ def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest
     assert "tier tiny has no vgg" in text
     found.stdout.fnmatch_lines(["*lmc verdicts*", "good *tiny *holds*", f"written: {results}"])
     assert results.exists()
+    page = results.with_suffix(".html")
+    found.stdout.fnmatch_lines([f"written: {page}"])
+    for name in ("good", "bad", "gap", "closed-gap", "elsewhere", "theory"):
+        assert f'id="claim-{name}"' in page.read_text("utf-8")
 
     # stored: nothing is trained, and one claim can be chosen
     again = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "good")
