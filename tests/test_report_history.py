@@ -85,9 +85,8 @@ def test_the_page_is_well_formed_and_the_same_twice(folder: Path) -> None:
 def test_a_run_that_leaves_a_claim_out_is_passed_over(folder: Path) -> None:
     put(folder, "between.json", claims=DOCUMENT["claims"][5:], started="2026-01-02T12:00:00+00:00")
     found = read_history(folder)
-    assert [(turn.old.file, turn.new.file) for turn in found.turns() if turn.claim == "control-self-merge"] == [
-        ("m.json", "a.json")
-    ]
+    turns = [turn for turn in found.turns() if (turn.what, turn.claim) == ("verdict", "control-self-merge")]
+    assert [(turn.old.file, turn.new.file) for turn in turns] == [("m.json", "a.json")]
     figure = effect_figure(found, DOCUMENT["claims"][0])
     assert figure is not None
     assert [mean.x for mean in figure.panels[0].series[0].means] == [0.0, 1.0, 3.0]
