@@ -174,7 +174,7 @@ def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path,
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "No such file or directory"),
+        (None, "there is no results file"),
         ("{", "cannot read the results file"),
         ('{"schema": NaN}', "it holds NaN"),
         ('{"schema": "lmc-results/1"}', "has schema 'lmc-results/1', this version reads"),
