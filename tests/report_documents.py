@@ -19,6 +19,8 @@ LAYERS = {
     "resnet": [f"stages.{at // 2}.{at % 2}.relu" for at in range(7)],
 }
 LAMS = [step / 10 for step in range(11)]
+INDEPENDENT = ("6-7", "8-9", "10-11")
+DEPENDENT = [f"{a}-{b}" for a in range(6, 12) for b in range(a + 1, 12) if f"{a}-{b}" not in INDEPENDENT]
 NAMES = ("accuracy", "loss", "beta", "calibrated_loss")
 
 
@@ -149,11 +151,15 @@ def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> dict[str, An
                 at = {**home, "width": width}
                 found["models"] += [{**at, "seed": seed, **_log(family.recipe.epochs, width, rng)} for seed in seeds]
                 for alignment in ("none", "matching"):
-                    found["paths"] += [_path(at, pair, alignment, rng) for pair in ("6-7", "8-9", "10-11")]
+                    found["paths"] += [_path(at, pair, alignment, rng) for pair in INDEPENDENT]
                 if role == "strong":
                     found["random_steps"] += [_step(at, pair, rng) for pair in ("6-7", "8-9", "10-11")]
                     relus = {name: [rng.randrange(9) for _ in range(50)] for name in LAYERS[setting.kind]}
                     found["histograms"].append({**at, "seed": 6, "relus": relus})
+    for path in list(found["paths"]):
+        if path["pair"] == INDEPENDENT[0]:
+            at = {name: path[name] for name in ("setting", "role", "width")}
+            found["paths"] += [_path(at, pair, path["alignment"], rng, [0.0, 0.5, 1.0]) for pair in DEPENDENT]
     return found
 
 
@@ -163,14 +169,16 @@ def _log(epochs: int, width: float, rng: random.Random) -> dict[str, Any]:
     return {**rest, "seconds": 2.5, "loss": loss}
 
 
-def _path(at: Mapping[str, Any], pair: str, alignment: str, rng: random.Random) -> dict[str, Any]:
-    bump = [4 * lam * (1 - lam) / (1 + 4 * at["width"]) for lam in LAMS]
+def _path(
+    at: Mapping[str, Any], pair: str, alignment: str, rng: random.Random, lams: list[float] = LAMS
+) -> dict[str, Any]:
+    bump = [4 * lam * (1 - lam) / (1 + 4 * at["width"]) for lam in lams]
     noise = rng.random() * 0.1
     return {
         **at,
         "pair": pair,
         "alignment": alignment,
-        "lams": LAMS,
+        "lams": lams,
         "accuracy": [0.97 - 0.8 * each - noise * each for each in bump],
         "loss": [0.1 + 2 * each + noise * each for each in bump],
         "beta": [1 + each for each in bump],

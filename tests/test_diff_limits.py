@@ -13,8 +13,64 @@ from documents import Edit, document, edited, machine, on, other_seeds, setting,
 
 from lmc.errors import StoreError
 from lmc.reporting.diff import compare
+from lmc.reporting.results import read_results
 
 BASELINES = Path(__file__).parents[1] / "benchmarks" / "baselines"
+
+
+def test_two_tiers_list_what_only_one_judges_in_a_few_short_lines() -> None:
+    old, new = (read_results(BASELINES / f"{name}.json") for name in ("quick-cpu", "standard-mlp-cpu"))
+    found = compare(old, new)
+    lines = found.lines()
+    assert len(found.only_old) > 60
+    listed = lines[lines.index("only in the old run:") + 1 :]
+    assert max(map(len, listed)) < 250
+    on_vgg = [claim for claim, setting in found.only_old if setting == "vgg-digits"]
+    first = ", ".join(on_vgg[:3])
+    assert f"  on vgg-digits: {len(on_vgg)} claim(s), {first} and {len(on_vgg) - 3} more (--json lists all)" in listed
+
+
+def trained(factor: float = 1.0, **changes: Any) -> dict[str, Any]:
+    """Six models of two recipes; the first recipe's training takes ``factor`` times as long."""
+    models = [
+        {"setting": "mlp", "role": role, "width": 1.0, "seed": seed, "seconds": 2.0 * (factor if role == "a" else 1.0)}
+        for role in ("a", "b")
+        for seed in (1, 2, 3)
+    ]
+    return document() | {"made": {"models": 6, "measurements": 1}, "evidence": {"models": models}} | changes
+
+
+@pytest.mark.parametrize(("factor", "direction"), [(2.1, "worse"), (1.9, None), (0.55, None), (0.45, "better")])
+def test_training_time_is_compared_by_recipe(factor: float, direction: str | None) -> None:
+    found = compare(trained(), trained(factor))
+    assert [(each.what, each.setting, each.direction) for each in found.changes] == (
+        [("training", "mlp", direction)] if direction else []
+    )
+    assert found.worse == (direction == "worse")
+    if direction:
+        said = f"mlp: 6 -> {6 * factor:.4g}; training of a, 3 models, {factor:.2f} times in the median"
+        assert f"  {direction:<6}  {said}" in found.lines()
+    assert not compare(trained(), trained(factor), time_counts=False).worse
+
+
+def test_one_disturbed_model_is_no_slower_recipe() -> None:
+    disturbed = trained()
+    disturbed["evidence"]["models"][0]["seconds"] = 60.0
+    assert compare(trained(), disturbed).changes == ()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"made": {"models": 0, "measurements": 1}}, {"machine": {"cores": 4}}, {"evidence": {"models": []}}],
+    ids=["stored", "machine", "no-models"],
+)
+def test_training_time_of_other_circumstances_is_not_compared(changes: dict[str, Any]) -> None:
+    assert compare(trained(), trained(3.0, **changes)).changes == ()
+
+
+def test_training_of_less_than_a_second_is_not_compared() -> None:
+    old, new = trained(0.1), trained(0.3)
+    assert compare(old, new).changes == ()
 
 
 def test_what_only_one_run_judges() -> None:
@@ -22,7 +78,7 @@ def test_what_only_one_run_judges() -> None:
     assert found.only_old == (("a", "vgg"), ("b", ""))
     assert found.only_new == ()
     assert not found.worse
-    assert found.lines()[3:5] == ["only in the old run:", "  a on vgg, b"]
+    assert found.lines()[3:5] == ["only in the old run:", "  on vgg: 1 claim(s), a"]
     assert compare(edited(without(2)), document()).only_new == (("c", ""),)
     back = compare(edited(without(1), without(0, 1)), document())
     assert (back.only_old, back.only_new) == ((), (("a", "vgg"), ("b", "")))

@@ -120,6 +120,9 @@ def test_parquet_without_pyarrow_says_so(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_errors(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"no format is named; choose one of csv, parquet"):
+        export(DOCUMENT, tmp_path / "never", [])
+    assert not (tmp_path / "never").exists()
     with pytest.raises(SpecError, match=r"unknown format 'xlsx'; choose one of csv, parquet"):
         export(DOCUMENT, tmp_path, ["xlsx"])
     (tmp_path / "file").write_text("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,61 @@ def test_figure_1_shows_endpoints_and_ensemble() -> None:
     assert len(along.panels[0].series[0].means) == 11
 
 
+@pytest.mark.parametrize("item", ["Figure 1", "Figure 2", "Figure 16", "Figure 19", "Figure 25"])
+def test_all_pairs_are_points_by_width_and_independent_ones_lines_along_the_path(item: str) -> None:
+    by_width, *along = evidence_figures(item, DOCUMENT)
+    for panel in by_width.panels:
+        merged = panel.series[0]
+        assert [mean.count for mean in merged.means] == [15] * len(panel.x.ticks)
+        assert len(merged.points) == 15 * len(panel.x.ticks)
+        assert all(mean.low is not None for mean in merged.means)
+    for figure in along:
+        assert {len(series.lines) for panel in figure.panels for series in panel.series} == {3}
+
+
+def test_figure_19_has_every_architecture() -> None:
+    (figure,) = evidence_figures("Figure 19", DOCUMENT)
+    assert [panel.title for panel in figure.panels] == ["mlp-digits", "vgg-digits", "resnet-digits"]
+    assert {panel.y.label for panel in figure.panels} == {"β"}
+    mine = [
+        path for path in DOCUMENT["evidence"]["paths"] if path["setting"] == "vgg-digits" and path["role"] == "strong"
+    ]
+    widest = max(path["width"] for path in mine)
+    betas = [
+        path["beta"][path["lams"].index(0.5)]
+        for path in mine
+        if path["width"] == widest and path["alignment"] == "none"
+    ]
+    assert figure.panels[1].series[0].means[-1].value == pytest.approx(sum(betas) / 15)
+
+
+@pytest.mark.parametrize(
+    ("item", "at", "claim_id", "threshold", "bound", "said"),
+    [
+        ("Figure 1", 0, "fig1-accuracy-reaches-endpoints", "below 0.07 at the widest width", -0.07, "above"),
+        ("Figure 2", 0, "fig2a-uncalibrated-loss-stays-above", "above 0.2 at the widest width", 0.2, "above"),
+        ("Figure 2", 1, "fig2b-calibrated-barrier-approaches-zero", "below 0.3 at the widest width", 0.3, "below"),
+        ("Figure 16", 0, "fig16-matched-models-reach-endpoints", "below 0.03 at the widest width", -0.03, "above"),
+    ],
+)
+def test_what_a_claim_asks_is_drawn_beside_all_pairs(
+    item: str, at: int, claim_id: str, threshold: str, bound: float, said: str
+) -> None:
+    judged = claim(claim_id, setting("mlp-digits", threshold))
+    panel = evidence_figures(item, DOCUMENT | {"claims": [judged]})[0].panels[at]
+    assert panel.rule == (pytest.approx(panel.series[1].means[-1].value + bound), f"to be {said} at the widest")
+    for none in ([], [claim(claim_id, setting("vgg-digits", threshold))], [claim(claim_id, setting("mlp-digits", ""))]):
+        assert evidence_figures(item, DOCUMENT | {"claims": none})[0].panels[at].rule is None
+
+
+def test_figure_19_shows_how_far_beta_must_rise() -> None:
+    judged = claim(
+        "fig19-inverse-temperature-rises-with-width", setting("mlp-digits", "rises by at least 1, p <= 0.05")
+    )
+    panel = evidence_figures("Figure 19", DOCUMENT | {"claims": [judged]})[0].panels[0]
+    assert panel.rule == (pytest.approx(panel.series[0].means[0].value + 1), "to be reached at the widest")
+
+
 def test_cifar100_is_in_its_own_figure() -> None:
     assert evidence_figures("Figure 15", DOCUMENT) == []
     other = report_documents.complete()
@@ -227,6 +283,51 @@ def test_figure_names_are_files_and_unique() -> None:
     assert all(Path(name).name == name for name in names)
 
 
+HOSTILE = ["../escaped", "/etc/absolute", "..", ".hidden", "a/b", "a-b", "A-B", "a\\b", "", "\0", "x" * 500, "x" * 500]
+
+
+def test_hostile_names_stay_in_the_folder_and_apart(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    document = report_documents.complete()
+    document["claims"] = [{**document["claims"][at], "id": name} for at, name in enumerate(dict.fromkeys(HOSTILE))]
+    for name, model in zip(HOSTILE, document["evidence"]["models"], strict=False):
+        model["setting"] = name
+    figures = [figure.name for figure in plots.all_figures(document)]
+    assert {"../escaped", "training-../escaped", "training-/etc/absolute"} <= set(figures)
+    models = document["evidence"]["models"][:3]  # enough, and quick to draw
+    document["evidence"] = {name: [] for name in document["evidence"]} | {"models": models}
+    document["claims"] = document["claims"][:3]
+    drawn = list(plots.all_figures(document))
+    written = plots.write_figures(document, tmp_path / "a" / "out", ["svg"])
+    assert len(written) == len(drawn) == len({str(path).lower() for path in written})
+    assert sorted(written) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert {path.parent for path in written} == {tmp_path / "a" / "out"}
+
+
+def test_file_names_are_safe_and_unique_whatever_a_figure_is_called() -> None:
+    names = plots.file_names([Figure(name, "t", "c", (PANEL,)) for name in HOSTILE])
+    assert names[:7] == ["escaped", "etc-absolute", "figure", "hidden", "a-b", "a-b-2", "A-B-3"]
+    assert len({name.lower() for name in names}) == len(HOSTILE)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,130}", name) for name in names)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # DejaVu Sans cannot draw everything
+@pytest.mark.parametrize("name", ["$\\foo{$", "$x$", "a_b^c", "\\", "%", "{", "\n", "文"])
+def test_names_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
+    """Also where matplotlib would read them as formulas, and also on the logarithmic axis."""
+    pytest.importorskip("matplotlib")
+    axis = Axis(name, ((0.0, name), (1.0, "b")))
+    series = (Series(name, ((0.0, 0.5),), (Mean(0.0, 0.1), Mean(1.0, 20.0))), Series("$b$", ((1.0, 2.0),)))
+    panels = tuple(Panel(name, axis, Axis(name, log=log), series, None, None, (1.0, name)) for log in (False, True))
+    written = plots._write(Figure("f", name, name, panels), tmp_path / "f", plots.FORMATS)
+    text = written[0].read_text()
+    ElementTree.fromstring(text)
+    if name.isprintable():
+        assert text.count(f"<!-- {name} -->") == 12  # in both panels: title, axes, tick, series, rule
+    for value in ("0.1", "1", "10"):
+        assert f"<!-- {value} -->" in text
+
+
 def test_figures_refuse_what_they_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"unknown format png; choose of svg, pdf"):
         plots.write_figures(DOCUMENT, tmp_path, ["png"])
@@ -237,8 +338,69 @@ def test_figures_refuse_what_they_cannot_do(tmp_path: Path) -> None:
         plots.write_figures(DOCUMENT, tmp_path / "file", ["svg"], only="fig2b")
 
 
+def texts_of(canvas: Any) -> list[tuple[str, Any]]:
+    """Every text around the diagrams with its box, in pixels."""
+    canvas.draw_without_rendering()
+    found = []
+    for axes in canvas.axes:
+        for axis, (low, high) in ((axes.xaxis, sorted(axes.get_xlim())), (axes.yaxis, sorted(axes.get_ylim()))):
+            inside = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+            found += [label for at, label in inside if low <= at <= high]
+        found += [axes.title, axes.xaxis.label, axes.yaxis.label]
+    return [(text.get_text(), text.get_window_extent()) for text in found if text.get_text()]
+
+
+def crowded() -> list[Figure]:
+    """Every figure with as many names under an axis as the largest nets have, and with long ones."""
+    long = ("calibrated_loss_barrier_midpoint", "accuracy_barrier_midpoint", "loss_barrier_midpoint")
+    layers = [[f"stages.{at}.conv1" for at in range(4)], [str(at) for at in range(19)], [str(at) for at in range(60)]]
+    series = (Series("", means=(Mean(0.0, 0.1), Mean(1.0, 0.2))),)
+    panels = [
+        Panel("t", Axis("layer", tuple((float(at), name) for at, name in enumerate(names))), Axis("y"), series)
+        for names in (long, *layers)
+    ]
+    made = [claim_figure(each) for each in DOCUMENT["claims"] if each["id"].startswith(("fig11a", "fig4-", "thm"))]
+    return [Figure("f", "t", "c", tuple(panels)), *(each for each in made if each)]
+
+
+@pytest.mark.parametrize("figure", crowded(), ids=lambda figure: figure.name)
+def test_no_text_overlaps_another_or_leaves_the_figure(figure: Figure) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    with rc_context(plots.STYLE):
+        canvas = Canvas(layout="constrained")
+        FigureCanvasAgg(canvas)
+        plots.draw(figure, canvas)
+        found = texts_of(canvas)
+    for axes, panel in zip(canvas.axes, figure.panels, strict=True):
+        assert len(axes.get_xticks()) >= min(2, len(panel.x.ticks))
+    touching = [(a, b) for at, (a, one) in enumerate(found) for b, other in found[at + 1 :] if one.overlaps(other)]
+    assert touching == []
+    assert [text for text, box in found if box.x0 < 0 or box.y0 < 0 or box.x1 > canvas.bbox.width] == []
+
+
+def test_an_axis_is_of_layers_only_where_there_are_models() -> None:
+    def label(parts: list[str], width: float) -> str:
+        values = [
+            {"width": width, "pair": pair, "value": 0.5, "part": part, "group": "strong", "independent": True}
+            for pair in ("6-7", "8-9", "10-11")
+            for part in parts
+        ]
+        figure = claim_figure(claim("a", setting("s", values=values)) | {"statement": "s"})
+        assert figure is not None
+        return figure.panels[0].x.label
+
+    assert label(["leak", "overlap", "bias"], 0.0) == "part"
+    assert label(["slope"], 0.0) == "part"
+    assert label(["2 models", "4 models"], 1.0) == "part"
+    assert label(["hidden.0.relu", "head"], 1.0) == "layer"
+
+
 def test_axes_without_panels_are_removed(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     figure = Figure("f", "t", "c", (PANEL,) * 4)
-    (path,) = plots._write(figure, tmp_path, ["svg"])
+    (path,) = plots._write(figure, tmp_path / "f", ["svg"])
     assert path.stat().st_size > 1000

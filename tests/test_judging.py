@@ -147,6 +147,7 @@ class TestResults:
             started="now",
             seconds=1.0,
             made={"models": 3},
+            selection={"pilot": False, "claims": [], **dict.fromkeys(("arch", "dataset", "max_width", "precision"))},
             evidence={name: [] for name in ("families", "models", "paths", "random_steps", "histograms")},
         )
 
@@ -155,6 +156,7 @@ class TestResults:
         write_results(self.document(), path)
         found = read_results(path)
         assert found["made"] == {"models": 3}
+        assert found["selection"]["pilot"] is False
         (claim,) = found["claims"]
         assert claim["verdict"] == HOLDS
         (setting,) = claim["settings"]

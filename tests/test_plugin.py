@@ -73,6 +73,10 @@ def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest
     assert "tier tiny has no vgg" in text
     found.stdout.fnmatch_lines(["*lmc verdicts*", "good *tiny *holds*", f"written: {results}"])
     assert results.exists()
+    page = results.with_suffix(".html")
+    found.stdout.fnmatch_lines([f"written: {page}"])
+    for name in ("good", "bad", "gap", "closed-gap", "elsewhere", "theory"):
+        assert f'id="claim-{name}"' in page.read_text("utf-8")
 
     # stored: nothing is trained, and one claim can be chosen
     again = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "good")
@@ -170,7 +174,7 @@ def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path,
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "No such file or directory"),
+        (None, "there is no results file"),
         ("{", "cannot read the results file"),
         ('{"schema": NaN}', "it holds NaN"),
         ('{"schema": "lmc-results/1"}', "has schema 'lmc-results/1', this version reads"),

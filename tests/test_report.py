@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import re
+import shlex
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,13 +15,20 @@ from typing import Any
 import pytest
 import report_documents
 
+from lmc.claims.judging import needed
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.errors import StoreError
-from lmc.reporting.report import anchor, command, duration, kinds_of, number, report, write_page
+from lmc.reporting.plots import write_figures
+from lmc.reporting.report import anchor, duration, kinds_of, number, report, write_page
 from lmc.reporting.results import read_results
 from lmc.reporting.sections import sections
+from lmc.reporting.selection import command, described
+from lmc.running.session import selected_cases
+from lmc.running.settings import Settings
 
+BASELINES = Path(__file__).parents[1] / "benchmarks" / "baselines"
 DOCUMENT = report_documents.complete()
+PATH = ("lams", "accuracy", "loss", "beta", "calibrated_loss")
 VOID = {"meta", "link", "input", "br"}
 
 
@@ -71,7 +80,7 @@ def test_every_item_and_claim_is_there(text: str, page: Page) -> None:
     assert {anchor(item.name) for item in ITEMS} <= set(page.ids)
     assert {f"claim-{anchor(claim.id)}" for claim in CLAIMS} <= set(page.ids)
     for claim in CLAIMS:
-        assert command("quick", claim.id) in text
+        assert f"<code>pytest -m paper --lmc-tier quick --lmc-claims {claim.id}</code>" in text
 
 
 def test_every_case_has_a_row(text: str) -> None:
@@ -188,10 +197,10 @@ def test_missing_numbers_are_tolerated() -> None:
     for model in document["evidence"]["models"]:
         model.update(seconds=None, loss=[None] * len(model["loss"]), decay_horizon=None)
     for path in document["evidence"]["paths"]:
-        path["accuracy"][0] = path["loss"][5] = path["ensemble"]["loss"] = None
+        path["accuracy"][0] = path["loss"][len(path["lams"]) // 2] = path["ensemble"]["loss"] = None
     text = report(document)
     Page(text)
-    assert "nan" not in re.sub(r"[Nn]an[a-z]", "", text).lower().split()
+    assert not re.findall(r"\b(?:nan|inf|infinity)\b", text, re.IGNORECASE)
     assert ">None<" not in text.replace("<td>None</td>", "")
 
 
@@ -209,7 +218,64 @@ def test_small_texts() -> None:
     assert [duration(each) for each in (None, 0.25, 59.6, 3661)] == ["–", "0.25 s", "1 min", "1 h 1 min 1 s"]
     assert [number(each) for each in (None, -0.12345, 1e-12)] == ["–", "−0.1235", "1e−12"]
     assert anchor("Figure 1: <a>") == "figure-1---a-"
-    assert command("a b", "x;y") == "pytest -m paper --lmc-tier 'a b' --lmc-claims 'x;y'"
+
+
+ASKED = {
+    "pilot": False,
+    "claims": ["fig1", "core"],
+    "arch": "mlp",
+    "dataset": None,
+    "max_width": 0.25,
+    "precision": "bf16",
+}
+
+
+@pytest.mark.parametrize(
+    ("selection", "options", "said"),
+    [
+        (None, "pytest -m paper --lmc-tier 'a b' --lmc-claims 'x;y'", "everything"),
+        (
+            ASKED,
+            "pytest -m paper --lmc-tier 'a b' --lmc-claims 'x;y' --lmc-arch mlp --lmc-max-width 0.25 "
+            "--lmc-precision bf16",
+            "claims fig1, core; arch mlp; max width 0.25; precision bf16",
+        ),
+        (
+            ASKED | {"pilot": True, "claims": [], "arch": None, "precision": None, "dataset": "d e"},
+            "lmc run --pilot --tier 'a b' --claims 'x;y' --dataset 'd e' --max-width 0.25",
+            "pilot seeds; dataset d e; max width 0.25",
+        ),
+    ],
+    ids=["unrestricted", "restricted", "pilot"],
+)
+def test_the_command_holds_what_the_run_was_restricted_to(selection: Any, options: str, said: str) -> None:
+    document = report_documents.nothing_run() | {"tier": "a b"} | ({"selection": selection} if selection else {})
+    assert command(document, "x;y") == options
+    assert described(document) == said
+    assert f"<dd>{said}</dd>" in report(document)
+
+
+def test_a_file_without_a_selection_shows_by_its_seeds_that_it_is_of_pilots() -> None:
+    pilot = read_results(BASELINES / "pilot-quick-cpu.json")
+    pilot.pop("selection", None)
+    assert command(pilot, "fig1") == "lmc run --pilot --tier quick --claims fig1"
+    assert command(read_results(BASELINES / "quick-cpu.json"), "fig1").startswith("pytest -m paper --lmc-tier quick")
+
+
+def test_the_command_of_a_restricted_run_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what reads it: options that are unknown or lead to nothing are refused."""
+    for name in ("LMC_CLAIMS", "LMC_ARCH", "LMC_DATASET", "LMC_MAX_WIDTH", "LMC_PRECISION"):
+        monkeypatch.delenv(name, raising=False)
+    asked = Settings.resolve(device="cpu", claims="fig1-", arch="mlp", max_width="1/4", precision="fp32")
+    document = report_documents.nothing_run() | {"selection": asked.selection(pilot=True)}
+    words = shlex.split(command(document, "fig1-accuracy-rises-with-width"))[3:]
+    given = {
+        option.removeprefix("--").replace("-", "_"): value
+        for option, value in zip(words[::2], words[1::2], strict=True)
+    }
+    again = Settings.resolve(device="cpu", **given)
+    assert again.selection() == asked.selection() | {"claims": ["fig1-accuracy-rises-with-width"]}
+    assert {spec.width for each in needed(selected_cases(again)) for spec in each.specs} == {1 / 16, 1 / 4}
 
 
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
@@ -236,6 +302,24 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
         (lambda document: document["claims"][0].update(verdict="perfect"), "Invalid enum value 'perfect'"),
         (lambda document: document["evidence"]["paths"][0]["lams"].pop(), "has lists of different lengths"),
         (lambda document: document.update(schema="lmc-results/1"), "has schema 'lmc-results/1'"),
+        (
+            lambda document: document["evidence"]["paths"][0].update({name: [] for name in PATH}),
+            "of length >= 1 - at `$.evidence.paths[0].lams`",
+        ),
+        (
+            lambda document: document["evidence"]["paths"][0]["loss"].__setitem__(1, 1e308),
+            "<= 1e+100 - at `$.evidence.paths[0].loss[1]`",
+        ),
+        (
+            lambda document: document["evidence"]["models"][0].update(loss=[-1e308]),
+            " - at `$.evidence.models[0].loss[0]`",
+        ),
+        (
+            lambda document: document["claims"][0]["settings"][0].update(effect=1e308),
+            "`$.claims[0].settings[0].effect`",
+        ),
+        (lambda document: document["claims"][0].update(id="a\0"), " - at `$.claims[0].id`"),
+        (lambda document: document["evidence"]["histograms"][0].update(relus={"a": [-1]}), "`$.evidence.histograms[0]"),
     ],
 )
 def test_incomplete_results_are_refused(edit: Any, message: str, tmp_path: Path) -> None:
@@ -245,6 +329,35 @@ def test_incomplete_results_are_refused(edit: Any, message: str, tmp_path: Path)
     path.write_text(json.dumps(document))
     with pytest.raises(StoreError, match=re.escape(message)):
         read_results(path)
+
+
+def far(value: Any, chance: random.Random, extremes: tuple[float, ...], key: str = "") -> Any:
+    """``value`` with every number that is no whole one replaced."""
+    if isinstance(value, dict):
+        return {name: far(each, chance, extremes, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [far(each, chance, extremes, key) for each in value]
+    if not isinstance(value, float):
+        return value
+    drawn = chance.choice(extremes)
+    return max(5e-324, abs(drawn)) if key in ("width", "widths", "seconds") else drawn
+
+
+@pytest.mark.parametrize(
+    "extremes",
+    [(-1e100, 1e100), (0.0, 5e-324), (1e-320,), (1e100, 5e-324), (1.0, 1.0 + 2**-52), (1e38, 1e38 * (1 + 2**-52))],
+    ids=str,
+)
+def test_extreme_numbers_are_read_and_drawn(extremes: tuple[float, ...], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    document = copy.deepcopy(DOCUMENT)
+    document["claims"] = [each for each in DOCUMENT["claims"] if each["id"].startswith(("fig1-", "fig4"))][:3]
+    document["evidence"] = {name: rows[:4] for name, rows in DOCUMENT["evidence"].items()}
+    document = far(document, random.Random(0), extremes)
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    read = read_results(tmp_path / "r.json")
+    Page(report(read))
+    assert write_figures(read, tmp_path / "figures", ["svg"])
 
 
 @pytest.mark.parametrize("cut", ["", "{", '{"schema":"lmc-results/2","seconds":NaN}', "[]"])

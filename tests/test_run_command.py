@@ -50,6 +50,25 @@ def test_a_run_that_got_worse_than_its_baseline_fails(run: Run, tmp_path: Path) 
     assert "worse   tiny-barrier on tiny: -1 -> " in worse.stdout
 
 
+def test_the_results_keep_what_was_asked_for(run: Run, tmp_path: Path) -> None:
+    assert run("--pilot", "--claims", "tiny", "--precision", "fp32", "--arch", "mlp").exit_code == 0
+    kept = {"pilot": True, "claims": ["tiny"], "arch": "mlp", "dataset": None, "max_width": None, "precision": "fp32"}
+    assert read_results(tmp_path / "new.json")["selection"] == kept
+    assert run().exit_code == 0
+    none = dict.fromkeys(("arch", "dataset", "max_width", "precision"))
+    assert read_results(tmp_path / "new.json")["selection"] == {"pilot": False, "claims": [], **none}
+
+
+def test_the_results_keep_the_path_of_every_pair(run: Run, tmp_path: Path) -> None:
+    run()
+    document = read_results(tmp_path / "new.json")
+    paths = document["evidence"]["paths"]
+    (judged,) = document["claims"][0]["settings"]
+    assert {path["pair"] for path in paths} == {value["pair"] for value in judged["values"]}
+    assert len(paths) == len(judged["values"]) == 15
+    assert all({0.0, 0.5, 1.0} <= set(path["lams"]) for path in paths)
+
+
 def test_a_wrong_baseline_is_refused_first(run: Run, tmp_path: Path) -> None:
     refused = run("--baseline", str(tmp_path / "none.json"), "--store", str(tmp_path / "empty"))
     assert isinstance(refused.exception, StoreError)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from statistics import median
 from typing import Any
 
 from lmc.claims.verdicts import SEVERITY
@@ -21,6 +22,11 @@ _UPWARDS, _DOWNWARDS = (
     re.compile(r"below |falls|.+ exceeds .+ by less"),
 )
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+TRAINING_TOLERANCE = 1.0
+"""Share by which a recipe's training may grow or shrink unreported: twice as long, or half. Four times what a whole
+run may, as other processes disturb seconds more than minutes."""
+LEAST_TRAINING = 1.0
+"""Seconds that a recipe's models must have trained for together; the start of a process is noise of that order."""
 _SLACK = 1e-9  # an interval of no width is left by rounding alone
 
 
@@ -39,7 +45,9 @@ def compare(
       other models from the same seeds: there it counts only where the new interval does not reach the old one.
       Exact claims have no interval; only their verdicts are compared;
     - run time beyond ``tolerance``, only on the same machine, for the same claims, and where both runs made as
-      many models and measurements.
+      many models and measurements;
+    - the training of a recipe, only on the same machine and where both runs trained: the median over its models,
+      each against the same model before, beyond `TRAINING_TOLERANCE`.
 
     What only one of the runs judges is listed and never counts: ``lmc run --claims`` leaves claims out.
 
@@ -66,6 +74,7 @@ def compare(
     changes = [change for case, pair in pairs.items() for change in _verdict_change(case, *pair)]
     changes += [change for case, pair in pairs.items() for change in _effect_change(case, *pair)]
     changes += _time_change(old, new, tolerance, same_claims=before.keys() == after.keys(), counts=time_counts)
+    changes += _training_changes(old, new, counts=time_counts)
     return Difference(
         old=_about(old),
         new=_about(new),
@@ -105,13 +114,10 @@ def _verdict_change(case: Case, old: dict[str, Any], new: dict[str, Any]) -> lis
 
 def _effect_change(case: Case, old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     was, is_ = old["effect"], new["effect"]
-    if was is None or is_ is None or not old["interval"] or not _same_quantity(old, new):
-        return []
-    low, high = old["interval"]
-    below = low is not None and is_ < low - _SLACK * max(1.0, abs(low))
-    above = high is not None and is_ > high + _SLACK * max(1.0, abs(high))
+    below, above = left_interval(old, new)
     if not below and not above:
         return []
+    low, high = old["interval"]
     direction = MOVED
     if _UPWARDS.match(new["threshold"]):
         direction = WORSE if below else BETTER
@@ -121,6 +127,21 @@ def _effect_change(case: Case, old: dict[str, Any], new: dict[str, Any]) -> list
     detail = f"[{low}, {high}] {new['unit']}, {new['threshold']}"
     uncounted = _why_not(old, new) if direction == WORSE else ""
     return [Change("effect", *case, was, is_, direction, detail, uncounted)]
+
+
+def left_interval(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether a new effect lies below, and whether it lies above, the old effect's 95 % interval.
+
+    Args:
+        old: a setting of a results document, with the ``unit`` of its claim.
+        new: the same of another run; neither is true where the two effects are of different quantities.
+    """
+    if old["effect"] is None or new["effect"] is None or not old["interval"] or not _same_quantity(old, new):
+        return False, False
+    (low, high), effect = old["interval"], new["effect"]
+    below = low is not None and effect < low - _SLACK * max(1.0, abs(low))
+    above = high is not None and effect > high + _SLACK * max(1.0, abs(high))
+    return below, above
 
 
 def _why_not(old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -144,7 +165,7 @@ def _meet(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
     return (low is None or most is None or low <= most) and (high is None or least is None or least <= high)
 
 
-def _same_quantity(old: dict[str, Any], new: dict[str, Any]) -> bool:
+def _same_quantity(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether both effects are of one expectation and unit; its numbers may differ."""
     shapes = [(_NUMBER.sub("#", each["threshold"]), each["unit"]) for each in (old, new)]
     return shapes[0] == shapes[1]
@@ -180,6 +201,38 @@ def _time_change(
         uncounted = "a run's own time is told, not judged"
     detail = f"{is_ / was:.2f} times" if was else ""
     return [Change("seconds", "", "", was, is_, WORSE if slower else BETTER, detail, uncounted)]
+
+
+def _training_changes(old: Mapping[str, Any], new: Mapping[str, Any], *, counts: bool) -> list[Change]:
+    """Recipes whose models train faster or slower, where both runs trained on one machine."""
+    trained = all((run.get("made") or {}).get("models", 0) > 0 for run in (old, new))
+    if not trained or any(old["machine"].get(name) != new["machine"].get(name) for name in _HARDWARE):
+        return []
+    was, now = _training(old), _training(new)
+    changes = []
+    for recipe in (each for each in was if each in now):
+        shared = [(was[recipe][model], now[recipe][model]) for model in was[recipe] if model in now[recipe]]
+        before, after = (sum(seconds) for seconds in zip(*shared, strict=True)) if shared else (0.0, 0.0)
+        if min(before, after) < LEAST_TRAINING:
+            continue
+        ratio = median(new_seconds / max(old_seconds, 1e-9) for old_seconds, new_seconds in shared)
+        if ratio <= 1 + TRAINING_TOLERANCE and ratio * (1 + TRAINING_TOLERANCE) >= 1:
+            continue
+        detail = f"training of {recipe[1]}, {len(shared)} models, {ratio:.2f} times in the median"
+        uncounted = "" if counts else "a run's own time is told, not judged"
+        direction = WORSE if ratio > 1 else BETTER
+        changes.append(Change("training", "", recipe[0], before, after, direction, detail, uncounted))
+    return changes
+
+
+def _training(document: Mapping[str, Any]) -> dict[tuple[str, str], dict[tuple[float, int], float]]:
+    """Seconds by setting and role, then by width and seed; of models whose training is complete in one log."""
+    found: dict[tuple[str, str], dict[tuple[float, int], float]] = {}
+    for model in document.get("evidence", {}).get("models", []):
+        if model["seconds"]:
+            seconds = found.setdefault((model["setting"], model["role"]), {})
+            seconds[model["width"], model["seed"]] = model["seconds"]
+    return found
 
 
 def _run_limits(old: Mapping[str, Any], new: Mapping[str, Any], common: int) -> list[Limit]:

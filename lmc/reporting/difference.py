@@ -7,6 +7,8 @@ from typing import Any
 
 WORSE, BETTER, MOVED = "worse", "better", "moved"
 
+_NAMED = 3  # of a list of claims
+
 Case = tuple[str, str]
 """A claim's id and a setting's name."""
 
@@ -16,8 +18,8 @@ class Change:
     """One thing that differs between two runs.
 
     Args:
-        what: ``"verdict"``, ``"effect"`` or ``"seconds"``.
-        claim: the claim's id, empty for run time.
+        what: ``"verdict"``, ``"effect"``, ``"seconds"`` of the run, or ``"training"`` of a recipe.
+        claim: the claim's id, empty for times.
         setting: the setting's name, empty for run time.
         old: a verdict, an effect in the claim's unit, or seconds.
         new: the same, of the new run.
@@ -43,7 +45,7 @@ class Change:
     def line(self) -> str:
         """The change as text."""
         old, new = (each if isinstance(each, str) else f"{each:.4g}" for each in (self.old, self.new))
-        where = f"{self.claim} on {self.setting}: " if self.claim else ""
+        where = f"{self.claim} on {self.setting}: " if self.claim else self.setting and f"{self.setting}: "
         note = f" (not counted: {self.uncounted})" if self.uncounted else ""
         return f"{self.direction:<6}  {where}{old} -> {new}{self.detail and f'; {self.detail}'}{note}"
 
@@ -73,7 +75,7 @@ class Difference:
         old: one line about the old run.
         new: one line about the new run.
         compared: how many pairs of claim and setting both runs judge.
-        changes: verdicts, effects, run time, in this order; each in paper order.
+        changes: verdicts, effects, run time, training, in this order; each in paper order.
         only_old: (claim, setting) only in the old run; an empty setting stands for the whole claim.
         only_new: the same of the new run.
         limits: what limits the comparison.
@@ -99,6 +101,7 @@ class Difference:
             "verdicts:": self._lines_of("verdict"),
             "effects outside the old run's 95 % interval:": self._lines_of("effect"),
             "seconds:": self._lines_of("seconds"),
+            "seconds of training:": self._lines_of("training"),
             "only in the old run:": _listed(self.only_old),
             "only in the new run:": _listed(self.only_new),
         }
@@ -128,7 +131,19 @@ class Difference:
 
 
 def _listed(cases: tuple[Case, ...]) -> list[str]:
-    return [", ".join(place(*case) for case in cases)] if cases else []
+    """Claims by setting, a line for each, with a few names of many."""
+    by_setting: dict[str, list[str]] = {}
+    for claim, setting in cases:
+        by_setting.setdefault(setting, []).append(claim)
+    return [
+        f"{f'on {setting}' if setting else 'on every setting'}: {len(claims)} claim(s), {_few(claims)}"
+        for setting, claims in by_setting.items()
+    ]
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more (--json lists all)" if more > 0 else "")
 
 
 def place(claim: str, setting: str) -> str:

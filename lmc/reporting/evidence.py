@@ -31,8 +31,9 @@ def evidence(cases: Iterable[Case], records: Records, logs: Mapping[str, Mapping
 
         - ``families``: setting, role, recipe (the spec without width and seeds), widths and seeds;
         - ``models``: setting, role, width, seed, status, parameters, steps, decay_horizon, seconds, loss by epoch;
-        - ``paths``: of independent pairs: setting, role, width, pair, alignment, lams, for each of accuracy, loss,
-          beta and calibrated_loss its values along the path, and ``ensemble``;
+        - ``paths``: of every pair: setting, role, width, pair, alignment, lams, for each of accuracy, loss, beta and
+          calibrated_loss its values along the path, and ``ensemble``; of independent pairs as finely as they were
+          measured, of the others at λ = 0, ½ and 1;
         - ``random_steps``: setting, role, width, pair, alphas, accuracy and loss along a random direction;
         - ``histograms``: of one model per width: setting, role, width, seed and per ReLU the counts of its
           channels' root second moments over 50 bins up to the largest.
@@ -87,7 +88,7 @@ def _log(log: Mapping[str, Any]) -> dict[str, Any]:
 
 def _add(found: dict[str, Any], home: dict[str, Any], measurement: Measurement, record: Mapping[str, Any]) -> None:
     pair = "-".join(str(spec.init_seed) for spec in measurement.specs)
-    if isinstance(measurement, PairMeasurement) and len(measurement.lams) > 3:
+    if isinstance(measurement, PairMeasurement):
         path = record["path"]
         along = {name: [point[name] for point in path["points"]] for name in _POINT}
         ensemble = {"lams": path["lams"], **along, "ensemble": path["ensemble"]}

@@ -8,10 +8,12 @@ from itertools import accumulate
 from typing import Any
 
 from lmc.reporting.figures import Axis, Figure, Mean, Panel, Point, Series, finite, mean_at, width_name
+from lmc.reporting.thresholds import needed_change, zone_of_values
 
 Rows = list[Mapping[str, Any]]
+Rule = tuple[float, str]
 
-_NAMES = {"accuracy": "accuracy", "loss": "loss (nats)", "calibrated_loss": "calibrated loss (nats)"}
+_NAMES = {"accuracy": "accuracy", "loss": "loss (nats)", "calibrated_loss": "calibrated loss (nats)", "beta": "β"}
 _SHARES = tuple((float(at) / 4, name) for at, name in enumerate(("0", "¼", "½", "¾", "1")))
 _BINS_CAPTION = (
     "Share of a ReLU's channels whose input has at most this root second moment, as a share of the layer's largest, of "
@@ -81,25 +83,39 @@ def _paths(document: Mapping[str, Any], *, role: str = "strong", alignment: str 
     ]
 
 
-def _path_figures(name: str, title: str, rows: Rows, quantities: Sequence[str]) -> list[Figure]:
-    """By width beside endpoints and ensemble, then along λ by width."""
-    by_width, along = [], []
+def _by_width(
+    name: str, title: str, rows: Rows, quantities: Sequence[str], rules: Mapping[tuple[str, str], Rule] | None = None
+) -> Figure:
+    """All pairs by width beside endpoints and ensemble; ``rules`` by setting and quantity."""
+    panels = []
     for setting, of_setting in _grouped(rows, "setting"):
+        widths = sorted({row["width"] for row in of_setting})
+        axis = Axis("width", tuple((math.log2(width), width_name(width)) for width in widths))
         for quantity in quantities:
-            widths = sorted({row["width"] for row in of_setting})
-            ticks = tuple((math.log2(width), width_name(width)) for width in widths)
-            references = tuple(_with_references(of_setting, quantity))
-            by_width.append(Panel(setting, Axis("width", ticks), Axis(_NAMES[quantity]), references))
+            series = tuple(_with_references(of_setting, quantity))
+            rule = (rules or {}).get((setting, quantity))
+            panels.append(Panel(setting, axis, Axis(_NAMES[quantity]), series, rule=rule))
+    return Figure(
+        f"{name}-by-width",
+        f"{title}, by width",
+        "Merged at λ = ½, beside the endpoints' mean and the ensemble of their logits; points are all pairs, "
+        "independent or not, marks their mean with its 95 % interval."
+        + (" A dashed line is what the claim beside it asks of the mean at the widest." if rules else ""),
+        tuple(panels),
+    )
+
+
+def _path_figures(
+    name: str, title: str, rows: Rows, quantities: Sequence[str], rules: Mapping[tuple[str, str], Rule] | None = None
+) -> list[Figure]:
+    """By width, then along λ by width for the pairs that are measured at more than ends and middle."""
+    along = []
+    for setting, of_setting in _grouped([row for row in rows if len(row["lams"]) > 3], "setting"):
+        for quantity in quantities:
             lines = tuple(_curves(of_setting, "pair", lambda row, q=quantity: _pairs(row["lams"], row[q])))  # type: ignore[misc]
             along.append(Panel(setting, Axis("λ", _SHARES), Axis(_NAMES[quantity]), lines))
     return [
-        Figure(
-            f"{name}-by-width",
-            f"{title}, by width",
-            "Merged at λ = ½, beside the endpoints' mean and the ensemble of their logits; points are independent "
-            "pairs, marks their mean with its 95 % interval.",
-            tuple(by_width),
-        ),
+        _by_width(name, title, rows, quantities, rules),
         Figure(
             f"{name}-along-path",
             f"{title}, along the path",
@@ -133,22 +149,69 @@ def _with_references(rows: Rows, quantity: str) -> Iterator[Series]:
         yield Series(label, points, tuple(mean for mean in means if mean is not None))
 
 
+def _rules(document: Mapping[str, Any], rows: Rows, limits: Mapping[str, str]) -> dict[tuple[str, str], Rule]:
+    """What claims ask of merged models at the widest, by setting and quantity.
+
+    Args:
+        document: a results document.
+        rows: the paths that are drawn.
+        limits: by quantity the claim about it: of its values, which are barriers (the bound is then as far from the
+            endpoints' mean at the widest), or of the change of its mean with width.
+    """
+    claims = {claim["id"]: claim for claim in document["claims"]}
+    found = {}
+    for quantity, name in limits.items():
+        for judged in claims[name]["settings"] if name in claims else []:
+            mine = [row for row in rows if row["setting"] == judged["name"]]
+            if (rule := _rule(str(judged["threshold"]), quantity, mine)) is not None:
+                found[judged["name"], quantity] = rule
+    return found
+
+
+def _rule(threshold: str, quantity: str, rows: Rows) -> Rule | None:
+    if not rows:
+        return None
+    merged, ends, _ = _with_references(rows, quantity)
+    change, zone = needed_change(threshold), zone_of_values(threshold)
+    if change is not None and merged.means:
+        return merged.means[0].value + change, "to be reached at the widest"
+    if zone is None or len(zone.ends) != 1 or not ends.means or " at the widest" not in threshold:
+        return None
+    barrier = -zone.ends[0] if quantity == "accuracy" else zone.ends[0]  # an accuracy's barrier points down
+    side = "above" if (zone.low > -math.inf) == (quantity != "accuracy") else "below"
+    return ends.means[-1].value + barrier, f"to be {side} at the widest"
+
+
 def _figure_1(document: Mapping[str, Any]) -> list[Figure]:
-    return _path_figures("figure-1", "Accuracy of merged models", _paths(document, cifar100=False), ["accuracy"])
+    rows = _paths(document, cifar100=False)
+    rules = _rules(document, rows, {"accuracy": "fig1-accuracy-reaches-endpoints"})
+    return _path_figures("figure-1", "Accuracy of merged models", rows, ["accuracy"], rules)
 
 
 def _figure_2(document: Mapping[str, Any]) -> list[Figure]:
     rows = _paths(document, cifar100=False)
-    return _path_figures("figure-2", "Loss and calibrated loss", rows, ["loss", "calibrated_loss"])
+    limits = {
+        "loss": "fig2a-uncalibrated-loss-stays-above",
+        "calibrated_loss": "fig2b-calibrated-barrier-approaches-zero",
+    }
+    rules = _rules(document, rows, limits)
+    return _path_figures("figure-2", "Loss and calibrated loss", rows, ["loss", "calibrated_loss"], rules)
 
 
 def _figure_15(document: Mapping[str, Any]) -> list[Figure]:
-    return _path_figures("figure-15", "CIFAR-100", _paths(document, cifar100=True), list(_NAMES))
+    return _path_figures("figure-15", "CIFAR-100", _paths(document, cifar100=True), list(_NAMES)[:3])
 
 
 def _figure_16(document: Mapping[str, Any]) -> list[Figure]:
     rows = [path for other in (False, True) for path in _paths(document, alignment="matching", cifar100=other)]
-    return _path_figures("figure-16", "Accuracy after weight matching", rows, ["accuracy", "calibrated_loss"])
+    rules = _rules(document, rows, {"accuracy": "fig16-matched-models-reach-endpoints"})
+    return _path_figures("figure-16", "Accuracy after weight matching", rows, ["accuracy", "calibrated_loss"], rules)
+
+
+def _figure_19(document: Mapping[str, Any]) -> list[Figure]:
+    rows = [path for other in (False, True) for path in _paths(document, cifar100=other)]
+    rules = _rules(document, rows, {"beta": "fig19-inverse-temperature-rises-with-width"})
+    return [_by_width("figure-19", "Inverse temperature (the paper shows 1/β)", rows, ["beta"], rules)]
 
 
 def _figure_25(document: Mapping[str, Any]) -> list[Figure]:
@@ -216,6 +279,7 @@ _OF_ITEM: dict[str, Callable[[Mapping[str, Any]], list[Figure]]] = {
     "Figure 12": _figure_12,
     "Figure 15": _figure_15,
     "Figure 16": _figure_16,
+    "Figure 19": _figure_19,
     "Figure 21": _figure_21,
     "Figure 25": _figure_25,
 }

@@ -48,9 +48,11 @@ def export(document: Document, folder: Path, formats: Sequence[str] = ("csv",)) 
         The files.
 
     Raises:
-        SpecError: a format is unknown, or Parquet is asked for without pyarrow.
+        SpecError: a format is unknown or none is named, or Parquet is asked for without pyarrow.
         StoreError: the folder cannot be written.
     """
+    if not formats:
+        raise SpecError(f"no format is named; choose one of {', '.join(FORMATS)}")
     writers = {name: _writer(name) for name in dict.fromkeys(formats)}
     written = []
     try:

@@ -195,7 +195,8 @@ def _setting_panel(setting: Mapping[str, Any], unit: str, notes: list[str]) -> P
     parts, groups = (list(dict.fromkeys(each[name] for each in values)) for name in ("part", "group"))
     widths = sorted({each["width"] for each in values})
     if len(parts) > 1 or widths == [0.0]:
-        axis = _categories("layer" if _are_layers(parts) else "part", parts, setting["name"], notes)
+        layers = widths != [0.0] and _are_layers(parts)  # what rests on no model has no layers
+        axis = _categories("layer" if layers else "part", parts, setting["name"], notes)
         positions: dict[Any, float] = {part: float(at) for at, part in enumerate(parts)}
         by = "part"
     elif len(widths) > 1:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 from lmc.claims.verdicts import shown
 from lmc.errors import SpecError, StoreError
+from lmc.reporting.diff import left_interval
 from lmc.reporting.figures import Axis, Figure, Mean, Panel, Series, finite
 from lmc.reporting.results import read_results
+from lmc.reporting.selection import selection_of, series
 from lmc.reporting.thresholds import zone_of_effect
+
+Seen = list[tuple[int, Mapping[str, Any]]]
+"""The number of each run that judged a case, and what it found."""
 
 _SHORT = 10  # digits of a commit that are shown
 
@@ -30,6 +35,11 @@ class Run:
     document: Mapping[str, Any]
 
     @property
+    def series(self) -> str:
+        """What its numbers must share with another run's to be compared, see `lmc.reporting.selection.series`."""
+        return series(self.document)
+
+    @property
     def commit(self) -> str:
         """The commit, shortened, with its mark where there were local changes."""
         commit, plus, dirty = str(self.document["commit"]).partition("+")
@@ -38,18 +48,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Turn:
-    """A verdict that changed from one run to the next that judged it.
+    """A verdict that changed, or an effect that left its interval, from one run to the next that judged it.
 
     Args:
+        what: ``"verdict"`` or ``"effect"``.
         claim: the claim's id.
         setting: the setting's name.
-        before: the verdict.
+        before: the verdict, or the effect with its 95 % interval.
         after: the new one.
-        old: the last run with the old verdict.
+        old: the last run with the old one.
         new: the first with the new.
         reason: what the new run measured.
     """
 
+    what: str
     claim: str
     setting: str
     before: str
@@ -61,44 +73,56 @@ class Turn:
 
 @dataclass(frozen=True)
 class History:
-    """Runs of one tier, in time.
+    """Runs of one tier, in time, all of its verdicts or all of its pilots.
 
     Args:
         tier: of every run.
         runs: by start.
-        skipped: what could not be read, each with the reason.
+        skipped: what could not be read or is of other seeds, each with the reason.
     """
 
     tier: str
     runs: tuple[Run, ...]
     skipped: tuple[str, ...]
 
-    def cases(self) -> dict[tuple[str, str], list[tuple[int, Mapping[str, Any]]]]:
+    def cases(self) -> dict[tuple[str, str], Seen]:
         """By claim and setting: the number of each run that judged it, and what it found."""
-        found: dict[tuple[str, str], list[tuple[int, Mapping[str, Any]]]] = {}
+        found: dict[tuple[str, str], Seen] = {}
         for at, run in enumerate(self.runs):
             for claim in run.document["claims"]:
                 for setting in claim["settings"]:
-                    found.setdefault((claim["id"], setting["name"]), []).append((at, setting))
+                    one = {**setting, "unit": claim["unit"]}
+                    found.setdefault((claim["id"], setting["name"]), []).append((at, one))
+        return found
+
+    def by_series(self, seen: Seen) -> dict[str, Seen]:
+        """What was found of one case by what its numbers can be compared with, see `Run.series`."""
+        found: dict[str, Seen] = {}
+        for at, setting in seen:
+            found.setdefault(self.runs[at].series, []).append((at, setting))
         return found
 
     def turns(self) -> list[Turn]:
-        """Every change of a verdict, in time."""
+        """Every change of a verdict, and every effect outside the interval before it, in one series; in time."""
         found = []
         for (claim, setting), seen in self.cases().items():
-            for (old, was), (new, now) in pairwise(seen):
+            for (old, was), (new, now) in chain.from_iterable(map(pairwise, self.by_series(seen).values())):
+                rest = self.runs[old], self.runs[new], now["reason"]
                 if shown(was) != shown(now):
-                    runs = self.runs[old], self.runs[new]
-                    found.append((new, Turn(claim, setting, shown(was), shown(now), *runs, now["reason"])))
+                    found.append((new, Turn("verdict", claim, setting, shown(was), shown(now), *rest)))
+                if any(left_interval(was, now)):
+                    found.append((new, Turn("effect", claim, setting, _effect(was), _effect(now), *rest)))
         return [turn for _, turn in sorted(found, key=lambda each: each[0])]
 
 
-def read_history(folder: Path, tier: str | None = None) -> History:
+def read_history(folder: Path, tier: str | None = None, *, pilot: bool = False) -> History:
     """Every results file in ``folder``.
 
     Args:
         folder: with results files; other folders in it are not searched.
         tier: the runs to take; ``None`` where all are of one tier.
+        pilot: take the runs of pilot seeds, and leave out those of verdicts; else the reverse. Both are told in
+            `History.skipped`.
 
     Raises:
         StoreError: the folder cannot be read, or holds no results file (of that tier).
@@ -109,11 +133,17 @@ def read_history(folder: Path, tier: str | None = None) -> History:
         files = sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.is_file())
     except OSError as error:
         raise StoreError(f"cannot read the folder {folder}: {error.strerror}; name one with results files") from error
+    others = "which --pilot leaves out" if pilot else "which are shown with --pilot"
     for path in files:
         try:
-            runs.append(Run(path.name, read_results(path)))
+            run = Run(path.name, read_results(path))
         except StoreError as error:
             skipped.append(str(error))
+            continue
+        if bool(selection_of(run.document)["pilot"]) == pilot:
+            runs.append(run)
+        else:
+            skipped.append(f"{path} is a run of {'verdict' if pilot else 'pilot'} seeds, {others}")
     tiers = sorted({str(run.document["tier"]) for run in runs})
     if tier is None and len(tiers) > 1:
         raise SpecError(f"{folder} holds runs of the tiers {', '.join(tiers)}, which do not compare; name one, --tier")
@@ -121,7 +151,7 @@ def read_history(folder: Path, tier: str | None = None) -> History:
     kept = [run for run in runs if run.document["tier"] == chosen]
     if not kept:
         asked = f" of tier {tier}; it has {', '.join(tiers) or 'none'}" if tier else "; make one with lmc run"
-        unread = f" ({len(skipped)} unreadable, the first: {skipped[0]})" if skipped else ""
+        unread = f" ({len(skipped)} left out, the first: {skipped[0]})" if skipped else ""
         raise StoreError(f"{folder} holds no results file{asked}{unread}")
     kept.sort(key=lambda run: (str(run.document["started"]), run.file))
     return History(chosen, tuple(kept), tuple(skipped))
@@ -152,14 +182,30 @@ def effect_figure(history: History, claim: Mapping[str, Any]) -> Figure | None:
     for (name, setting), seen in history.cases().items():
         if name != claim["id"]:
             continue
-        means = tuple(
-            Mean(float(at), each["effect"], *(each["interval"] or (None, None)))
-            for at, each in seen
-            if finite([each["effect"]])
+        drawn = tuple(
+            Series(asked, means=means) for asked, mine in history.by_series(seen).items() if (means := _effects(mine))
         )
-        if means:
+        if len(drawn) > 1:
+            drawn = tuple(replace(each, label=each.label or "as the tier has it") for each in drawn)
+        if drawn:
             threshold = next((str(each["threshold"]) for _, each in reversed(seen) if each["threshold"]), "")
             axes = Axis("run", ticks), Axis(f"effect ({claim['unit']})")
-            panels.append(Panel(setting, *axes, (Series("", means=means),), zone_of_effect(threshold)))
-    caption = "Effect with its 95 % interval by run; the shaded zone satisfies the threshold."
+            panels.append(Panel(setting, *axes, drawn, zone_of_effect(threshold)))
+    caption = (
+        "Effect with its 95 % interval by run; the shaded zone satisfies the threshold. Runs of other widths or "
+        "another precision have a line of their own."
+    )
     return Figure(str(claim["id"]), str(claim["statement"]), caption, tuple(panels)) if panels else None
+
+
+def _effects(seen: Seen) -> tuple[Mean, ...]:
+    return tuple(
+        Mean(float(at), each["effect"], *(each["interval"] or (None, None)))
+        for at, each in seen
+        if finite([each["effect"]])
+    )
+
+
+def _effect(setting: Mapping[str, Any]) -> str:
+    low, high = ("?" if end is None else f"{end:.4g}" for end in setting["interval"] or (None, None))
+    return f"{setting['effect']:.4g} [{low}, {high}] {setting['unit']}"

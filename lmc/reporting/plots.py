@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from lmc.reporting.svg import marked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 FORMATS = ("svg", "pdf")
 """What figures can be written as."""
@@ -23,12 +26,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9", "#5
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "_")
 _COLUMNS = 3
-_STYLE: dict[Any, Any] = {
+_HALVINGS = 4  # how often every second name under an axis is left out before they may touch
+_LONGEST = 120  # of a file's name, which with the ending must stay below 255 bytes
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "lmc",
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 8,
+    "text.parse_math": False,  # a name with dollar signs is no formula
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#DDDDDD",
@@ -41,13 +47,29 @@ _STYLE: dict[Any, Any] = {
 
 def all_figures(document: Mapping[str, Any]) -> Iterator[Figure]:
     """Every figure of the report, each once."""
-    seen = set()
+    seen: dict[int, Figure] = {}  # by identity: a claim stands in several sections, and a setting may be called as it
     for section in sections(document):
         for figure in (*section.figures, *section.of_claim.values()):
-            if figure.name not in seen:
-                seen.add(figure.name)
+            if id(figure) not in seen:
+                seen[id(figure)] = figure
                 yield figure
     yield from training_figures(document)
+
+
+def file_names(figures: Sequence[Figure]) -> list[str]:
+    """A file's name, without its ending, for each figure: letters, digits, dots and dashes, no two alike.
+
+    A figure is called after a claim or a setting, and a results file may call those ``../elsewhere``.
+    """
+    found: dict[str, str] = {}  # by lower case: not every disk tells the cases apart
+    for figure in figures:
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", figure.name).strip(".-")[:_LONGEST] or "figure"
+        name, at = base, 1
+        while name.lower() in found:
+            at += 1
+            name = f"{base}-{at}"
+        found[name.lower()] = name
+    return list(found.values())
 
 
 def write_figures(
@@ -72,41 +94,75 @@ def write_figures(
     if unknown or not formats:
         raise SpecError(f"unknown format {', '.join(unknown) or '(none)'}; choose of {', '.join(FORMATS)}")
     figures = list(all_figures(document))
-    chosen = [figure for figure in figures if only in figure.name]
+    named = list(zip(file_names(figures), figures, strict=True))
+    chosen = [(name, figure) for name, figure in named if only in name]
     if only and not chosen:
-        named = ", ".join(figure.name for figure in figures[:5])
-        raise SpecError(f"no figure's name contains {only!r}; there are {named}, ...")
+        some = ", ".join(name for name, _ in named[:5])
+        raise SpecError(f"no figure's name contains {only!r}; there are {some}, ...")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [path for figure in chosen for path in _write(figure, folder, tuple(dict.fromkeys(formats)))]
+        return [path for name, figure in chosen for path in _write(figure, folder / name, dict.fromkeys(formats))]
     except OSError as error:
         raise StoreError(f"cannot write figures to {folder}: {error.strerror}; choose another folder, -o") from error
 
 
-def _write(figure: Figure, folder: Path, formats: Sequence[str]) -> list[Path]:
+def _write(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:
     try:
         from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as Canvas
     except ImportError as error:
         raise SpecError("lmc figures needs matplotlib; pip install matplotlib") from error
-    columns = min(_COLUMNS, len(figure.panels))
-    rows = -(-len(figure.panels) // columns)
     written = []
-    with rc_context(_STYLE):
-        canvas = Canvas(figsize=(2.6 * columns, 2.15 * rows), layout="constrained")
+    with rc_context(STYLE):
+        canvas = Canvas(layout="constrained")
         FigureCanvasAgg(canvas)
-        axes = canvas.subplots(rows, columns, squeeze=False).flatten().tolist()
-        for panel, place in zip(figure.panels, axes, strict=False):
-            _draw(panel, place)
-        for place in axes[len(figure.panels) :]:
-            place.remove()
+        draw(figure, canvas)
         for name in formats:
-            path = folder / f"{figure.name}.{name}"
+            path = stem.with_name(f"{stem.name}.{name}")
             nothing = {"Date": None} if name == "svg" else {"CreationDate": None, "ModDate": None}
             canvas.savefig(path, format=name, metadata={**nothing, "Title": figure.title})
             written.append(path)
     return written
+
+
+def draw(figure: Figure, canvas: Canvas) -> None:
+    """Draw a figure on an empty canvas of matplotlib, in the settings `STYLE`."""
+    columns = min(_COLUMNS, len(figure.panels))
+    rows = -(-len(figure.panels) // columns)
+    canvas.set_size_inches(2.6 * columns, 2.15 * rows)
+    axes = canvas.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for panel, place in zip(figure.panels, axes, strict=False):
+        _draw(panel, place)
+    for place in axes[len(figure.panels) :]:
+        place.remove()
+    _untangle(canvas)
+
+
+def _untangle(canvas: Canvas) -> None:
+    """Turn the names under an axis where they overlap; where they do even so, leave out every second."""
+    canvas.draw_without_rendering()
+    for axes in canvas.axes:
+        if _overlapping(axes):
+            axes.tick_params("x", rotation=90)
+    for _ in range(_HALVINGS):
+        canvas.draw_without_rendering()
+        crowded = [axes for axes in canvas.axes if _overlapping(axes)]
+        if not crowded:
+            return
+        for axes in crowded:
+            low, high = axes.get_xlim()
+            named = [
+                (at, label.get_text()) for at, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+            ]
+            axes.set_xticks(*zip(*[(at, name) for at, name in named if low <= at <= high][::2], strict=True))
+
+
+def _overlapping(axes: Axes) -> bool:
+    """Whether two names under an axis that was laid out touch each other."""
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_visible() and label.get_text()]
+    boxes = sorted(boxes, key=lambda box: box.x0)
+    return any(right.x0 < left.x1 for left, right in pairwise(boxes))
 
 
 def _draw(panel: Panel, axes: Axes) -> None:
@@ -116,6 +172,9 @@ def _draw(panel: Panel, axes: Axes) -> None:
     axes.set_ylabel(panel.y.label)
     if up.log:
         axes.set_yscale("log")
+        ticks = up.ticks()  # matplotlib's own would be formulas
+        axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks])
+        axes.set_yticks([], minor=True)
     axes.set_xlim(across.low, across.high)
     axes.set_ylim(up.low, up.high)
     if panel.x.ticks:
@@ -170,4 +229,4 @@ def _draw_series(series: Series, axes: Axes, at: int, shift: float) -> None:
 def _errors(mean: Mean) -> tuple[float, float]:
     if mean.low is None or mean.high is None:
         return 0.0, 0.0
-    return mean.value - mean.low, mean.high - mean.value
+    return max(0.0, mean.value - mean.low), max(0.0, mean.high - mean.value)

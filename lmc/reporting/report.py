@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from lmc.errors import StoreError
 from lmc.reporting.evidence_figures import training_figures
 from lmc.reporting.figures import width_name
 from lmc.reporting.sections import sections
+from lmc.reporting.selection import command, described
 from lmc.reporting.svg import key_svg, panel_svg
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ def report(document: Mapping[str, Any]) -> str:
             training=training_figures(document),
             families=document["evidence"]["families"],
             models=_model_counts(document),
-            recipe_fields=list(
-                dict.fromkeys(key for each in document["evidence"]["families"] for key in each["recipe"])
-            ),
         )
     )
 
@@ -73,6 +70,7 @@ def environment() -> Environment:
         panel_svg=lambda panel, name: Markup(panel_svg(panel, name)),
         key_svg=lambda at: Markup(key_svg(at)),
         command=command,
+        described=described,
         has_data=has_data,
     )
     made.filters.update(anchor=anchor, number=number, width=width_name, duration=duration, spans=spans, plain=plain)
@@ -90,11 +88,6 @@ def write_page(page: str, path: Path) -> None:
         path.write_text(page, "utf-8", newline="\n")
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; choose another file with -o") from error
-
-
-def command(tier: str, claim: str) -> str:
-    """The command that makes a claim's numbers again."""
-    return f"pytest -m paper --lmc-tier {shlex.quote(tier)} --lmc-claims {shlex.quote(claim)}"
 
 
 def has_data(setting: Mapping[str, Any]) -> bool:

@@ -31,6 +31,7 @@ def results_document(
     seconds: float,
     made: Mapping[str, int],
     evidence: Mapping[str, Any],
+    selection: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything about one run, JSON-ready.
 
@@ -44,6 +45,7 @@ def results_document(
         seconds: duration of the run, training and measuring included.
         made: how many ``models`` the run trained and how many ``measurements`` it made; none where all was stored.
         evidence: see `lmc.reporting.evidence.evidence`.
+        selection: what was asked to be judged, see `lmc.reporting.selection.selection_of`.
     """
     return {
         "schema": SCHEMA,
@@ -54,6 +56,7 @@ def results_document(
         "machine": dict(machine),
         "versions": dict(versions),
         "made": dict(made),
+        "selection": dict(selection),
         "claims": [_claim(list(group)) for _, group in groupby(results, key=lambda each: each.case.claim.id)],
         "evidence": dict(evidence),
     }
@@ -129,10 +132,15 @@ def read_results(path: Path) -> dict[str, Any]:
     """Read a results file.
 
     Raises:
-        StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part or has a wrong one.
+        StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part or has a wrong one:
+            a number beyond ±1e100, a path without points, a control character in a text.
     """
     import msgspec
 
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; name a results file in it")
+    if not path.exists():
+        raise StoreError(f"there is no results file {path}; name another, or make one with lmc run --results {path}")
     try:
         data = path.read_bytes()
         found = msgspec.json.decode(data)  # stricter than Python's: no NaN, no 1e999, no half characters

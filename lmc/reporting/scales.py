@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lmc.reporting.figures import Panel, finite
 
 _LEAST_LOG = 1e-12
+_LEAST_SPAN = 1e-200  # what lies closer together is one number; divisions by less overflow
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def x_scale(panel: Panel) -> Scale:
     drawn += [x for each in panel.series for x, _ in each.points]
     drawn += [at for at, _ in panel.x.ticks]
     low, high = min(drawn, default=0.0), max(drawn, default=1.0)
-    room = 0.5 if low == high else 0.08 * (high - low)
+    room = 0.08 * (high - low) if high - low > _LEAST_SPAN else max(0.5, abs(high) * 0.1)
     if panel.x.ticks and all(float(at).is_integer() for at, _ in panel.x.ticks):
         room = max(room, 0.4)
     return Scale(low - room, high + room)
@@ -59,7 +60,7 @@ def y_scale(panel: Panel) -> Scale:
     drawn += [y for each in panel.series for line in each.lines for _, y in line]
     drawn = finite(drawn)
     if panel.y.log:
-        drawn = [each for each in drawn if each > 0] or [1.0]
+        drawn = [each for each in drawn if each > _LEAST_LOG] or [1.0]
         low, high = min(drawn), max(drawn)
         return Scale(low / 1.3, max(high, low * 1.5) * 1.3, log=True)
     drawn += [panel.rule[0]] if panel.rule else []
@@ -69,7 +70,7 @@ def y_scale(panel: Panel) -> Scale:
     ends = [end for each in panel.series for mean in each.means for end in finite([mean.low, mean.high])]
     low = min([low, *(max(end, low - reach) for end in ends)])
     high = max([high, *(min(end, high + reach) for end in ends)])
-    room = 0.07 * (high - low) or max(abs(high) * 0.1, 1e-12)
+    room = 0.07 * (high - low) if high - low > _LEAST_SPAN else max(abs(high) * 0.1, 1e-12)
     return Scale(low - room, high + room)
 
 

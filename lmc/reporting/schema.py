@@ -2,65 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-Positive = Annotated[float, Meta(gt=0)]
-Scalar = str | int | float | bool | None
+_LARGEST = 1e100
+"""No number of float32 is beyond 3.4e38, and what is made of numbers up to here (squares, ranges) is still finite."""
+
+Number = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+Positive = Annotated[float, Meta(gt=0, le=_LARGEST)]
+NonNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Text = Annotated[str, Meta(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$")]  # what XML, and with it SVG, can hold
+Scalar = Text | int | Number | bool | None
 Verdict = Literal["holds", "fails", "inconclusive", "invalid", "not-run"]
 
 
 class Value(TypedDict):
     """One observation of a claim; what rests on no model has width 0."""
 
-    width: Annotated[float, Meta(ge=0)]
-    pair: str
-    value: float | None
-    part: str
-    group: str
+    width: NonNegative
+    pair: Text
+    value: Number | None
+    part: Text
+    group: Text
     independent: bool
 
 
 class Setting(TypedDict):
     """A claim judged on one setting."""
 
-    name: str
+    name: Text
     verdict: Verdict
-    reason: str
-    known_gap: str
-    effect: float | None
-    interval: tuple[float | None, float | None] | None
-    p_value: float | None
-    threshold: str
+    reason: Text
+    known_gap: Text
+    effect: Number | None
+    interval: tuple[Number | None, Number | None] | None
+    p_value: Number | None
+    threshold: Text
     values: list[Value]
 
 
 class Claim(TypedDict):
     """A claim with its verdicts."""
 
-    id: str
-    ref: str
-    statement: str
+    id: Text
+    ref: Text
+    statement: Text
     verdict: Verdict
-    reason: str
-    unit: str
-    why: str
+    reason: Text
+    unit: Text
+    why: Text
     settings: Annotated[list[Setting], Meta(min_length=1)]
 
 
 class Recipe(TypedDict):
     """What of a recipe is read; the rest is only shown."""
 
-    dataset: str
-    arch: str
+    dataset: Text
+    arch: Text
 
 
 class Family(TypedDict):
     """Models of one recipe."""
 
-    setting: str
-    role: str
+    setting: Text
+    role: Text
     recipe: Recipe
     widths: list[Positive]
     seeds: list[int]
@@ -69,8 +76,8 @@ class Family(TypedDict):
 class Home(TypedDict):
     """Whose numbers these are."""
 
-    setting: str
-    role: str
+    setting: Text
+    role: Text
     width: Positive
 
 
@@ -78,50 +85,50 @@ class Model(Home):
     """The training log of one model."""
 
     seed: int
-    status: str
+    status: Text
     parameters: int
     steps: int
-    decay_horizon: float
-    seconds: float
-    loss: list[float | None]
+    decay_horizon: Number
+    seconds: Number
+    loss: list[Number | None]
 
 
 class Ensemble(TypedDict):
     """The mean of two models' logits."""
 
-    accuracy: float
-    loss: float
-    beta: float | None
-    calibrated_loss: float | None
+    accuracy: Number
+    loss: Number
+    beta: Number | None
+    calibrated_loss: Number | None
 
 
 class Path(Home):
     """What lies between two models."""
 
-    pair: str
-    alignment: str
-    lams: list[float]
-    accuracy: list[float]
-    loss: list[float]
-    beta: list[float | None]
-    calibrated_loss: list[float | None]
+    pair: Text
+    alignment: Text
+    lams: Annotated[list[Number], Meta(min_length=1)]
+    accuracy: list[Number]
+    loss: list[Number]
+    beta: list[Number | None]
+    calibrated_loss: list[Number | None]
     ensemble: Ensemble
 
 
 class RandomStep(Home):
     """What lies in a random direction from a model."""
 
-    pair: str
-    alphas: list[float]
-    accuracy: list[float]
-    loss: list[float]
+    pair: Text
+    alphas: list[Number]
+    accuracy: list[Number]
+    loss: list[Number]
 
 
 class Histogram(Home):
     """Counts of root second moments of one model, by ReLU."""
 
     seed: int
-    relus: dict[str, list[int]]
+    relus: dict[Text, list[Count]]
 
 
 class Evidence(TypedDict):
@@ -134,19 +141,31 @@ class Evidence(TypedDict):
     histograms: list[Histogram]
 
 
+class Selection(TypedDict):
+    """What a run was asked to judge, see `lmc.reporting.selection.selection_of`."""
+
+    pilot: bool
+    claims: list[Text]
+    arch: Text | None
+    dataset: Text | None
+    max_width: Positive | None
+    precision: Text | None
+
+
 class Document(TypedDict):
     """See `lmc.reporting.results.results_document`."""
 
-    schema: str
-    tier: str
-    started: str
-    seconds: Annotated[float, Meta(ge=0)]
-    commit: str
-    machine: dict[str, Scalar]
-    versions: dict[str, str]
-    made: dict[str, int]
+    schema: Text
+    tier: Text
+    started: Text
+    seconds: NonNegative
+    commit: Text
+    machine: dict[Text, Scalar]
+    versions: dict[Text, Text]
+    made: dict[Text, int]
     claims: list[Claim]
     evidence: Evidence
+    selection: NotRequired[Selection]  # files from before it was kept lack it
 
 
 def ragged(evidence: Evidence) -> str | None:

@@ -84,7 +84,7 @@ def run(
     made = make_missing(selected, settings)
     judged = [judge(case, made.records) for case in selected]
     seconds = time.monotonic() - clock
-    finished = finish(judged, made, settings, baseline=compared, started=started, seconds=seconds)
+    finished = finish(judged, made, settings, baseline=compared, started=started, seconds=seconds, pilot=pilot)
     for line in finished.lines():
         typer.echo(line)
     if finished.worse or any(each.judgement.verdict not in (HOLDS, NOT_RUN) and not each.known_gap for each in judged):

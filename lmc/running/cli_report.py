@@ -54,12 +54,13 @@ def history(
     folder: Annotated[Path, typer.Argument(help="With results files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("history.html"),
     tier: Annotated[str | None, typer.Option(help="Only runs of this tier.")] = None,
+    pilot: Annotated[bool, typer.Option(help="The runs of pilot seeds, not those of verdicts.")] = False,
 ) -> None:
     """Every claim's effect from run to run, and where verdicts changed."""
     from lmc.reporting.history import history_page, read_history
     from lmc.reporting.report import write_page
 
-    found = read_history(folder, tier)
+    found = read_history(folder, tier, pilot=pilot)
     for each in found.skipped:
         typer.echo(f"lmc: skipped: {each}", err=True)
     write_page(history_page(found), output)

@@ -56,6 +56,7 @@ def finish(
     baseline: Mapping[str, Any] | None,
     started: str,
     seconds: float,
+    pilot: bool = False,
 ) -> Finished:
     """Write the results file of a run, beside it its report and its summary in Markdown, and compare it.
 
@@ -68,6 +69,7 @@ def finish(
         baseline: the results document to compare with.
         started: ISO 8601 time in UTC.
         seconds: duration.
+        pilot: whether it ran on the seeds that thresholds are chosen on.
 
     Raises:
         StoreError: a file cannot be written, or an interrupted run has nothing in common with the baseline.
@@ -82,6 +84,7 @@ def finish(
         seconds=seconds,
         made=made.counts,
         evidence=evidence([each.case for each in results], made.records, made.logs),
+        selection=settings.selection(pilot=pilot),
     )
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     path = settings.results or settings.home / "results" / f"{settings.tier}-{stamp}.json"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from lmc.errors import DeviceError, SpecError
 from lmc.specs import PRECISIONS
@@ -99,6 +100,15 @@ class Settings:
             executor=executor,
             ray_address=chosen("ray_address"),
         )
+
+    def selection(self, *, pilot: bool = False) -> dict[str, Any]:
+        """What is asked to be judged, JSON-ready, for the results file; a precision that is left open stays ``None``.
+
+        Args:
+            pilot: whether the seeds are those that thresholds are chosen on.
+        """
+        names = ("arch", "dataset", "max_width", "precision")
+        return {"pilot": pilot, "claims": list(self.claims), **{name: getattr(self, name) for name in names}}
 
 
 def resolve_device(name: str, *, here: bool = True) -> str:

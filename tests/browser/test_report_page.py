@@ -12,11 +12,13 @@ import report_documents
 
 from lmc.reporting.history import History, Run, history_page
 from lmc.reporting.report import report, write_page
+from lmc.reporting.results import read_results
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 DOCUMENT = report_documents.complete()
+BASELINE = read_results(Path(__file__).parents[2] / "benchmarks" / "baselines" / "quick-cpu.json")
 ROWS = "#verdict-table tbody tr"
 
 
@@ -26,7 +28,8 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     write_page(report(DOCUMENT), folder / "report.html")
     runs = tuple(Run(f"{at}.json", DOCUMENT) for at in range(3))
     write_page(history_page(History("quick", runs, ())), folder / "history.html")
-    return {name: (folder / f"{name}.html").as_uri() for name in ("report", "history")}
+    write_page(report(BASELINE), folder / "baseline.html")
+    return {name: (folder / f"{name}.html").as_uri() for name in ("report", "history", "baseline")}
 
 
 def opened(browser: Browser, address: str, **context: Any) -> Iterator[Page]:
@@ -70,6 +73,17 @@ def test_filters_and_search(page: Page) -> None:
     assert page.locator("#filtered").inner_text() == f"3 of {everything} shown"
 
 
+def test_the_filter_works_on_the_committed_run(browser: Browser, addresses: dict[str, str]) -> None:
+    for page in opened(browser, addresses["baseline"]):
+        everything = sum(len(claim["settings"]) for claim in BASELINE["claims"])
+        assert shown(page) == everything
+        page.locator("input[name=text]").fill("fig2b")
+        named = [claim for claim in BASELINE["claims"] if claim["id"].startswith("fig2b")]
+        assert 0 < shown(page) == sum(len(claim["settings"]) for claim in named)
+        page.locator("select[name=kind]").select_option("mlp")
+        assert shown(page) == len(named)
+
+
 def test_without_script_the_table_is_whole_and_the_filter_hidden(browser: Browser, addresses: dict[str, str]) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -104,7 +118,24 @@ def test_every_figure_has_words(page: Page) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["report", "history"])
+A4 = 718  # pixels (1/96 inch) of 210 mm without the 10 mm that browsers leave on either side
+
+
+@pytest.mark.parametrize("name", ["report", "history", "baseline"])
+def test_nothing_overflows_a_printed_page(name: str, browser: Browser, addresses: dict[str, str]) -> None:
+    for page in opened(browser, addresses[name], viewport={"width": A4, "height": 1000}):
+        page.emulate_media(media="print")
+        wide = page.evaluate(
+            f"""() => [...document.querySelectorAll("main *, header *")].filter((each) =>
+                !each.closest("svg") && each.getBoundingClientRect().right > {A4} + 0.5)
+                .map((each) => each.outerHTML.slice(0, 120)).slice(0, 5)"""
+        )
+        assert wide == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= A4
+        assert page.locator("article").count() > 0
+
+
+@pytest.mark.parametrize("name", ["report", "history", "baseline"])
 def test_nothing_overflows_a_phone(name: str, browser: Browser, addresses: dict[str, str]) -> None:
     for page in opened(browser, addresses[name], viewport={"width": 360, "height": 740}):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
