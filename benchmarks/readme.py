@@ -28,7 +28,7 @@ from lmc.tiers import load_tier, tier_names
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ROOT / "benchmarks" / "baselines"
-RESULTS = {"quick": "quick-cpu.json", "standard": "standard-mlp-cpu.json"}
+RESULTS = {"quick": "quick-cpu.json", "preview": "preview-cpu.json", "standard": "standard-mlp-cpu.json"}
 """By tier, the committed results its verdicts are taken from."""
 
 SPEED, SPEED_AMX = "bench-cpu-2core.json", "bench-cpu-2core-amx.json"
@@ -41,16 +41,17 @@ def documents() -> dict[str, dict[str, Any]]:
 
 
 def items() -> str:
-    """What stands for each figure, table and theorem, at which tiers it runs, and its latest verdicts."""
+    """Every claim that stands for a figure, table or theorem, the tiers it runs at, and its latest verdicts there."""
     found = documents()
     runs = {tier: {case.claim.id for case in cases(CLAIMS, load_tier(tier)) if not case.skip} for tier in tier_names()}
-    lines = ["| paper | shows | claims | tiers | latest verdicts |", "|---|---|---|---|---|"]
+    lines = ["| paper | shows | claim | at tiers | latest verdicts |", "|---|---|---|---|---|"]
     for item in ITEMS:
-        ids = [claim.id for claim in item.encoded_by()]
-        tiers = [tier for tier, run in runs.items() if run & set(ids)]
-        verdicts = [f"{tier}: {_counted(document, ids)}" for tier, document in found.items()]
-        names = ", ".join(f"`{each}`" for each in ids)
-        lines.append(f"| {item.name} | {item.about} | {names} | {', '.join(tiers)} | {'; '.join(verdicts)} |")
+        for number, claim in enumerate(item.encoded_by()):
+            named = f"{item.name} | {item.about}" if number == 0 else " | "
+            tiers = ", ".join(tier for tier, run in runs.items() if claim.id in run)
+            verdicts = (f"{tier}: {_counted(document, [claim.id])}" for tier, document in found.items())
+            told = "; ".join(each for each in verdicts if not each.endswith("in this run"))
+            lines.append(f"| {named} | `{claim.id}` | {tiers} | {told} |")
     return "\n".join(lines)
 
 
@@ -58,7 +59,7 @@ def _counted(document: dict[str, Any], ids: list[str]) -> str:
     counts = Counter(
         shown(setting) for claim in document["claims"] if claim["id"] in ids for setting in claim["settings"]
     )
-    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "not run"
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "not in this run"
 
 
 def counts() -> str:

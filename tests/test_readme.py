@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from lmc.claims.judgement import ALPHA
 from lmc.claims.paper import CLAIMS
+from lmc.claims.verdicts import HOLDS
 from lmc.reporting.results import read_results
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +26,26 @@ def test_tables_are_those_of_the_committed_results() -> None:
 def test_every_claim_has_a_committed_verdict() -> None:
     document = read_results(ROOT / "benchmarks" / "baselines" / "quick-cpu.json")
     assert [claim["id"] for claim in document["claims"]] == [claim.id for claim in CLAIMS]
-    assert "dirty" not in document["commit"]
+
+
+def test_committed_results_are_of_commits() -> None:
+    for path in (ROOT / "benchmarks" / "baselines").glob("*-cpu.json"):
+        commit = json.loads(path.read_text("utf-8"))["commit"]
+        assert re.fullmatch("[0-9a-f]{40}", commit), f"{path.name}: {commit}"
+
+
+def test_every_verdict_that_holds_has_an_effect_a_p_value_and_three_independent_pairs() -> None:
+    """Of trained models; a merge of a model with itself, and a theorem, are exact."""
+    for path in (ROOT / "benchmarks" / "baselines").glob("*-cpu.json"):
+        document = json.loads(path.read_text("utf-8"))
+        for claim in document.get("claims", []):
+            for setting in claim["settings"]:
+                if setting["verdict"] == HOLDS and setting["name"] != "theory" and claim["id"] != "control-self-merge":
+                    named = f"{path.name}: {claim['id']} on {setting['name']}"
+                    assert setting["effect"], named
+                    assert setting["p_value"] <= ALPHA, named
+                    independent = {value["pair"] for value in setting["values"] if value["independent"]}
+                    assert len(independent) >= 3, named
 
 
 def test_thresholds_come_from_other_seeds_than_verdicts() -> None:

@@ -158,6 +158,21 @@ def test_a_tier_cut_to_narrow_widths_judges_no_claim_about_wide_ones() -> None:
     assert "fig2b-calibrated-barrier-approaches-zero" in judged(2)
 
 
+# -- The decay horizon. --
+
+
+def test_the_standard_tier_keeps_the_papers_decay_horizon_under_sgd() -> None:
+    """H = Σ η_t · wd; Adam's steps do not scale with the gradient, so that its MLPs have none to keep."""
+    horizons = {}
+    for name in ("standard", "paper"):
+        for setting in load_tier(name).settings:
+            recipe = setting.families["strong"].recipe
+            if recipe.optimizer == "sgd" and recipe.dataset == "cifar10":
+                horizons[name, setting.kind] = recipe.decay_horizon(50_000)
+    assert len(horizons) == 4
+    assert all(each == pytest.approx(6.0, rel=0.01) for each in horizons.values()), horizons
+
+
 # -- Pilot seeds. --
 
 
