@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import random_dataset
+from random_images import random_dataset
 from timing import THREADS, sized
 
 from lmc.data import Dataset, load_dataset

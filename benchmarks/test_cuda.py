@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from cuda_cases import AGAINST_LIGHTNING, AGAINST_PRODUCTS, HOST_SHARE, LIGHTNING, PRODUCTS, RECORDED, Case, label
-from datasets import random_dataset
+from random_images import random_dataset
 from timing import SMOKE, STRICT, conclude, paired, seconds, sized
 
 from lmc.data import Dataset
