@@ -236,6 +236,8 @@ def test_severity_orders_verdicts_and_among_equals_the_larger_p_value_counts() -
         assert worst([Judgement(graver, "", p_value=0.0), Judgement(better, "", p_value=1.0)]).verdict == graver
     sure, unsure = Judgement(HOLDS, "", p_value=0.001), Judgement(HOLDS, "", p_value=0.04)
     assert worst([sure, unsure, sure]) is unsure
+    near, far = Judgement(HOLDS, "", effect=0.01), Judgement(HOLDS, "", effect=-0.02)
+    assert worst([near, far, near]) is far
 
 
 def test_no_less_than_five_percent_and_three_pairs_decide() -> None:

@@ -60,8 +60,13 @@ class Expectation(Protocol):
 
 
 def worst(judgements: Sequence[Judgement]) -> Judgement:
-    """The judgement with the worst verdict; among those that hold, the one with the largest p-value."""
-    return max(judgements, key=lambda each: (SEVERITY.index(each.verdict), each.p_value or 0.0))
+    """The judgement with the worst verdict; among equals that with the largest p-value, or the largest deviation."""
+
+    def badness(each: Judgement) -> tuple[int, float, float]:
+        deviation = abs(each.effect or 0.0) if each.p_value is None else 0.0  # of exact values
+        return SEVERITY.index(each.verdict), each.p_value or 0.0, deviation
+
+    return max(judgements, key=badness)
 
 
 def judge_parts(expectation: PerPart, observations: Sequence[Observation]) -> Judgement:
