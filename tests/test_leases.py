@@ -247,6 +247,26 @@ def test_a_lease_of_whatever_content_is_respected_and_outlived(tmp_path: Path, c
     assert watcher.others() == {}
 
 
+def test_a_lease_that_nobody_lived_to_sign_is_soon_dead(tmp_path: Path, clock: Clock) -> None:
+    """But not one whose holder lives and could not write, as on a full disk."""
+    path = tmp_path / "leases" / KEY
+    with Leases(tmp_path).claim([KEY]):
+        os.truncate(path, 0)
+        watcher = Leases(tmp_path)
+        for _ in range(3):
+            assert watcher.others() == {KEY: b""}
+            clock.now += leases_module.UNSIGNED_AFTER
+    path.touch()
+    watcher = Leases(tmp_path)
+    assert watcher.others() == {KEY: b""}
+    clock.now += 0.9 * leases_module.UNSIGNED_AFTER
+    with watcher.claim([KEY]) as ours:
+        assert not ours
+    clock.now += 0.2 * leases_module.UNSIGNED_AFTER
+    with watcher.claim([KEY]) as ours:
+        assert ours
+
+
 def test_a_store_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (

@@ -28,6 +28,9 @@ BEAT = 15.0
 """Seconds between two counts of a holder."""
 STALE_AFTER = 120.0
 """Seconds without a count after which a lease is dead; NFS may show an old one for up to 60."""
+UNSIGNED_AFTER = 2.0
+"""Seconds after which a lease in which nothing stands, and which nobody has locked, is that of a holder who died
+before signing it."""
 POLL = 1.0
 """Seconds between two looks at the leases of others."""
 
@@ -123,7 +126,9 @@ class Leases:
             if before != content:
                 since = now
             self._seen[path.name] = content, since
-            if now - since < STALE_AFTER and not (_holder(content).get("kernel") == _kernel() and _lock(descriptor)):
+            locked_here = _holder(content).get("kernel") == _kernel()
+            unsigned = not content and now - since >= UNSIGNED_AFTER
+            if now - since < STALE_AFTER and not ((locked_here or unsigned) and _lock(descriptor)):
                 return content
             with contextlib.suppress(OSError):
                 _unlink(path, descriptor)

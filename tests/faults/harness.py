@@ -323,9 +323,12 @@ def mount(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def judge_overhead(seconds: float, what: str) -> None:
-    """Going on must cost less than 5 s; where other processes have the cores, the clock says nothing of it."""
+    """A rerun must take less than 5 s more than what was left to do, its start included.
+
+    Where other processes have the cores, the clock says nothing of it.
+    """
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    print(f"\n{what}: {seconds:.1f} s more than undisturbed")
+    print(f"\n{what}: {seconds:.1f} s more than what was left")
     if load > 3 * cores:  # two workers and a main process are three on any machine
         pytest.skip(f"overhead {seconds:.1f} s not judged at a load of {load:.0f} on {cores} cores")
     assert seconds < 5

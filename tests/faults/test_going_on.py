@@ -43,6 +43,5 @@ def test_a_long_training_killed_late_goes_on(runs: Runs, tmp_path: Path) -> None
             path.unlink()
     assert content(killed) == content(whole)
     assert undisturbed > 10, "too short for a run that began again to show; give it more epochs"
-    judge_overhead(
-        died + seconds - undisturbed, f"killed after {died:.1f} s of {undisturbed:.1f} s, rerun {seconds:.1f} s"
-    )
+    left = undisturbed * (1 - at / steps)
+    judge_overhead(seconds - left, f"killed after {died:.1f} s of {undisturbed:.1f} s, rerun {seconds:.1f} s")

@@ -140,7 +140,7 @@ def test_a_run_of_its_own(
     seconds = time.monotonic() - started
     assert again.returncode == 0, again.stderr
     after_a_rerun(tmp_path, undisturbed, kept)
-    judge_overhead(died + seconds - alone, f"killed after {died:.1f} s, rerun {seconds:.1f} s, with all their imports")
+    judge_overhead(seconds - alone, f"killed after {died:.1f} s, rerun {seconds:.1f} s, with all their imports")
 
 
 def in_session(leader: int) -> list[int]:
