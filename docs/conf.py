@@ -19,5 +19,5 @@ nitpick_ignore_regex = [
     # Other projects' names are found by no build without a network,
     ("py:.*", r"(_pytest|collections|jinja2|nn|np|numpy|pathlib|pytest|torch|typer|types|typing)\..*"),
     # and annotations that are only imported for type checking are not taken apart.
-    ("py:class", r"Environment|Tensor|\w+\[.*|.*\._\w+"),
+    ("py:class", r"Canvas|Environment|Tensor|\w+\[.*|.*\._\w+"),
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from lmc.errors import MergeError
 
 ROUNDING = 1e-6
-"""How far the sum of the weights may be from 1: single-precision numbers that were normalised pass."""
+"""How far the sum of the weights may be from 1, so that single-precision numbers that were normalised pass."""
 
 
 def checked_shares(weights: Iterable[float] | None, models: int) -> list[float]:

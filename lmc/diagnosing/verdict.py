@@ -22,7 +22,7 @@ LOSS_SHARE = 0.1
 """Or this share of the models' own loss, where that is more; a task with a loss of 3 nats knows no 0.1."""
 
 GUESSING = 0.05
-"""How seldom someone who guesses may pass for a model that knows something: the usual one in twenty."""
+"""How seldom someone who guesses may pass for a model that knows something, the usual one in twenty."""
 
 AS_THEY_ARE = "as they are"
 AFTER_RESET = "after BN reset"

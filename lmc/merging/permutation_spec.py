@@ -118,13 +118,16 @@ def verify(
     """
     check_example(model, example_input)
     expected = _run(model, state, example_input)
+    if not torch.isfinite(expected).all():
+        raise MergeError(
+            f"the outputs of {type(model).__name__} hold NaN or infinite values; the model diverged, train it again"
+        )
     found = _run(model, permute(state, spec, permutations), example_input)
     gap, largest = (found - expected).abs().max().item(), expected.abs().max().item()
     if not gap <= TOLERANCE * largest:
         raise MergeError(
             f"permuting {type(model).__name__} changes its outputs by up to {gap:.3g} (largest {largest:.3g}); "
-            "the specification is not of this module, or the weights are not finite: "
-            "trace the specification of the very module, and train again a model that diverged"
+            "the specification is not of this module: trace that of the very module"
         )
 
 

@@ -23,8 +23,8 @@ _UPWARDS, _DOWNWARDS = (
 )
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 TRAINING_TOLERANCE = 1.0
-"""Share by which a recipe's training may grow or shrink unreported: twice as long, or half. Four times what a whole
-run may, as other processes disturb seconds more than minutes."""
+"""Share by which a recipe's training may grow or shrink unreported, to twice as long or to half. Four times what a
+whole run may, as other processes disturb seconds more than minutes."""
 LEAST_TRAINING = 1.0
 """Seconds that a recipe's models must have trained for together; the start of a process is noise of that order."""
 _SLACK = 1e-9  # an interval of no width is left by rounding alone

@@ -122,7 +122,7 @@ def read_history(folder: Path, tier: str | None = None, *, pilot: bool = False) 
         folder: with results files; other folders in it are not searched.
         tier: the runs to take; ``None`` where all are of one tier.
         pilot: take the runs of pilot seeds, and leave out those of verdicts; else the reverse. Both are told in
-            `History.skipped`.
+            ``History.skipped``.
 
     Raises:
         StoreError: the folder cannot be read, or holds no results file (of that tier).

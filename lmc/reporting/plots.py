@@ -127,7 +127,7 @@ def _write(figure: Figure, stem: Path, formats: Iterable[str]) -> list[Path]:
 
 
 def draw(figure: Figure, canvas: Canvas) -> None:
-    """Draw a figure on an empty canvas of matplotlib, in the settings `STYLE`."""
+    """Draw a figure on an empty canvas of matplotlib, in the settings ``STYLE``."""
     columns = min(_COLUMNS, len(figure.panels))
     rows = -(-len(figure.panels) // columns)
     canvas.set_size_inches(2.6 * columns, 2.15 * rows)

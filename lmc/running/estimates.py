@@ -29,8 +29,9 @@ SHAPES = {  # name: (C, H, W), classes, training images, test images
 SHARED_BYTES = 450 << 20
 """Memory of torch and what else is imported, which a machine holds once however many processes use it."""
 OWN_BYTES = 250 << 20
-"""Memory that a process has for itself beside models and data. It grows with every shape that was computed: chosen to
-put two workers on the quick tier between the 1,085 MiB that its core claims took and the 1.47 GiB of the whole."""
+"""Memory that a process has for itself beside models and data. It grows with every shape that was computed, and is
+chosen to put two workers on the quick tier between the 1,085 MiB that its core claims took and the 1.47 GiB of the
+whole."""
 CONTEXT_BYTES = 600 << 20
 """Memory of a CUDA context, on its GPU and again beside it."""
 PER_GPU = 4

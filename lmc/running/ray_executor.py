@@ -39,8 +39,8 @@ ATTEMPTS = 5
 LOOK_EVERY = 5.0
 """Seconds between two looks at the leases of tasks."""
 SILENT_LOOKS = 24
-"""A task whose lease stood still over so many looks hangs: as long as makes a lease dead (see `lmc.training.leases`),
-but in looks instead of seconds, so that a driver which was stopped itself blames no task."""
+"""A task whose lease stood still over so many looks hangs, which is as long as makes a lease dead (see
+`lmc.training.leases`), but in looks instead of seconds, so that a driver which was stopped itself blames no task."""
 _CONNECT_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 100 << 20  # tasks pass nothing but specs
 

@@ -37,7 +37,7 @@ class TrainingState:
         seconds: spent on them.
         losses: one list of models per finished epoch.
         orders: the batches of the current epoch.
-        crops: of their images, see `lmc.data.random_crops`; empty where none are made.
+        crops: of their images, see `lmc.data.batches.random_crops`; empty where none are made.
         resumed: steps at which the training went on from a checkpoint.
     """
 

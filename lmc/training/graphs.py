@@ -15,7 +15,7 @@ Step = Callable[..., None]
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 
 WARM_UP = 3
-"""Steps before the recording: by then libraries have chosen their kernels, and optimizers made their buffers."""
+"""Steps before the recording, by which libraries have chosen their kernels, and optimizers made their buffers."""
 
 
 class RecordedStep:
