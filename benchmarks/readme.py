@@ -49,17 +49,21 @@ def items() -> str:
         for number, claim in enumerate(item.encoded_by()):
             named = f"{item.name} | {item.about}" if number == 0 else " | "
             tiers = ", ".join(tier for tier, run in runs.items() if claim.id in run)
-            verdicts = (f"{tier}: {_counted(document, [claim.id])}" for tier, document in found.items())
-            told = "; ".join(each for each in verdicts if not each.endswith("in this run"))
-            lines.append(f"| {named} | `{claim.id}` | {tiers} | {told} |")
+            judged = (tier for tier, document in found.items() if claim.id in runs[tier] and _has(document, claim.id))
+            told = "; ".join(f"{tier}: {_counted(found[tier], [claim.id])}" for tier in judged)
+            lines.append(f"| {named} | `{claim.id}` | {tiers} | {told or 'not yet run'} |")
     return "\n".join(lines)
+
+
+def _has(document: dict[str, Any], claim_id: str) -> bool:
+    return any(claim["id"] == claim_id for claim in document["claims"])
 
 
 def _counted(document: dict[str, Any], ids: list[str]) -> str:
     counts = Counter(
         shown(setting) for claim in document["claims"] if claim["id"] in ids for setting in claim["settings"]
     )
-    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "not in this run"
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
 
 
 def counts() -> str:
