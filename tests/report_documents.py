@@ -138,7 +138,8 @@ def _setting(name: str, verdict: str, reason: str, **more: Any) -> dict[str, Any
 
 
 def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> dict[str, Any]:
-    found: dict[str, list[Any]] = {name: [] for name in ("families", "models", "paths", "random_steps", "histograms")}
+    kinds = ("families", "models", "paths", "outputs", "random_steps", "histograms")
+    found: dict[str, list[Any]] = {name: [] for name in kinds}
     for setting in settings:
         for role, family in setting.families.items():
             recipe = dataclasses.asdict(family.recipe)
@@ -153,6 +154,7 @@ def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> dict[str, An
                 for alignment in ("none", "matching"):
                     found["paths"] += [_path(at, pair, alignment, rng) for pair in INDEPENDENT]
                 if role == "strong":
+                    found["outputs"] += [_outputs(at, pair, LAYERS[setting.kind], rng) for pair in INDEPENDENT]
                     found["random_steps"] += [_step(at, pair, rng) for pair in ("6-7", "8-9", "10-11")]
                     relus = {name: [rng.randrange(9) for _ in range(50)] for name in LAYERS[setting.kind]}
                     found["histograms"].append({**at, "seed": 6, "relus": relus})
@@ -161,6 +163,14 @@ def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> dict[str, An
             at = {name: path[name] for name in ("setting", "role", "width")}
             found["paths"] += [_path(at, pair, path["alignment"], rng, [0.0, 0.5, 1.0]) for pair in DEPENDENT]
     return found
+
+
+def _outputs(at: Mapping[str, Any], pair: str, layers: list[str], rng: random.Random) -> dict[str, Any]:
+    ends = [10 + rng.random() for _ in layers]
+    merged = [end * 0.5 ** (depth * at["width"]) for depth, end in enumerate(ends)]
+    alike = [0.3 + 0.1 * rng.random() for _ in layers]
+    names = ("norm_merged", "norm_endpoints", "endpoint_cosine")
+    return {**at, "pair": pair, "layers": list(layers), **dict(zip(names, (merged, ends, alike), strict=True))}
 
 
 def _log(epochs: int, width: float, rng: random.Random) -> dict[str, Any]:

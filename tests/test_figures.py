@@ -123,7 +123,8 @@ def test_undefined_values_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "item", ["Figure 1", "Figure 2", "Figure 5", "Figure 12", "Figure 16", "Figure 21", "Figure 25"]
+    "item",
+    ["Figure 1", "Figure 2", "Figure 5", "Figure 12", "Figure 14", "Figure 16", "Figure 20", "Figure 21", "Figure 25"],
 )
 def test_evidence_has_figures(item: str) -> None:
     figures = evidence_figures(item, DOCUMENT)
@@ -191,6 +192,24 @@ def test_figure_19_shows_how_far_beta_must_rise() -> None:
     )
     panel = evidence_figures("Figure 19", DOCUMENT | {"claims": [judged]})[0].panels[0]
     assert panel.rule == (pytest.approx(panel.series[0].means[0].value + 1), "to be reached at the widest")
+
+
+def test_norms_and_cosines_by_layer() -> None:
+    """Of a merged model whose norms halve with every layer at width 1, and stay where it is narrow."""
+    (norms,), (cosines,) = (evidence_figures(item, DOCUMENT) for item in ("Figure 20", "Figure 14"))
+    assert [panel.title for panel in norms.panels] == ["mlp-digits", "vgg-digits", "resnet-digits"]
+    assert all(panel.y.log for panel in norms.panels)
+    (widest,) = (series for series in norms.panels[0].series if series.label == "width 1")
+    assert len(widest.lines) == 3
+    assert [mean.value for mean in widest.means] == pytest.approx([0.5**at for at in range(len(widest.means))])
+    rows = [row for row in DOCUMENT["evidence"]["outputs"] if row["setting"] == "vgg-digits"]
+    panel = cosines.panels[1]
+    assert [name for _, name in panel.x.ticks] == rows[0]["layers"]
+    assert {line for series in panel.series for line in series.lines} == {
+        tuple((float(at), value) for at, value in enumerate(row["endpoint_cosine"])) for row in rows
+    }
+    without = {**DOCUMENT, "evidence": {**DOCUMENT["evidence"], "outputs": []}}
+    assert evidence_figures("Figure 20", without) == []
 
 
 def test_cifar100_is_in_its_own_figure() -> None:

@@ -67,6 +67,13 @@ def test_the_results_keep_the_path_of_every_pair(run: Run, tmp_path: Path) -> No
     assert {path["pair"] for path in paths} == {value["pair"] for value in judged["values"]}
     assert len(paths) == len(judged["values"]) == 15
     assert all({0.0, 0.5, 1.0} <= set(path["lams"]) for path in paths)
+    outputs = document["evidence"]["outputs"]
+    assert len(outputs) == 3
+    for row in outputs:
+        assert row["layers"][-1] == "logits"
+        assert all(
+            0 < merged < 2 * ends for merged, ends in zip(row["norm_merged"], row["norm_endpoints"], strict=True)
+        )
 
 
 def test_a_wrong_baseline_is_refused_first(run: Run, tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 
 from lmc.claims.claim import Records
 from lmc.claims.judging import Case, needed
-from lmc.measuring.measurements import FlatnessMeasurement, Measurement, ModelMeasurement, PairMeasurement
+from lmc.measuring.measurements import MIDPOINT, FlatnessMeasurement, Measurement, ModelMeasurement, PairMeasurement
 from lmc.specs import RunSpec
 from lmc.tiers import Setting
 
 _POINT = ("accuracy", "loss", "beta", "calibrated_loss")
+OUTPUTS = ("norm_merged", "norm_endpoints", "endpoint_cosine")
+"""What is kept of every layer's output, see `lmc.measuring.layers.measure_layers`."""
 
 
 def evidence(cases: Iterable[Case], records: Records, logs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -34,13 +36,16 @@ def evidence(cases: Iterable[Case], records: Records, logs: Mapping[str, Mapping
         - ``paths``: of every pair: setting, role, width, pair, alignment, lams, for each of accuracy, loss, beta and
           calibrated_loss its values along the path, and ``ensemble``; of independent pairs as finely as they were
           measured, of the others at λ = 0, ½ and 1;
+        - ``outputs``: of independent pairs of strongly decayed models as they are: setting, role, width, pair, layers,
+          and for each of ``OUTPUTS`` its value by layer;
         - ``random_steps``: setting, role, width, pair, alphas, accuracy and loss along a random direction;
         - ``histograms``: of one model per width: setting, role, width, seed and per ReLU the counts of its
           channels' root second moments over 50 bins up to the largest.
 
         A model that several families share stands in the first of them.
     """
-    found: dict[str, Any] = {"families": [], "models": [], "paths": [], "random_steps": [], "histograms": []}
+    kinds = ("families", "models", "paths", "outputs", "random_steps", "histograms")
+    found: dict[str, Any] = {kind: [] for kind in kinds}
     homes: dict[str, dict[str, Any]] = {}
     for setting in _settings(cases):
         for role, family in setting.families.items():
@@ -93,6 +98,10 @@ def _add(found: dict[str, Any], home: dict[str, Any], measurement: Measurement, 
         along = {name: [point[name] for point in path["points"]] for name in _POINT}
         ensemble = {"lams": path["lams"], **along, "ensemble": path["ensemble"]}
         found["paths"].append({**home, "pair": pair, "alignment": measurement.alignment, **ensemble})
+        if home["role"] == "strong" and measurement.alignment == "none" and len(measurement.lams) > len(MIDPOINT):
+            outputs = record["layers"]["outputs"]
+            by_layer = {name: [values[name] for values in outputs.values()] for name in OUTPUTS}
+            found["outputs"].append({**home, "pair": pair, "layers": list(outputs), **by_layer})
     elif isinstance(measurement, FlatnessMeasurement):
         along = {name: [point[name] for point in record["points"]] for name in ("accuracy", "loss")}
         found["random_steps"].append({**home, "pair": pair, "alphas": record["alphas"], **along})

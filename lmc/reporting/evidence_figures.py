@@ -214,6 +214,41 @@ def _figure_19(document: Mapping[str, Any]) -> list[Figure]:
     return [_by_width("figure-19", "Inverse temperature (the paper shows 1/β)", rows, ["beta"], rules)]
 
 
+def _outputs(
+    name: str, title: str, caption: str, document: Mapping[str, Any], axis: Axis, value: Callable[..., float | None]
+) -> list[Figure]:
+    """By layer, what ``value`` gives for a layer's numbers of one pair; colours are widths."""
+    panels = []
+    for setting, rows in _grouped(document["evidence"].get("outputs", []), "setting"):
+        layers = rows[0]["layers"]
+
+        def points(row: Mapping[str, Any]) -> list[Point]:
+            numbers = zip(*(row[each] for each in ("norm_merged", "norm_endpoints", "endpoint_cosine")), strict=True)
+            return _pairs(range(len(row["layers"])), [value(*each) for each in numbers])
+
+        ticks = tuple((float(at), layer) for at, layer in enumerate(layers))
+        series = tuple(_curves([row for row in rows if row["layers"] == layers], "pair", points))
+        panels.append(Panel(setting, Axis("layer", ticks), axis, series))
+    return [Figure(name, title, f"{caption} Thin lines are independent pairs; colours are widths.", tuple(panels))]
+
+
+def _figure_14(document: Mapping[str, Any]) -> list[Figure]:
+    def cosine(merged: float | None, ends: float | None, alike: float | None) -> float | None:
+        return alike
+
+    caption = "Cosine of two trained models' outputs for the same input."
+    return _outputs("figure-14-by-layer", "Activations of two models", caption, document, Axis("cosine"), cosine)
+
+
+def _figure_20(document: Mapping[str, Any]) -> list[Figure]:
+    def ratio(merged: float | None, ends: float | None, alike: float | None) -> float | None:
+        return merged / ends if merged and ends else None
+
+    caption = "Norm of the merged model's output over the endpoints' mean; LEWC halves it with every layer."
+    axis = Axis("merged / endpoints", log=True)
+    return _outputs("figure-20-by-layer", "Activation norms by depth", caption, document, axis, ratio)
+
+
 def _figure_25(document: Mapping[str, Any]) -> list[Figure]:
     rows = _paths(document, role="sophia", cifar100=False)
     return _path_figures("figure-25", "Accuracy and loss with Sophia", rows, ["accuracy", "loss", "calibrated_loss"])
@@ -277,9 +312,11 @@ _OF_ITEM: dict[str, Callable[[Mapping[str, Any]], list[Figure]]] = {
     "Figure 2": _figure_2,
     "Figure 5": _figure_5,
     "Figure 12": _figure_12,
+    "Figure 14": _figure_14,
     "Figure 15": _figure_15,
     "Figure 16": _figure_16,
     "Figure 19": _figure_19,
+    "Figure 20": _figure_20,
     "Figure 21": _figure_21,
     "Figure 25": _figure_25,
 }

@@ -115,6 +115,16 @@ class Path(Home):
     ensemble: Ensemble
 
 
+class Outputs(Home):
+    """Norms and cosines of two models' and their merge's outputs, by layer."""
+
+    pair: Text
+    layers: list[Text]
+    norm_merged: list[Number | None]
+    norm_endpoints: list[Number | None]
+    endpoint_cosine: list[Number | None]
+
+
 class RandomStep(Home):
     """What lies in a random direction from a model."""
 
@@ -137,6 +147,7 @@ class Evidence(TypedDict):
     families: list[Family]
     models: list[Model]
     paths: list[Path]
+    outputs: NotRequired[list[Outputs]]  # files from before they were kept lack them
     random_steps: list[RandomStep]
     histograms: list[Histogram]
 
@@ -173,6 +184,9 @@ def ragged(evidence: Evidence) -> str | None:
     for row in evidence["paths"]:
         if len({len(row[name]) for name in ("lams", "accuracy", "loss", "beta", "calibrated_loss")}) > 1:
             return f"the path of {row['pair']} on {row['setting']}"
+    for outputs in evidence.get("outputs", []):
+        if len({len(outputs[name]) for name in ("layers", "norm_merged", "norm_endpoints", "endpoint_cosine")}) > 1:
+            return f"the outputs of {outputs['pair']} on {outputs['setting']}"
     for step in evidence["random_steps"]:
         if len({len(step[name]) for name in ("alphas", "accuracy", "loss")}) > 1:
             return f"the random step of {step['pair']} on {step['setting']}"
