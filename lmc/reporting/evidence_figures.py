@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from lmc.reporting.figures import Axis, Figure, Mean, Panel, Point, Series, finite, mean_at, width_name
+from lmc.reporting.figures import Axis, Figure, Mean, Panel, Point, Series, categories, finite, mean_at, width_name
 from lmc.reporting.thresholds import needed_change, zone_of_values
 
 Rows = list[Mapping[str, Any]]
@@ -218,7 +218,8 @@ def _outputs(
     name: str, title: str, caption: str, document: Mapping[str, Any], axis: Axis, value: Callable[..., float | None]
 ) -> list[Figure]:
     """By layer, what ``value`` gives for a layer's numbers of one pair; colours are widths."""
-    panels = []
+    panels: list[Panel] = []
+    notes: list[str] = []
     for setting, rows in _grouped(document["evidence"].get("outputs", []), "setting"):
         layers = rows[0]["layers"]
 
@@ -226,10 +227,10 @@ def _outputs(
             numbers = zip(*(row[each] for each in ("norm_merged", "norm_endpoints", "endpoint_cosine")), strict=True)
             return _pairs(range(len(row["layers"])), [value(*each) for each in numbers])
 
-        ticks = tuple((float(at), layer) for at, layer in enumerate(layers))
         series = tuple(_curves([row for row in rows if row["layers"] == layers], "pair", points))
-        panels.append(Panel(setting, Axis("layer", ticks), axis, series))
-    return [Figure(name, title, f"{caption} Thin lines are independent pairs; colours are widths.", tuple(panels))]
+        panels.append(Panel(setting, categories("layer", layers, setting, notes), axis, series))
+    told = f"{caption} Thin lines are independent pairs; colours are widths."
+    return [Figure(name, title, told, tuple(panels), tuple(notes))]
 
 
 def _figure_14(document: Mapping[str, Any]) -> list[Figure]:

@@ -196,7 +196,7 @@ def _setting_panel(setting: Mapping[str, Any], unit: str, notes: list[str]) -> P
     widths = sorted({each["width"] for each in values})
     if len(parts) > 1 or widths == [0.0]:
         layers = widths != [0.0] and _are_layers(parts)  # what rests on no model has no layers
-        axis = _categories("layer" if layers else "part", parts, setting["name"], notes)
+        axis = categories("layer" if layers else "part", parts, setting["name"], notes)
         positions: dict[Any, float] = {part: float(at) for at, part in enumerate(parts)}
         by = "part"
     elif len(widths) > 1:
@@ -204,7 +204,7 @@ def _setting_panel(setting: Mapping[str, Any], unit: str, notes: list[str]) -> P
         axis = Axis("width", tuple((positions[width], width_name(width)) for width in widths))
         by = "width"
     else:
-        axis = _categories(f"at width {width_name(widths[0])}", groups, setting["name"], notes)
+        axis = categories(f"at width {width_name(widths[0])}", groups, setting["name"], notes)
         positions = {group: float(at) for at, group in enumerate(groups)}
         by = "group"
     series = tuple(_series_of(values, by, positions))
@@ -227,7 +227,7 @@ def _are_layers(parts: Sequence[str]) -> bool:
     return not any(" " in part or part.endswith(("midpoint", "maximum")) for part in parts)
 
 
-def _categories(label: str, names: Sequence[str], where: str, notes: list[str]) -> Axis:
+def categories(label: str, names: Sequence[str], where: str, notes: list[str]) -> Axis:
     """Names as ticks where they are short, else numbers, and a note of what is what."""
     room = 44 / max(len(names), 1)
     if all(len(name) <= room for name in names):
