@@ -17,7 +17,7 @@ from lmc.nets.costs import net_cost
 from lmc.running.estimates import SHAPES
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting, Tier, load_tier, restricted, tier_names, with_pilot_seeds, with_precision
-from lmc.tiers.families import PILOT_OFFSET, REACH, VERDICT_SEEDS, variant
+from lmc.tiers.families import PILOT_OFFSET, VERDICT_SEEDS, variant
 
 every_tier = pytest.mark.parametrize("name", tier_names())
 every_full_tier = pytest.mark.parametrize("name", [name for name in tier_names() if name != "preview"])
@@ -115,17 +115,18 @@ def test_groups_share_no_model_and_come_in_order(size: int, count: int) -> None:
 def test_pairs_are_all_and_independent_ones_consecutive() -> None:
     family = Family(RECIPE, (1.0,))
     assert family.seeds == VERDICT_SEEDS
-    assert family.independent == [(30, 31), (32, 33), (34, 35)]
+    assert family.independent == list(zip(VERDICT_SEEDS[::2], VERDICT_SEEDS[1::2], strict=True))
     assert family.pairs == list(combinations(family.seeds, 2))
 
 
 def test_many_models_are_paired_with_their_neighbours_around_a_ring() -> None:
     family = Family(RECIPE, (1.0,), tuple(range(12)))
-    assert Counter(chain(*family.pairs)) == dict.fromkeys(range(12), 2 * REACH)
-    assert len(set(family.pairs)) == 12 * REACH
+    assert Counter(chain(*family.pairs)) == dict.fromkeys(range(12), 2 * family.reach)
+    assert len(set(family.pairs)) == 12 * family.reach
     assert Counter(chain(*family.neighbours)) == dict.fromkeys(range(12), 2)
     assert set(family.independent) < set(family.neighbours) < set(family.pairs)
     assert all(first < second for first, second in family.pairs)
+    assert replace(family, reach=6).pairs == list(combinations(range(12), 2))
 
 
 def test_a_variant_changes_what_it_names_and_nothing_else() -> None:

@@ -21,9 +21,6 @@ MANY_SEEDS = tuple(range(VERDICT_SEEDS[0], VERDICT_SEEDS[0] + 24))
 PILOT_OFFSET = 1230 - VERDICT_SEEDS[0]
 """What is added to a verdict seed to get a pilot seed."""
 
-REACH = 3
-"""With how many models to either side a model is paired; more pairs of the same models say little more."""
-
 
 @dataclass(frozen=True)
 class Family:
@@ -33,11 +30,13 @@ class Family:
         recipe: the spec, but for width and seeds.
         widths: increasing multipliers.
         seeds: consecutive seeds form the independent pairs.
+        reach: with how many others to either side around a ring a model is paired.
     """
 
     recipe: RunSpec
     widths: tuple[float, ...]
     seeds: tuple[int, ...] = VERDICT_SEEDS
+    reach: int = 3
 
     def spec(self, width: float, seed: int) -> RunSpec:
         """The spec of one model."""
@@ -54,8 +53,8 @@ class Family:
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """Every model with up to `REACH` others to either side around a ring: all pairs of up to seven models."""
-        return self._within(REACH)
+        """Every model with up to ``reach`` others to either side around a ring; by default all pairs of seven."""
+        return self._within(self.reach)
 
     @property
     def neighbours(self) -> list[tuple[int, int]]:
@@ -126,7 +125,7 @@ def variant(
 ) -> Family:
     """``family`` with other widths, seeds, or fields of its recipe."""
     recipe = dataclasses.replace(family.recipe, **changes)  # type: ignore[arg-type]
-    return Family(recipe, widths or family.widths, seeds or family.seeds)
+    return dataclasses.replace(family, recipe=recipe, widths=widths or family.widths, seeds=seeds or family.seeds)
 
 
 def with_pilot_seeds(tier: Tier) -> Tier:
