@@ -37,9 +37,10 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if plan is None:
         return
     if event == "os.rename" and "jumps" in plan:
-        if os.path.exists(arguments[place]):
-            Path(folder, "twice").touch()  # something was made again that was there
-        if "/checkpoints/" in os.fspath(arguments[place]):
+        target = Path(arguments[place])
+        if target.suffix == ".json" and target.exists():  # weights alone are of a model that was not finished
+            Path(folder, "twice").touch()
+        if "checkpoints" in target.parts:
             Path(folder, "early").touch()
     number = _count(folder)
     if number < plan["at"] or (number > plan["at"] and not plan.get("on")):
