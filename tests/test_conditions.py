@@ -155,7 +155,7 @@ def test_commutativity_distance_by_hand(x: list[list[float]], y: list[list[float
 
 def test_the_commutativity_distance_of_no_inputs_is_zero() -> None:
     assert CommutativityDistance().value == 0.0
-    assert CommutativityDistance().relative is None
+    assert CommutativityDistance().relative == 0.0
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_the_commutativity_distance_of_no_inputs_is_zero() -> None:
         ([ONE], [[-1.0, 0.0]], 2.0),
         ([ONE], [ZERO], 1.0),  # bounded where one has collapsed
         ([ZERO, ZERO], [ONE, TWO], 1.0),
-        ([ZERO], [ZERO], None),
+        ([ZERO], [ZERO], 0.0),
         ([[NAN, 0.0]], [ONE], None),
         ([ONE], [[math.inf, 0.0]], None),
         ([[100.0, 0.0], ONE], [[100.0, 0.0], TWO], 1 / 20_005),  # large answers decide

@@ -9,6 +9,8 @@ import pytest
 from numpy_nets import CLASSES, changeable, leaves, measure
 from torch import nn
 
+from lmc.claims.extracts import norm_decay
+
 
 def kill(net: nn.Module, layer: str) -> None:
     net.get_submodule(layer).weight.data.zero_()
@@ -46,12 +48,34 @@ def test_where_both_are_dead_they_agree() -> None:
     nothing = {"active_share": 0.0, "overlap_ratio": 0.0, "overlap_chance": 0.0}
     assert found["layers"]["relus"]["hidden.1.relu"] == {"additivity_cosine": 1.0, **nothing}
     expected = {"orthogonality_ratio": 0.0, "recovery_cosine": 1.0, "commutativity_distance": 0.0}
-    expected |= {"relative_commutativity": None}
+    expected |= {"relative_commutativity": 0.0}
     assert found["layers"]["weights"]["hidden.1.linear"] == expected
     for point in found["path"]["points"]:
         assert point["beta"] == 1.0
         assert point["loss"] == pytest.approx(math.log(CLASSES), abs=1e-12)
         assert point["accuracy"] == 0.0, "a tie is no answer"
+
+
+@pytest.mark.parametrize("reference", ["average", "endpoints"])
+@pytest.mark.parametrize(
+    ("merged", "endpoints", "expected"),
+    [
+        ([4.0, 0.0, 1.0], [4.0, 0.0, 4.0], -1.0),  # a silent layer keeps its place in the depth
+        ([4.0, 0.0, 1.0], [4.0, 1.0, 4.0], None),  # a norm that merging loses is no silent layer
+        ([4.0, None, 1.0], [4.0, None, 4.0], None),
+        ([4.0, math.nan, 1.0], [4.0, math.nan, 4.0], None),
+        ([4.0, 0.0, 0.0], [4.0, 0.0, 0.0], None),  # one point makes no line
+    ],
+)
+def test_norms_decay_over_the_layers_that_answer(
+    reference: str, merged: list[float | None], endpoints: list[float | None], expected: float | None
+) -> None:
+    outputs = {
+        str(depth): {"norm_merged": m, "norm_endpoints": e, "llfc_norm_ratio": m / e if m is not None and e else None}
+        for depth, (m, e) in enumerate(zip(merged, endpoints, strict=True))
+    }
+    (found,) = norm_decay(reference)({"layers": {"outputs": outputs}}).values()
+    assert found == (None if expected is None else pytest.approx(expected))
 
 
 def test_where_one_is_dead_what_is_undefined_is_none() -> None:

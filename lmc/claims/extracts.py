@@ -94,6 +94,9 @@ def beta_over_prediction(record: Record) -> Values:
 def norm_decay(reference: str) -> Extract:
     """d log2(norm) / d layer of the merged model's outputs: -1 under LEWC (Fig. 20), 0 under LLFC (App. C).
 
+    A layer on which all three models answer nothing, such as a residual branch that has collapsed in both, has no norm
+    to keep or lose and is left out of the line.
+
     Args:
         reference: ``"average"`` of the endpoints' outputs, or the endpoints' own norm, ``"endpoints"``.
     """
@@ -105,11 +108,13 @@ def norm_decay(reference: str) -> Extract:
         return merged / own if merged is not None and own else None
 
     def extract(record: Record) -> Values:
-        ratios = [ratio(values) for values in record["layers"]["outputs"].values()]
-        found = [value for value in ratios if value is not None and value > 0]
-        if len(found) < len(ratios):
+        outputs = list(record["layers"]["outputs"].values())
+        norms = [(values["norm_merged"], values["norm_endpoints"]) for values in outputs]
+        speaking = [place for place, both in enumerate(norms) if both != (0.0, 0.0)]
+        found = [value for place in speaking if (value := ratio(outputs[place])) is not None and value > 0]
+        if len(found) < max(2, len(speaking)):
             return {"": None}
-        return {"": float(np.polyfit(np.arange(len(found)), np.log2(found), 1)[0])}
+        return {"": float(np.polyfit(speaking, np.log2(found), 1)[0])}
 
     return extract
 

@@ -111,10 +111,13 @@ class CommutativityDistance:
     def relative(self) -> float | None:
         """‖X - Y‖² / (‖X‖² + ‖Y‖²), in [0, 2], 1 for unrelated sides, half the distance where norms are equal.
 
-        It stays bounded where one model's layer has collapsed, and is ``None`` only where both have.
+        It stays bounded where one model's layer has collapsed, is 0 where both have and agree on zero, and ``None``
+        only where something is not finite.
         """
         total = self.first + self.second
-        return self.apart / total if total and math.isfinite(total) else None
+        if not math.isfinite(total):
+            return None
+        return self.apart / total if total else 0.0
 
     @property
     def value(self) -> float | None:

@@ -12,7 +12,8 @@ from lmc.specs import RunSpec
 
 VERDICT_SEEDS = (60, 61, 62, 63, 64, 65)
 """Six models make three independent pairs. Thresholds were chosen on others, from 1230 on (see `PILOT_OFFSET`).
-Seeds 0 to 59 served earlier verdicts, after which recipes, claims or bounds were changed; they decide nothing now."""
+Seeds 0 to 59 served earlier verdicts, after which recipes, claims or bounds were changed; they decide nothing now.
+The quick tier's convolutional nets have seeds of their own for the same reason."""
 
 
 MANY_SEEDS = tuple(range(VERDICT_SEEDS[0], VERDICT_SEEDS[0] + 24))
