@@ -17,7 +17,7 @@ from lmc.claims.verdicts import HOLDS, INVALID, NOT_RUN
 from lmc.errors import StoreError
 from lmc.reporting.results import read_results, results_document, write_results
 from lmc.reporting.table import verdict_table
-from lmc.tiers.families import variant
+from lmc.tiers.families import VERDICT_SEEDS, variant
 
 
 class TestJudging:
@@ -60,7 +60,7 @@ class TestJudging:
         strict = dataclasses.replace(SETTING, min_accuracy=0.92)
         found = judge(Case(CLAIM, strict), self.records(accuracies=accuracies)).judgement
         assert found.verdict == INVALID
-        seed = 30 + accuracies.index(0.9)
+        seed = VERDICT_SEEDS[accuracies.index(0.9)]
         assert f"seed {seed} reaches an accuracy of 0.900" in found.reason
         assert judge(Case(CLAIM, strict), self.records(accuracies=[0.92, 0.94])).judgement.verdict == HOLDS
 

@@ -47,6 +47,7 @@ def _inside(event: str, path: Any) -> None:
 
 
 sys.addaudithook(_watch)
+sys.dont_write_bytecode = True  # what a reader imports late may never have been compiled on this machine
 
 
 @contextlib.contextmanager
