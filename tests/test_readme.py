@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lmc.claims.judgement import ALPHA
 from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import HOLDS
@@ -46,6 +48,18 @@ def test_every_verdict_that_holds_has_an_effect_a_p_value_and_three_independent_
                     assert setting["p_value"] <= ALPHA, named
                     independent = {value["pair"] for value in setting["values"] if value["independent"]}
                     assert len(independent) >= 3, named
+
+
+@pytest.mark.parametrize("name", ["quick-cpu", "pilot-quick-cpu"])
+def test_a_sixth_of_the_pairs_of_wide_vggs_carries_more_than_half_of_their_barrier(name: str) -> None:
+    """Why all of them are measured."""
+    document = read_results(ROOT / "benchmarks" / "baselines" / f"{name}.json")
+    (claim,) = (each for each in document["claims"] if each["id"] == "fig2b-calibrated-barrier-approaches-zero")
+    (values,) = (setting["values"] for setting in claim["settings"] if setting["name"] == "vgg-digits")
+    widest = max(each["width"] for each in values)
+    barriers = sorted(each["value"] for each in values if each["width"] == widest)
+    assert len(barriers) == 66
+    assert sum(barriers[-11:]) > sum(barriers) / 2
 
 
 def test_thresholds_come_from_other_seeds_than_verdicts() -> None:

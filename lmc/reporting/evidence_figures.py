@@ -215,17 +215,21 @@ def _figure_19(document: Mapping[str, Any]) -> list[Figure]:
 
 
 def _outputs(
-    name: str, title: str, caption: str, document: Mapping[str, Any], axis: Axis, value: Callable[..., float | None]
+    name: str,
+    title: str,
+    caption: str,
+    document: Mapping[str, Any],
+    axis: Axis,
+    by_layer: Callable[[Mapping[str, Any]], Sequence[float | None]],
 ) -> list[Figure]:
-    """By layer, what ``value`` gives for a layer's numbers of one pair; colours are widths."""
+    """By layer, what ``by_layer`` gives for one pair; colours are widths."""
     panels: list[Panel] = []
     notes: list[str] = []
     for setting, rows in _grouped(document["evidence"].get("outputs", []), "setting"):
         layers = rows[0]["layers"]
 
         def points(row: Mapping[str, Any]) -> list[Point]:
-            numbers = zip(*(row[each] for each in ("norm_merged", "norm_endpoints", "endpoint_cosine")), strict=True)
-            return _pairs(range(len(row["layers"])), [value(*each) for each in numbers])
+            return _pairs(range(len(row["layers"])), by_layer(row))
 
         series = tuple(_curves([row for row in rows if row["layers"] == layers], "pair", points))
         panels.append(Panel(setting, categories("layer", layers, setting, notes), axis, series))
@@ -234,16 +238,17 @@ def _outputs(
 
 
 def _figure_14(document: Mapping[str, Any]) -> list[Figure]:
-    def cosine(merged: float | None, ends: float | None, alike: float | None) -> float | None:
-        return alike
+    def cosine(row: Mapping[str, Any]) -> list[float | None]:
+        return list(row["endpoint_cosine"])
 
     caption = "Cosine of two trained models' outputs for the same input."
     return _outputs("figure-14-by-layer", "Activations of two models", caption, document, Axis("cosine"), cosine)
 
 
 def _figure_20(document: Mapping[str, Any]) -> list[Figure]:
-    def ratio(merged: float | None, ends: float | None, alike: float | None) -> float | None:
-        return merged / ends if merged and ends else None
+    def ratio(row: Mapping[str, Any]) -> list[float | None]:
+        norms = zip(row["norm_merged"], row["norm_endpoints"], strict=True)
+        return [merged / ends if merged and ends else None for merged, ends in norms]
 
     caption = "Norm of the merged model's output over the endpoints' mean; LEWC halves it with every layer."
     axis = Axis("merged / endpoints", log=True)

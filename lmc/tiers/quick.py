@@ -42,7 +42,7 @@ def quick() -> Tier:
         ),
         (1 / 8, 1 / 4, 1 / 2),
         _CONVOLUTIONAL,
-        reach=6,  # all pairs: a sixth of them have most of the barrier, whatever models they share
+        reach=6,  # all pairs: a sixth of them have over half of the barrier, whatever models they share
     )
     resnet = Family(
         dataclasses.replace(vgg.recipe, arch="resnet8", weight_decay=0.02, epochs=12),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -171,6 +174,19 @@ def under_jumping_clocks(runs: Runs, folder: Path, **fault: str) -> None:
         assert record is not None
         assert 0 <= record["seconds"] < PATIENCE
     assert abs(datetime.fromisoformat(results["started"]).timestamp() - time.time()) > 1e5, "no clock has jumped"
+
+
+@pytest.mark.parametrize(("name", "noticed"), [("a.json", True), ("a.safetensors", False)])
+def test_a_record_made_twice_is_noticed(name: str, noticed: bool, runs: Runs, tmp_path: Path) -> None:
+    """Weights that a killed run left without their record may be made again."""
+    (tmp_path / "fault.json").write_text(json.dumps({"do": "nothing", "at": -1, "jumps": JUMPS}), "utf-8")
+    store = tmp_path / "store"
+    store.mkdir()
+    for each in (name, "new"):
+        (store / each).touch()
+    code = f"import fault_hooks, os; os.replace({str(store / 'new')!r}, {str(store / name)!r})"
+    subprocess.run([sys.executable, "-c", code], env=runs.environ, check=True)
+    assert (tmp_path / "twice").exists() == noticed
 
 
 def test_a_wrong_clock_is_noticed(runs: Runs, tmp_path: Path) -> None:
