@@ -11,8 +11,8 @@ from random_images import random_dataset
 from timing import THREADS, sized
 
 from lmc.data import Dataset, load_dataset
-from lmc.running.cells import prepare_arithmetic
-from lmc.running.settings import cores, fast_bf16
+from lmc.executing.jobs import prepare_arithmetic
+from lmc.executing.settings import cores, fast_bf16
 
 
 def has_amx() -> bool:

@@ -20,10 +20,10 @@ from table import growth_table, measures_table, runs_table, speed_table, unmeasu
 from lmc.claims.judging import cases
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.claims.verdicts import KNOWN_GAP, shown
-from lmc.reporting.results import read_results
-from lmc.running.estimates import ASSUMED
-from lmc.running.planning import make_plan
-from lmc.running.settings import Settings
+from lmc.executing.costs import ASSUMED
+from lmc.executing.settings import Settings
+from lmc.planning.plan import make_plan
+from lmc.results.file import read_results
 from lmc.tiers import load_tier, tier_names
 
 ROOT = Path(__file__).resolve().parents[1]

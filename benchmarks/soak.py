@@ -32,13 +32,13 @@ import numpy as np
 import psutil
 
 from lmc.claims.judging import Case, judge
+from lmc.commands.finish import finish
+from lmc.commands.machine import commit, machine_facts, version_facts
 from lmc.errors import LmcError
-from lmc.running.finish import finish
-from lmc.running.machine import commit, machine_facts, version_facts
-from lmc.running.session import make_missing, selected_cases
-from lmc.running.settings import Settings
-from lmc.training.store import Store
-from lmc.training.upkeep import files_of, prunable
+from lmc.executing.session import make_missing, selected_cases
+from lmc.executing.settings import Settings
+from lmc.store.store import Store
+from lmc.store.upkeep import files_of, prunable
 
 LOST = 0.03
 """The part of the store's cells that each round loses."""

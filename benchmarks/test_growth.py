@@ -20,12 +20,12 @@ from timing import STRICT, THREADS, seconds, sized
 from torch.nn import functional as F
 
 from lmc.data import Dataset, Normaliser
+from lmc.executing.jobs import prepare_arithmetic
 from lmc.measuring.evaluation import Inputs
 from lmc.measuring.paths import interpolation_path
 from lmc.merging import fit_inverse_temperature
 from lmc.merging.weight_matching import weight_matching
 from lmc.nets import build
-from lmc.running.cells import prepare_arithmetic
 from lmc.specs import RunSpec
 from lmc.training.engine import train, train_stack
 

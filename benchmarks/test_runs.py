@@ -25,12 +25,12 @@ import pytest
 from timing import STRICT, paired, sized
 from timing import conclude as compared
 
-from lmc.running.executors import LocalExecutor
-from lmc.running.session import make_missing, selected_cases
-from lmc.running.settings import Settings
+from lmc.executing.local import LocalExecutor
+from lmc.executing.session import make_missing, selected_cases
+from lmc.executing.settings import Settings
 
 BASELINES = Path(__file__).parent / "baselines"
-COMMAND = (sys.executable, "-m", "lmc.running.cli")
+COMMAND = (sys.executable, "-m", "lmc.commands.cli")
 CORE = ("run", "--claims", sized("core", "fig26"), "--device", "cpu")
 ALL = ("run", *sized((), ("--claims", "fig26")), "--device", "cpu")
 PLAN_FACTOR = 1.5

@@ -17,7 +17,7 @@ from timing import conclude, paired, seconds, sized
 from torch import Tensor
 
 from lmc.nets import build
-from lmc.training.store import Store
+from lmc.store.store import Store
 
 KEY = "0123456789abcdef0123"
 ROUNDS = 7

@@ -23,7 +23,7 @@ from timing import THREADS, conclude, paired, seconds
 from torch import nn
 
 from lmc.data import Dataset
-from lmc.running.cells import prepare_arithmetic, prepare_process, training_block
+from lmc.executing.jobs import prepare_arithmetic, prepare_process, training_block
 from lmc.specs import RunSpec
 from lmc.tiers import load_tier
 from lmc.training import engine

@@ -36,7 +36,7 @@ def printed(section: str, folder: Path) -> str:
     (folder / name).write_text(program, "utf-8")
     tools = folder / "bin"
     tools.mkdir()
-    for tool, command in (("python", sys.executable), ("lmc", f"{sys.executable} -m lmc.running.cli")):
+    for tool, command in (("python", sys.executable), ("lmc", f"{sys.executable} -m lmc.commands.cli")):
         (tools / tool).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (tools / tool).chmod(0o755)
     search = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

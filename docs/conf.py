@@ -3,7 +3,7 @@
 project = "lmc"
 extensions = ["sphinx.ext.apidoc", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["api/modules.rst"]
-apidoc_modules = [{"path": "../lmc", "destination": "api", "exclude_patterns": ["../lmc/running/test_*.py"]}]
+apidoc_modules = [{"path": "../lmc", "destination": "api", "exclude_patterns": ["../lmc/commands/test_*.py"]}]
 apidoc_automodule_options = {"members", "show-inheritance"}
 apidoc_module_first = True
 apidoc_separate_modules = True

@@ -13,7 +13,7 @@ import pytest
 from lmc.claims.judgement import ALPHA
 from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import HOLDS
-from lmc.reporting.results import read_results
+from lmc.results.file import read_results
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -6,6 +6,8 @@ import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,13 @@ LAYERS = [  # from the bottom up; a module may import from its own layer and tho
     {"errors"},
     {"specs", "shares"},
     {"tiers", "theory", "data", "nets", "merging"},
+    {"store"},
     {"training", "measuring"},
     {"claims", "diagnosing"},
-    {"reporting"},
-    {"running"},
+    {"results"},
+    {"reporting", "executing"},
+    {"planning"},
+    {"commands"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
@@ -53,6 +58,40 @@ def test_imports_point_down(path: Path) -> None:
     assert not upwards, f"{path} imports from above: {upwards}"
 
 
+def modules_imported(path: Path) -> set[Path]:
+    """The files of the package that a module imports anywhere in it but for its types."""
+    found: set[Path | None] = set()
+    for node in _running(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {file_of(f"{node.module}.{alias.name}") or file_of(node.module) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {file_of(alias.name) for alias in node.names}
+    return {file for file in found if file is not None}
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those under ``if TYPE_CHECKING``."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from _running(node)
+
+
+def file_of(name: str) -> Path | None:
+    """The file of a module of the package, itself or its ``__init__``."""
+    if name.split(".")[0] != PACKAGE.name:
+        return None
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return next((each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()), None)
+
+
+def test_no_files_import_each_other() -> None:
+    imports = {path: modules_imported(path) for path in MODULES}
+    with pytest.raises(CycleError):  # the check itself can fail
+        TopologicalSorter({**imports, MODULES[0]: {MODULES[1]}, MODULES[1]: {MODULES[0]}}).prepare()
+    TopologicalSorter(imports).prepare()
+
+
 def loaded_after(code: str, *arguments: str) -> set[str]:
     """Modules loaded once ``code`` ran in a fresh interpreter."""
     script = f"{code}\nimport sys; print('', *sys.modules)"
@@ -62,7 +101,7 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["lmc", "lmc.running.plugin", "lmc.running.cli", "lmc.running.session", "lmc.claims.paper"],
+    ["lmc", "lmc.commands.plugin", "lmc.commands.cli", "lmc.executing.session", "lmc.claims.paper"],
 )
 def test_light_modules_load_no_torch(module: str) -> None:
     assert not {"torch", "scipy"} & loaded_after(f"import {module}")
@@ -85,7 +124,7 @@ def test_what_is_made_of_results_files_loads_nothing_heavy(
 ) -> None:
     """The report draws intervals, whose t quantile comes from scipy.special; nothing else needs scipy."""
     shutil.copy(RESULTS, tmp_path)
-    command = "import sys; from lmc.running.cli import app; app(sys.argv[1:], standalone_mode=False)"
+    command = "import sys; from lmc.commands.cli import app; app(sys.argv[1:], standalone_mode=False)"
     assert not heavy & loaded_after(command, *(each.format(folder=tmp_path) for each in arguments))
 
 

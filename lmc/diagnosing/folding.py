@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lmc.diagnosing.tapping import tapping
+from lmc.measuring.tapping import tapping
 
 TOLERANCE = 1e-4
 

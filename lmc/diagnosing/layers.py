@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from lmc.diagnosing.models import normalises
 from lmc.diagnosing.samples import first_inputs
-from lmc.diagnosing.tapping import RELU, ActivationCall, LayerCall, Tapped, tapping, unseen_weights
 from lmc.errors import MergeError
 from lmc.measuring import conditions
 from lmc.measuring.activity import Moments, compare_activity
 from lmc.measuring.evaluation import Inputs
 from lmc.measuring.layers import OUTPUT, RowMean
 from lmc.measuring.ranks import effective_rank_from, stable_rank_from
+from lmc.measuring.tapping import RELU, ActivationCall, LayerCall, Tapped, tapping, unseen_weights
 from lmc.theory import GAUSSIAN_NULL
 
 HELD_BYTES = 2**28

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lmc.diagnosing.diagnosis import Diagnosis
+if TYPE_CHECKING:
+    from lmc.diagnosing.diagnosis import Diagnosis
 
 WIDTH = 110
 SHOWN = 24

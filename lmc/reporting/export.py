@@ -40,7 +40,7 @@ def export(document: Document, folder: Path, formats: Sequence[str] = ("csv",)) 
     """Write every table in every format.
 
     Args:
-        document: a results document, see `lmc.reporting.results.read_results`.
+        document: a results document, see `lmc.results.file.read_results`.
         folder: made where it is missing.
         formats: of `FORMATS`.
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from lmc.claims.verdicts import shown
 from lmc.errors import SpecError, StoreError
-from lmc.reporting.diff import left_interval
 from lmc.reporting.figures import Axis, Figure, Mean, Panel, Series, finite
-from lmc.reporting.results import read_results
-from lmc.reporting.selection import selection_of, series
 from lmc.reporting.thresholds import zone_of_effect
+from lmc.results.comparing import left_interval
+from lmc.results.file import read_results
+from lmc.results.selection import selection_of, series
 
 Seen = list[tuple[int, Mapping[str, Any]]]
 """The number of each run that judged a case, and what it found."""
@@ -36,7 +36,7 @@ class Run:
 
     @property
     def series(self) -> str:
-        """What its numbers must share with another run's to be compared, see `lmc.reporting.selection.series`."""
+        """What its numbers must share with another run's to be compared, see `lmc.results.selection.series`."""
         return series(self.document)
 
     @property

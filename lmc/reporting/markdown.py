@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmc.claims.verdicts import HOLDS, KNOWN_GAP, shown
-from lmc.reporting.difference import Difference
+from lmc.results.difference import Difference
 
 _HEAD = "| claim | where | verdict | measured | expected |\n|---|---|---|---|---|"
 _ESCAPES = str.maketrans({mark: f"&#{ord(mark)};" for mark in "\\|`*$"} | {"\n": " ", "\r": " "})

@@ -78,7 +78,7 @@ def write_figures(
     """Write every figure in every format.
 
     Args:
-        document: a results document, see `lmc.reporting.results.read_results`.
+        document: a results document, see `lmc.results.file.read_results`.
         folder: made where it is missing.
         formats: of `FORMATS`.
         only: figures whose name contains this.

@@ -12,8 +12,8 @@ from lmc.errors import StoreError
 from lmc.reporting.evidence_figures import training_figures
 from lmc.reporting.figures import width_name
 from lmc.reporting.sections import sections
-from lmc.reporting.selection import command, described
 from lmc.reporting.svg import key_svg, panel_svg
+from lmc.results.selection import command, described
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,7 +26,7 @@ def report(document: Mapping[str, Any]) -> str:
     """The report as one HTML page, the same to the last byte for the same document.
 
     Args:
-        document: a results document, see `lmc.reporting.results.read_results`.
+        document: a results document, see `lmc.results.file.read_results`.
 
     Returns:
         HTML with style, script and figures in it, which asks nothing of a network.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lmc.errors import StoreError
 from lmc.specs import RECIPE_VERSION, RunSpec, content_key
-from lmc.training.store import Store
+from lmc.store.store import Store
 
 EVERY = 240.0
 """Seconds from one checkpoint to the next; a training that takes less never makes one."""

@@ -12,7 +12,7 @@ import report_documents
 
 from lmc.reporting.history import History, Run, history_page
 from lmc.reporting.report import report, write_page
-from lmc.reporting.results import read_results
+from lmc.results.file import read_results
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -98,9 +98,9 @@ def _disturb_clocks(jumps: list[float], wrong: str | None) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("lmc.") and getattr(module, "datetime", None) is _Datetime:
             module.datetime = Jumping  # type: ignore[attr-defined]
-    import lmc.running.cells
+    import lmc.executing.jobs
 
-    lmc.running.cells.POLL = 0.01  # looks at leases that last milliseconds
+    lmc.executing.jobs.POLL = 0.01  # looks at leases that last milliseconds
     if wrong in sys.modules:
         names = SimpleNamespace(monotonic=time.time, perf_counter=time.time, sleep=time.sleep)
         sys.modules[wrong].time = names  # type: ignore[attr-defined]

@@ -30,7 +30,7 @@ TIER = tiers.Tier("faults", (replace(SETTING, name="faults", families={"strong":
 
 def register() -> None:
     """Let ``lmc run --tier faults`` find it, and the long one."""
-    from lmc.running import session
+    from lmc.executing import session
 
     tiers._TIERS["faults"] = lambda: TIER
     tiers._TIERS["faults-long"] = lambda: LONG

@@ -18,9 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from lmc.reporting.results import read_results
-from lmc.training.store import Store, parse_record
-from lmc.training.upkeep import prunable, verify
+from lmc.results.file import read_results
+from lmc.store.store import Store, parse_record
+from lmc.store.upkeep import prunable, verify
 
 HERE = Path(__file__).parent
 TIMED = {"seconds", "resumed"}

@@ -23,17 +23,17 @@ def prepare() -> None:
     from typer.testing import CliRunner
 
     import lmc.claims.statistics
+    import lmc.commands.cli
+    import lmc.commands.finish
+    import lmc.executing.preload
+    import lmc.executing.progress
+    import lmc.executing.worker
     import lmc.reporting.report
-    import lmc.running.cli
-    import lmc.running.finish
-    import lmc.running.preload
-    import lmc.running.progress
-    import lmc.running.worker
 
-    lmc.running.worker.LOOK_EVERY, lmc.running.worker.SILENT_LOOKS = 0.5, 16  # a cell takes milliseconds here
+    lmc.executing.worker.LOOK_EVERY, lmc.executing.worker.SILENT_LOOKS = 0.5, 16  # a cell takes milliseconds here
     fault_tier.register()
-    lmc.running.finish.commit = lambda: "unknown"  # git would take longer than the run
-    CliRunner().invoke(lmc.running.cli.app, ["claims"])  # imports what the command line does
+    lmc.commands.finish.commit = lambda: "unknown"  # git would take longer than the run
+    CliRunner().invoke(lmc.commands.cli.app, ["claims"])  # imports what the command line does
     gc.freeze()
 
 
@@ -41,7 +41,7 @@ def serve() -> dict[str, Any] | None:
     """Obey until the input ends; returns only in a forked run, with what it is to do."""
     prepare()
     server = forkserver._forkserver
-    server.set_forkserver_preload(["lmc.running.preload", "fault_hooks"])
+    server.set_forkserver_preload(["lmc.executing.preload", "fault_hooks"])
     server.ensure_running()
     answer = print
     answer(json.dumps({"server": server._forkserver_pid}), flush=True)
@@ -61,7 +61,7 @@ def serve() -> dict[str, Any] | None:
 
 def run(command: dict[str, Any]) -> None:
     """Become the run."""
-    from lmc.running.cli import main
+    from lmc.commands.cli import main
 
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -81,7 +81,7 @@ if __name__ == "__main__":
         import fault_tier
 
         fault_tier.register()
-        from lmc.running.cli import main
+        from lmc.commands.cli import main
 
         main()
     else:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness import Runs, content, judge_overhead, timed
 
-from lmc.training.store import Store
-from lmc.training.upkeep import prunable
+from lmc.store.store import Store
+from lmc.store.upkeep import prunable
 
 EVERY = 1.0
 """Seconds between checkpoints."""

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from harness import PATIENCE, Calm, Runs, after_a_death, after_a_rerun, mount, rerun, small_disk, timed
 
-from lmc.reporting.results import read_results
-from lmc.training.store import Store
-from lmc.training.upkeep import ORPHANS, files_of, verify
+from lmc.results.file import read_results
+from lmc.store.store import Store
+from lmc.store.upkeep import ORPHANS, files_of, verify
 
 MANY = int(os.environ.get("LMC_FAULT_POINTS") or 0)
 CHANCE = random.Random(2)

@@ -34,18 +34,18 @@ from lmc.data import Dataset
 from lmc.data.sources import load_dataset, read_prepared, write_prepared
 from lmc.diagnosing.checkpoints import read_checkpoint, read_data
 from lmc.errors import DataError, MergeError, StoreError
-from lmc.reporting.diff import compare
 from lmc.reporting.export import export
 from lmc.reporting.history import history_page, read_history
 from lmc.reporting.markdown import summary
 from lmc.reporting.report import report
-from lmc.reporting.results import read_results
+from lmc.results.comparing import compare
+from lmc.results.file import read_results
 from lmc.specs import RunSpec
-from lmc.training.archive import export_cells, import_cells
+from lmc.store.archive import export_cells, import_cells
+from lmc.store.leases import describe
+from lmc.store.store import Store, parse_record, record_bytes
+from lmc.store.upkeep import prunable, verify
 from lmc.training.checkpoints import Checkpoint, TrainingState
-from lmc.training.leases import describe
-from lmc.training.store import Store, parse_record, record_bytes
-from lmc.training.upkeep import prunable, verify
 
 EXAMPLES = int(os.environ.get("LMC_FUZZ_EXAMPLES") or 500)
 KEY = "0" * 19 + "1"

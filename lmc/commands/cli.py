@@ -1,0 +1,195 @@
+"""The ``lmc`` command line. Imports torch only in the commands that need it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lmc.commands import diagnose, results, store
+from lmc.errors import LmcError
+
+app = typer.Typer(
+    help="Can independently trained networks be merged by averaging their weights? Judge the claims.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help answers in half the time
+    pretty_exceptions_enable=False,
+)
+
+Tier = Annotated[str | None, typer.Option(help="quick, preview, standard or paper (LMC_TIER).")]
+StoreDir = Annotated[Path | None, typer.Option("--store", help="Models and measurements (LMC_STORE).")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Prepared datasets (LMC_DATA).")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda (LMC_DEVICE).")]
+Claims = Annotated[str | None, typer.Option(help="Only ids that contain this; commas; core (LMC_CLAIMS).")]
+Arch = Annotated[str | None, typer.Option(help="Only mlp, vgg or resnet (LMC_ARCH).")]
+OnDataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset (LMC_DATASET).")]
+MaxWidth = Annotated[str | None, typer.Option(help="No model wider than this (LMC_MAX_WIDTH).")]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16 (LMC_PRECISION).")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes (LMC_WORKERS).")]
+Executor = Annotated[str | None, typer.Option(help="local or ray (LMC_EXECUTOR).")]
+RayAddress = Annotated[str | None, typer.Option(help="The Ray cluster, host:port or auto (LMC_RAY_ADDRESS).")]
+
+
+@app.command()
+def run(
+    tier: Tier = None,
+    store: StoreDir = None,
+    data: DataDir = None,
+    device: Device = None,
+    workers: Workers = None,
+    executor: Executor = None,
+    ray_address: RayAddress = None,
+    results: Annotated[Path | None, typer.Option(help="The results file (LMC_RESULTS).")] = None,
+    claims: Claims = None,
+    arch: Arch = None,
+    dataset: OnDataset = None,
+    max_width: MaxWidth = None,
+    precision: Precision = None,
+    baseline: Annotated[Path | None, typer.Option(help="Results file to compare with (LMC_BASELINE).")] = None,
+    pilot: Annotated[bool, typer.Option(help="Train the pilot seeds that thresholds are chosen on.")] = False,
+) -> None:
+    """Judge the claims of a tier, training and measuring what is missing.
+
+    Exits with 1 where a claim without a known gap does not hold, or anything got worse than in the baseline.
+    """
+    from lmc.claims.judging import judge
+    from lmc.claims.verdicts import HOLDS, NOT_RUN
+    from lmc.commands.baseline import read_baseline
+    from lmc.commands.finish import finish
+    from lmc.executing.session import make_missing, selected_cases
+    from lmc.executing.settings import Settings
+
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    settings = Settings.resolve(
+        tier=tier,
+        store=store,
+        data=data,
+        device=device,
+        workers=workers,
+        executor=executor,
+        ray_address=ray_address,
+        results=results,
+        claims=claims,
+        arch=arch,
+        dataset=dataset,
+        max_width=max_width,
+        precision=precision,
+        baseline=baseline,
+    )
+    selected = selected_cases(settings, pilot=pilot)
+    compared = read_baseline(settings.baseline, settings.tier, selected) if settings.baseline else None
+    made = make_missing(selected, settings)
+    judged = [judge(case, made.records) for case in selected]
+    seconds = time.monotonic() - clock
+    finished = finish(judged, made, settings, baseline=compared, started=started, seconds=seconds, pilot=pilot)
+    for line in finished.lines():
+        typer.echo(line)
+    if finished.worse or any(each.judgement.verdict not in (HOLDS, NOT_RUN) and not each.known_gap for each in judged):
+        raise typer.Exit(1)
+
+
+@app.command("claims")
+def list_claims() -> None:
+    """List the claims with their references."""
+    from lmc.claims.paper import CLAIMS
+
+    for claim in CLAIMS:
+        typer.echo(f"{claim.id}\n    {claim.ref}: {claim.statement}\n    {claim.expect.threshold}")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The results file to compare with.")],
+    new: Annotated[Path, typer.Argument(help="The results file in question.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    tolerance: Annotated[float, typer.Option(help="Share by which run time may differ.")] = 0.25,
+) -> None:
+    """What changed between two runs: verdicts, effects, run time. Exits with 1 where something got worse."""
+    import json
+
+    from lmc.results.comparing import compare
+    from lmc.results.file import read_results
+
+    found = compare(read_results(old), read_results(new), tolerance=tolerance)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    else:
+        for line in found.lines():
+            typer.echo(line)
+    if found.worse:
+        raise typer.Exit(1)
+
+
+@app.command()
+def summary(results: Annotated[Path, typer.Argument(help="A results file.")]) -> None:
+    """The verdicts of a run as Markdown, for a CI job's summary page."""
+    from lmc.reporting.markdown import summary as markdown
+    from lmc.results.file import read_results
+
+    typer.echo(markdown(read_results(results)), nl=False)
+
+
+@app.command()
+def plan(
+    tier: Tier = None,
+    store: StoreDir = None,
+    device: Device = None,
+    workers: Workers = None,
+    claims: Claims = None,
+    arch: Arch = None,
+    dataset: OnDataset = None,
+    max_width: MaxWidth = None,
+    precision: Precision = None,
+    gpus: Annotated[str, typer.Option(help="Simulate the schedule on so many GPUs, e.g. 8 or 1,8,64.")] = "",
+) -> None:
+    """What a tier would train and measure: models, FLOPs, time, memory and disk; how long it takes on GPUs."""
+    from lmc.executing.settings import Settings
+    from lmc.planning.plan import gpu_counts, make_plan
+
+    settings = Settings.resolve(
+        tier=tier,
+        store=store,
+        device=device,
+        workers=workers,
+        claims=claims,
+        arch=arch,
+        dataset=dataset,
+        max_width=max_width,
+        precision=precision,
+    )
+    for line in make_plan(settings, gpu_counts(gpus)).lines():
+        typer.echo(line)
+
+
+@app.command()
+def doctor(store: StoreDir = None, data: DataDir = None, device: Device = None) -> None:
+    """Look at this machine: threads, precision, device, memory, disk, data. Exits with 1 on a problem."""
+    from lmc.commands.doctor import examine
+    from lmc.executing.settings import Settings
+
+    findings = examine(Settings.resolve(store=store, data=data, device=device))
+    for finding in findings:
+        typer.echo(f"{'ok     ' if finding.fine else 'PROBLEM'}  {finding.what:<12} {finding.found}")
+    if not all(finding.fine for finding in findings):
+        raise typer.Exit(1)
+
+
+results.register(app)
+diagnose.register(app)
+app.add_typer(store.store_app, name="store")
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line and exit status 2."""
+    try:
+        app()
+    except LmcError as error:
+        typer.echo(f"lmc: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

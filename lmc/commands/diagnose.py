@@ -1,0 +1,104 @@
+"""``lmc compare``: the diagnosis of a reader's own checkpoints."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmc.errors import SpecError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(compare)
+
+
+def compare(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Two or more files of weights: safetensors or torch.save.")],
+    model: Annotated[str, typer.Option(help="package.module:factory, a function that builds the model.")],
+    data: Annotated[Path, typer.Option(help="safetensors with inputs and labels, a prepared data set, or a folder.")],
+    save: Annotated[Path | None, typer.Option(help="Write the recommended merge as safetensors.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    permutation: Annotated[str, typer.Option(help="auto, always or never: weight matching.")] = "auto",
+) -> None:
+    """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where none is recommended.
+
+    The model's module is imported, also from the current folder; nothing in the checkpoints is executed.
+    """
+    import json
+    import os
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve on a busy machine
+    from lmc.diagnosing.checkpoints import read_checkpoint, read_data
+    from lmc.diagnosing.diagnose import diagnose_states
+    from lmc.diagnosing.diagnosis import check_writable
+    from lmc.executing.jobs import prepare_arithmetic
+    from lmc.executing.settings import cores, resolve_device
+
+    if len(checkpoints) < 2:
+        raise SpecError(f"only {checkpoints[0]} was named; name two checkpoints or more")
+    if save is not None:
+        taken = [path for path in (*checkpoints, data) if path.resolve() == save.resolve()]
+        if taken:
+            raise SpecError(f"--save {save} would overwrite {taken[0]}, which is read; name another file")
+        check_writable(save)
+    where = resolve_device(device or "auto")
+    prepare_arithmetic(cores())
+    factory = find_factory(model)
+    states = [read_checkpoint(path) for path in checkpoints]
+    pair, train = read_data(data)
+    found = diagnose_states(factory, states, pair, train_data=train, permutation=permutation, device=where)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    else:
+        for line in found.lines():
+            typer.echo(line)
+    if save is not None and found.merged is not None:
+        found.save(save)
+        typer.echo(f"merged weights: {save}", err=as_json)
+    elif save is not None:
+        typer.echo(f"lmc: {save} was not written: there is no merge to recommend", err=True)
+    if found.merged is None:
+        raise typer.Exit(1)
+
+
+def find_factory(name: str) -> Callable[[], nn.Module]:
+    """The function called ``package.module:factory``, imported from the current folder too.
+
+    Raises:
+        SpecError: the name is of another form, or there is no such module or function.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise SpecError(f"model is {name!r}; write package.module:factory, e.g. torchvision.models:resnet18")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found: object = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError as error:
+        raise SpecError(
+            f"{module_name} has no {attribute!r} ({error}); name a function that builds the model"
+        ) from error
+    except (Exception, SystemExit) as error:  # importing runs the reader's own code, which may even exit
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SpecError(
+            f"cannot import {module_name!r}: {said:.200}; it must import without running anything "
+            "(a script guards that by __name__), from the current folder or an installed package"
+        ) from error
+    finally:
+        sys.path.remove(here)
+    if not callable(found):
+        raise SpecError(f"{name} is a {type(found).__name__}; name a function that builds the model")
+    factory: Callable[[], nn.Module] = found
+    return factory

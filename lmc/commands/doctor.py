@@ -1,0 +1,115 @@
+"""A look at the machine: what would slow a run down or stop it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from lmc.executing.costs import SHAPES
+from lmc.executing.settings import Settings, cores
+
+MIN_MEMORY_GIB = 2.0
+MIN_DISK_GIB = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what it is, whether it is fine, what was found."""
+
+    what: str
+    fine: bool
+    found: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at threads, precision, device, memory, disk, packages and data."""
+    return [
+        _threads(settings),
+        _precision(),
+        _device(settings),
+        _memory(),
+        _disk(settings.store),
+        _packages(),
+        *_data(settings.data),
+    ]
+
+
+def _threads(settings: Settings) -> Finding:
+    policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE (set for workers)")
+    passive = policy.upper().startswith("PASSIVE")
+    advice = "" if passive else "; unset OMP_WAIT_POLICY, spinning threads starve other workers"
+    return Finding(
+        "threads",
+        passive,
+        f"{cores()} cores, {settings.workers} workers of one thread, OMP_WAIT_POLICY {policy}{advice}",
+    )
+
+
+def _precision() -> Finding:
+    import torch
+
+    rates = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = (torch.ones(512, 512, dtype=dtype) for _ in range(2))
+        a @ b
+        started = time.perf_counter()
+        for _ in range(5):
+            a @ b
+        rates[name] = 5 * 2 * 512**3 / (time.perf_counter() - started) / 1e9
+    faster = rates["bfloat16"] / rates["float32"]
+    flushes = torch.set_flush_denormal(True)
+    found = (
+        f"float32 {rates['float32']:.0f} GFLOP/s, bfloat16 {faster:.1f}x that; "
+        f"denormals {'can be flushed' if flushes else 'cannot be flushed: strong decay will be slow'}"
+    )
+    return Finding("precision", flushes, found)
+
+
+def _device(settings: Settings) -> Finding:
+    if settings.device == "cpu":
+        return Finding("device", True, "cpu")
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    found = f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    return Finding("device", free > 1 << 30, found)
+
+
+def _memory() -> Finding:
+    free = psutil.virtual_memory().available / 2**30
+    advice = "" if free >= MIN_MEMORY_GIB else f"; the quick tier needs {MIN_MEMORY_GIB:g}, close something"
+    return Finding("memory", free >= MIN_MEMORY_GIB, f"{free:.1f} GiB free{advice}")
+
+
+def _disk(store: Path) -> Finding:
+    folder = next(path for path in (store, *store.parents) if path.exists())
+    free = shutil.disk_usage(folder).free / 2**30
+    fine = free >= MIN_DISK_GIB and os.access(folder, os.W_OK)
+    return Finding("disk", fine, f"{free:.1f} GiB free for {store}{'' if fine else '; choose another --store'}")
+
+
+def _packages() -> Finding:
+    torch = importlib.metadata.version("torch")
+    vision = importlib.metadata.version("torchvision")
+    mixed = ("+cpu" in torch) != ("+cpu" in vision)
+    advice = "; install both from the same index, or torchvision fails at import" if mixed else ""
+    return Finding("packages", not mixed, f"torch {torch}, torchvision {vision}{advice}")
+
+
+def _data(folder: Path) -> list[Finding]:
+    found = []
+    for name in SHAPES:
+        if name == "digits":
+            state = "embedded"
+        elif (folder / f"{name}.safetensors").exists():
+            state = f"prepared in {folder}"
+        else:
+            state = f"not in {folder}; downloaded when a tier needs it"
+        found.append(Finding("data", True, f"{name}: {state}"))
+    return found

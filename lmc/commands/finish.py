@@ -1,0 +1,110 @@
+"""From verdicts to the results file, what is written beside it, and how it compares with a baseline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lmc.claims.judging import CaseResult
+from lmc.commands.machine import commit, machine_facts, version_facts
+from lmc.errors import StoreError
+from lmc.executing.session import Made
+from lmc.executing.settings import Settings
+from lmc.reporting.markdown import summary
+from lmc.reporting.report import report, write_page
+from lmc.reporting.table import verdict_table
+from lmc.results.comparing import compare
+from lmc.results.difference import Difference
+from lmc.results.evidence import evidence
+from lmc.results.file import results_document, write_results
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run leaves.
+
+    Args:
+        document: its results document.
+        written: the files.
+        difference: from the baseline; ``None`` where there is none.
+    """
+
+    document: dict[str, Any]
+    written: tuple[Path, ...]
+    difference: Difference | None
+
+    @property
+    def worse(self) -> bool:
+        """Whether anything that counts is worse than in the baseline."""
+        return self.difference is not None and self.difference.worse
+
+    def lines(self) -> list[str]:
+        """The verdict table, the difference, the files."""
+        compared = ["", "compared with the baseline", *self.difference.lines(), ""] if self.difference else []
+        return [*verdict_table(self.document), *compared, *(f"written: {path}" for path in self.written)]
+
+
+def finish(
+    results: Sequence[CaseResult],
+    made: Made,
+    settings: Settings,
+    *,
+    baseline: Mapping[str, Any] | None,
+    started: str,
+    seconds: float,
+    pilot: bool = False,
+) -> Finished:
+    """Write the results file of a run, beside it its report and its summary in Markdown, and compare it.
+
+    Under GitHub Actions the summary is appended to that of the job, too.
+
+    Args:
+        results: the verdicts.
+        made: what they rest on.
+        settings: of the run.
+        baseline: the results document to compare with.
+        started: ISO 8601 time in UTC.
+        seconds: duration.
+        pilot: whether it ran on the seeds that thresholds are chosen on.
+
+    Raises:
+        StoreError: a file cannot be written, or an interrupted run has nothing in common with the baseline.
+    """
+    document = results_document(
+        results,
+        tier=settings.tier,
+        machine=machine_facts(settings),
+        versions=version_facts(),
+        commit=commit(),
+        started=started,
+        seconds=seconds,
+        made=made.counts,
+        evidence=evidence([each.case for each in results], made.records, made.logs),
+        selection=settings.selection(pilot=pilot),
+    )
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    path = settings.results or settings.home / "results" / f"{settings.tier}-{stamp}.json"
+    write_results(document, path)
+    page, text = path.with_suffix(".html"), path.with_suffix(".md")
+    write_page(report(document), page)
+    difference = compare(baseline, document, time_counts=False) if baseline else None
+    told = summary(document, difference)
+    write_page(told, text)
+    _tell_the_job(told)
+    return Finished(document, (path, page, text), difference)
+
+
+def _tell_the_job(text: str) -> None:
+    """Append ``text`` to the summary of the GitHub Actions job this runs in, if it runs in one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise StoreError(f"cannot append to {path}: {error.strerror}; unset GITHUB_STEP_SUMMARY") from error

@@ -1,0 +1,80 @@
+"""What the command line makes of results files: report, figures, tables, history. Loads no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Results = Annotated[Path, typer.Argument(help="A results file.")]
+
+
+def report(
+    results: Results,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+) -> None:
+    """One HTML page with every verdict, figure and recipe of a run; it needs no network."""
+    from lmc.reporting.report import report as page
+    from lmc.reporting.report import write_page
+    from lmc.results.file import read_results
+
+    write_page(page(read_results(results)), output)
+    typer.echo(f"report: {output}")
+
+
+def figures(
+    results: Results,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder.")] = Path("figures"),
+    formats: Annotated[str, typer.Option("--format", help="svg, pdf; commas.")] = "svg,pdf",
+    only: Annotated[str, typer.Option(help="Only figures whose name contains this.")] = "",
+) -> None:
+    """The report's figures as files for a paper."""
+    from lmc.reporting.plots import write_figures
+    from lmc.results.file import read_results
+
+    written = write_figures(read_results(results), output, _listed(formats), only)
+    typer.echo(f"{len(written)} files in {output}")
+
+
+def export(
+    results: Results,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder.")] = Path("tables"),
+    formats: Annotated[str, typer.Option("--format", help="csv, parquet; commas.")] = "csv",
+) -> None:
+    """Every number of a results file as tidy tables."""
+    from lmc.reporting.export import export as tables
+    from lmc.results.file import read_results
+
+    written = tables(read_results(results), output, _listed(formats))
+    typer.echo(f"{len(written)} files in {output}")
+
+
+def history(
+    folder: Annotated[Path, typer.Argument(help="With results files.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("history.html"),
+    tier: Annotated[str | None, typer.Option(help="Only runs of this tier.")] = None,
+    pilot: Annotated[bool, typer.Option(help="The runs of pilot seeds, not those of verdicts.")] = False,
+) -> None:
+    """Every claim's effect from run to run, and where verdicts changed."""
+    from lmc.reporting.history import history_page, read_history
+    from lmc.reporting.report import write_page
+
+    found = read_history(folder, tier, pilot=pilot)
+    for each in found.skipped:
+        typer.echo(f"lmc: skipped: {each}", err=True)
+    write_page(history_page(found), output)
+    for turn in found.turns():
+        between = f"between {turn.old.commit} and {turn.new.commit}"
+        typer.echo(f"{turn.claim} on {turn.setting}: {turn.before} -> {turn.after}, {between}")
+    typer.echo(f"history: {output} ({len(found.runs)} runs)")
+
+
+def _listed(text: str) -> list[str]:
+    return [name for each in text.split(",") if (name := each.strip())]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    for command in (report, figures, export, history):
+        app.command()(command)

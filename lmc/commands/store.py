@@ -1,0 +1,125 @@
+"""``lmc store``: check a store, free space in it, carry its cells to another machine. Loads no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmc.errors import StoreError
+
+if TYPE_CHECKING:
+    from lmc.store.store import Store
+
+StoreDir = Annotated[Path | None, typer.Option("--store", help="Models and measurements (LMC_STORE).")]
+store_app = typer.Typer(help="Check a store, free space in it, carry it to another machine.", no_args_is_help=True)
+
+
+@store_app.command()
+def verify(store: StoreDir = None) -> None:
+    """Check every record and weights file. Exits with 1 where one is damaged, after setting it aside."""
+    from lmc.store.leases import Leases, describe
+    from lmc.store.upkeep import RECORDS, files_of
+    from lmc.store.upkeep import verify as check
+
+    opened = _opened(store)
+    rest = files_of(opened)
+    sound, size, problems = check(opened)
+    typer.echo(f"{_counted(sound)}; {_size(size)} of weights")
+    for what, paths in rest.items():
+        if what != RECORDS:
+            typer.echo(f"{what}: {len(paths)} files, such as {paths[0]}")
+    for key, content in Leases(opened.root).others().items():
+        typer.echo(f"being made by {describe(content)}: {key}")
+    for problem in problems:
+        typer.echo(f"DAMAGED: {problem}")
+    if problems:
+        raise typer.Exit(1)
+
+
+@store_app.command()
+def prune(
+    store: StoreDir = None,
+    keep_tier: Annotated[str | None, typer.Option(help="Also models that no claim of these needs; commas.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, only say what would be freed.")] = False,
+) -> None:
+    """Remove what nothing needs: damaged and temporary files, checkpoints of finished models."""
+    from lmc.store.store import remove
+    from lmc.store.upkeep import prunable, size_of
+
+    useless = prunable(_opened(store), _keys(keep_tier))
+    total = sum(map(size_of, useless.values()))
+    for reason, paths in useless.items():
+        if paths:
+            typer.echo(f"{reason}: {len(paths)} files, {_size(size_of(paths))}")
+        if yes:
+            remove(paths)
+    typer.echo(f"freed {_size(total)}" if yes else f"would free {_size(total)}; add --yes to do so")
+
+
+@store_app.command("export")
+def export_archive(
+    archive: Annotated[Path, typer.Argument(help="The file to write (tar).")],
+    store: StoreDir = None,
+    tier: Annotated[str | None, typer.Option(help="Only what claims of these need; commas.")] = None,
+    weights: Annotated[bool, typer.Option(help="With weights, and checkpoints of unfinished models.")] = True,
+) -> None:
+    """Write the store's cells into one file that ``lmc store import`` reads."""
+    from lmc.store.archive import export_cells
+
+    written = export_cells(_opened(store), archive, _keys(tier), weights=weights)
+    typer.echo(f"{archive}: {_counted(written)}, {_size(archive.stat().st_size)}")
+
+
+@store_app.command("import")
+def import_archive(
+    archive: Annotated[Path, typer.Argument(help="A file that lmc store export wrote.")], store: StoreDir = None
+) -> None:
+    """Put the cells of an exported file into the store; what is there already stays."""
+    from lmc.store.archive import import_cells
+
+    done = import_cells(_opened(store, new=True), archive)
+    typer.echo(f"new: {_counted(done.new)}; there already: {done.same}")
+    for path in done.differing:
+        typer.echo(f"differs, kept as it is: {path}")
+
+
+def _opened(folder: Path | None, *, new: bool = False) -> Store:
+    from lmc.executing.settings import Settings
+    from lmc.store.store import Store
+
+    root = Settings.resolve(store=folder, device="cpu").store
+    if not new and not root.is_dir():
+        raise StoreError(f"there is no store {root}; name one with --store or LMC_STORE")
+    return Store(root)
+
+
+def _keys(tiers: str | None) -> frozenset[str] | None:
+    """Keys of what the claims of ``tiers`` need, in any precision; ``None`` where none is named."""
+    from lmc.claims.judging import needed
+    from lmc.executing.session import selected_cases
+    from lmc.executing.settings import Settings
+    from lmc.specs import PRECISIONS
+
+    if tiers is None:
+        return None
+    found = set()
+    for tier in tiers.split(","):
+        for precision in PRECISIONS:
+            for each in needed(selected_cases(Settings.resolve({}, tier=tier, device="cpu", precision=precision))):
+                found |= {each.key, *(spec.key for spec in each.specs)}
+    return frozenset(found)
+
+
+def _counted(cells: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in cells.items() if count) or "nothing"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,0 +1,1 @@
+"""Making what a run lacks: jobs, workers, Ray, order of work."""

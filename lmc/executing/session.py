@@ -1,0 +1,117 @@
+"""One run from selected cases to verdicts: what is missing is made, then every case is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lmc.claims.claim import Claim
+from lmc.claims.judging import Case, cases, needed
+from lmc.claims.paper import CLAIMS
+from lmc.errors import LmcError, SpecError
+from lmc.executing.jobs import Workplace, missing_cells, wait_for_others
+from lmc.executing.local import Executor, LocalExecutor
+from lmc.executing.progress import showing_progress
+from lmc.executing.settings import Settings, fast_bf16, gpu_memories
+from lmc.store.leases import Leases
+from lmc.store.store import Store
+from lmc.tiers import load_tier, restricted, with_pilot_seeds, with_precision
+
+_FRUITLESS = 3
+
+
+def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
+    """The claims and settings of models that ``settings`` ask for; what they leave out of the tier is not run.
+
+    Args:
+        settings: tier, claims, architecture, dataset, widths and precision.
+        pilot: on the seeds that thresholds are chosen on.
+
+    Raises:
+        SpecError: nothing is left of the tier or of the claims.
+    """
+    whole = tier = load_tier(settings.tier)
+    asked_for = {"arch": settings.arch, "dataset": settings.dataset, "max-width": settings.max_width}
+    limits = " ".join(f"--{name} {value}" for name, value in asked_for.items() if value is not None)
+    if limits:
+        tier = restricted(tier, arch=settings.arch, dataset=settings.dataset, max_width=settings.max_width)
+    kept = {each.name for each in tier.settings}
+    left_out = [each for each in whole.settings if each.name not in kept]
+    precision = settings.precision
+    if precision is None and tier.mixed_precision and fast_bf16(settings.device):
+        precision = "bf16"
+    if precision:
+        tier = with_precision(tier, precision)
+    asked = settings.claims
+    claims = [each for each in CLAIMS if not asked or any(_named(each, part) for part in asked)]
+    if not claims:
+        raise SpecError(f"no claim's id contains {' or '.join(asked)}; see lmc claims")
+    return cases(claims, with_pilot_seeds(tier) if pilot else tier, left_out, f"left out by {limits}")
+
+
+def _named(claim: Claim, part: str) -> bool:
+    return claim.core if part == "core" else part in claim.id
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run's verdicts rest on.
+
+    Args:
+        records: measured records by measurement key.
+        logs: training logs by spec key; a model whose log is lost has none.
+        counts: how many ``models`` were trained now and how many ``measurements`` made, by this run or by
+            others that shared its store meanwhile.
+    """
+
+    records: dict[str, dict[str, Any]]
+    logs: dict[str, dict[str, Any]]
+    counts: dict[str, int]
+
+
+def _executor(settings: Settings, cells: int) -> Executor:
+    if settings.executor == "ray":
+        from lmc.executing.ray_executor import RayExecutor
+
+        return RayExecutor(settings.ray_address, settings.workers)
+    gpus = gpu_memories() if settings.device == "cuda" else []
+    return LocalExecutor(min(settings.workers, cells), gpus)
+
+
+def make_missing(selected: Iterable[Case], settings: Settings, executor: Executor | None = None) -> Made:
+    """Train and measure what the store lacks for ``selected``.
+
+    What another run is making is left to it; once all else is made, it is waited for.
+
+    Raises:
+        LmcError: something cannot be made; what is finished stays in the store.
+    """
+    store = Store(settings.store)
+    measurements = needed(selected)
+    cells = missing = missing_cells(measurements, store, settings.device)
+    leases, fruitless = Leases(store.root), 0
+    while missing:
+        wait_for_others(missing, leases)
+        with showing_progress(missing) as on_done:
+            chosen = executor or _executor(settings, len(missing))
+            chosen.run(missing, Workplace(settings.store, settings.data, settings.device), on_done)
+        left = missing_cells([each for cell in missing if (each := cell.measures)], store, settings.device)
+        fruitless = fruitless + 1 if len(left) == len(missing) else 0
+        if fruitless == _FRUITLESS:
+            raise LmcError(f"{left[0].describe()} does not stay in {store.root}; check its disk, and its leases folder")
+        missing = left
+    leases.others()  # removes those of the dead, also where nothing was missing
+    records = {}
+    for measurement in measurements:
+        record = store.read("measurements", measurement.key)
+        if record is None:
+            raise LmcError(f"{measurement.describe()} is gone from {store.root}; run again")
+        records[measurement.key] = record
+    keys = {spec.key for measurement in measurements for spec in measurement.specs}
+    logs = {key: log for key in keys if (log := store.read("models", key)) is not None}
+    counts = {
+        "models": sum(len(cell.trains) for cell in cells),
+        "measurements": sum(cell.measures is not None for cell in cells),
+    }
+    return Made(records, logs, counts)

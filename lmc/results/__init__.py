@@ -1,0 +1,1 @@
+"""The results document: what it holds, building, files, comparing."""

@@ -1,1 +1,0 @@
-"""Running: settings, workers, the pytest plugin, the command line."""

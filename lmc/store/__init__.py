@@ -1,0 +1,1 @@
+"""The content-addressed store: models, measurements, leases, archives, upkeep."""

@@ -1,0 +1,266 @@
+"""The pytest plugin in a pytest of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import report_documents
+
+from lmc.results.file import read_results, write_results
+
+pytest_plugins = ["pytester"]
+
+TINY = """
+import dataclasses
+import pytest
+from lmc import tiers
+from lmc.claims import paper
+from lmc.claims.claim import Claim
+from lmc.claims.expectations import Level, Within
+from lmc.claims.extracts import barrier
+from lmc.claims.studies import computed, over_pairs
+from lmc.specs import RunSpec
+
+RECIPE = RunSpec(dataset="digits", arch="mlp", width=1 / 64, optimizer="adam", lr=1e-3,
+                 schedule="constant", epochs=1, batch_size=50)
+SETTING = tiers.Setting("tiny", "mlp", {"strong": tiers.Family(RECIPE, (1 / 64,))}, 0.0)
+tiers._TIERS["tiny"] = lambda: tiers.Tier("tiny", (SETTING,), "for tests")
+BASE = Claim(id="good", ref="Fig. 0", statement="A barrier is a number.", unit="nats",
+             study=over_pairs(barrier("loss")), expect=Level(below=50.0), why="-", kinds=("mlp",))
+paper.CLAIMS = (
+    BASE,
+    dataclasses.replace(BASE, id="bad", expect=Level(above=50.0)),
+    dataclasses.replace(BASE, id="gap", expect=Level(above=50.0), known_gaps={"tiny": "too small"}),
+    dataclasses.replace(BASE, id="closed-gap", known_gaps={"tiny": "too small"}),
+    dataclasses.replace(BASE, id="elsewhere", kinds=("vgg",)),
+    dataclasses.replace(BASE, id="theory", kinds=(), study=computed(lambda: [("", 0.0)]), expect=Within(0, 1)),
+)
+"""
+
+
+@pytest.fixture
+def tiny(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Pytester:
+    """A test folder whose tier and claims are tiny."""
+    pytester.makeconftest(TINY)
+    pytester.makepyfile(test_paper="from lmc.commands.test_paper import test_claim\n")
+    monkeypatch.setenv("LMC_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LMC_DEVICE", "cpu")
+    monkeypatch.delenv("LMC_BASELINE", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    return pytester
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for tests that do not care which of them trains the models."""
+    return tmp_path_factory.mktemp("store")
+
+
+def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest.Pytester, tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    arguments = ["-m", "paper", "--lmc-tier", "tiny", "--lmc-results", str(results), "-rA"]
+    found = tiny.runpytest_subprocess(*arguments)
+    found.assert_outcomes(passed=2, failed=2, skipped=1, xfailed=1)
+    text = found.stdout.str()
+    assert "lmc: tier tiny, device cpu" in text
+    # a failing claim prints statement, numbers, threshold and p-value
+    failure = text[text.index("_ test_claim[bad-tiny] _") : text.index("_ test_claim[closed-gap-tiny] _")]
+    for part in ("A barrier is a number.", "above 50 at the widest", "p-value", "at width 0.015625", "Fig. 0"):
+        assert part in failure
+    assert "this known gap is closed, remove it: too small" in text
+    assert "tier tiny has no vgg" in text
+    found.stdout.fnmatch_lines(["*lmc verdicts*", "good *tiny *holds*", f"written: {results}"])
+    assert results.exists()
+    page = results.with_suffix(".html")
+    found.stdout.fnmatch_lines([f"written: {page}"])
+    for name in ("good", "bad", "gap", "closed-gap", "elsewhere", "theory"):
+        assert f'id="claim-{name}"' in page.read_text("utf-8")
+
+    # stored: nothing is trained, and one claim can be chosen
+    again = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "good")
+    again.assert_outcomes(passed=1, deselected=5)
+    assert "pieces" not in again.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lmc-tier", "huge"], "unknown tier 'huge'; choose one of"),
+        (["--lmc-tier", "tiny", "--lmc-device", "tpu"], "unknown device 'tpu'"),
+        (["--lmc-tier", "tiny", "--lmc-workers", "none"], "workers is 'none'"),
+        (["--lmc-tier", "tiny", "--lmc-claims", "fig99"], "no claim's id contains fig99"),
+        (["--lmc-tier", "tiny", "--lmc-max-width", "0"], "max_width is '0'"),
+        (["--lmc-tier", "tiny", "--lmc-precision", "fp8"], "unknown precision 'fp8'"),
+        (["--lmc-tier", "tiny", "--lmc-dataset", "mnist"], "tier tiny has nothing for arch any, dataset mnist"),
+    ],
+)
+def test_bad_options_are_usage_errors(tiny: pytest.Pytester, arguments: list[str], message: str) -> None:
+    found = tiny.runpytest_subprocess("-m", "paper", *arguments)
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in found.stderr.str()
+
+
+def test_bad_options_are_usage_errors_where_pytest_is_quiet_too(tiny: pytest.Pytester) -> None:
+    """With -q there is no report header, in which the settings are resolved otherwise."""
+    found = tiny.runpytest_subprocess("-q", "-m", "paper", "--lmc-tier", "huge")
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    assert "unknown tier 'huge'; choose one of" in found.stderr.str()
+
+
+def test_junit_says_of_every_case_what_was_measured(tiny: pytest.Pytester, store: Path, tmp_path: Path) -> None:
+    results, junit = tmp_path / "results.json", tmp_path / "junit.xml"
+    options = ["--lmc-tier", "tiny", "--lmc-store", str(store), "--lmc-results", str(results)]
+    found = tiny.runpytest_subprocess("-m", "paper", "-W", "error", *options, "--junitxml", str(junit))
+    found.assert_outcomes(passed=2, failed=2, skipped=1, xfailed=1)
+    cases = {each.attrib["name"].partition("[")[2][:-1]: each for each in ElementTree.parse(junit).iter("testcase")}
+    said = {
+        name: {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+        for name, case in cases.items()
+    }
+    assert set(said) == CASES
+    document = read_results(results)
+    for claim in document["claims"]:
+        for setting in claim["settings"]:
+            properties = said[f"{claim['id']}-{setting['name']}"]
+            assert (properties["claim"], properties["ref"]) == (claim["id"], "Fig. 0")
+            for name in ("verdict", "reason", "threshold", "known_gap"):
+                assert properties.get(name, "") == setting[name]
+            for name in ("effect", "p_value"):
+                assert properties.get(name) == (None if setting[name] is None else str(setting[name]))
+            low, high = setting["interval"] or (None, None)
+            assert properties.get("interval") == (f"{low:.6g} to {high:.6g}" if setting["interval"] else None)
+    assert "interval" in said["good-tiny"]
+    outcomes = {name: [(each.tag, each.get("type")) for each in case][1:] for name, case in cases.items()}
+    assert outcomes == {
+        "good-tiny": [],
+        "theory-theory": [],
+        "bad-tiny": [("failure", None)],
+        "closed-gap-tiny": [("failure", None)],
+        "gap-tiny": [("skipped", "pytest.xfail")],
+        "elsewhere-not-run": [("skipped", "pytest.skip")],
+    }
+    assert said["gap-tiny"]["verdict"] == "fails"
+    assert said["gap-tiny"]["known_gap"] == "too small"
+
+
+def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path, tmp_path: Path) -> None:
+    def run(*options: str) -> pytest.RunResult:
+        asked = ["--lmc-tier", "tiny", "--lmc-store", str(store), "-k", "good or theory"]
+        return tiny.runpytest_subprocess("-m", "paper", *asked, *options)
+
+    baseline, new = tmp_path / "baseline.json", tmp_path / "new.json"
+    assert run("--lmc-results", str(baseline)).ret == 0
+    document = read_results(baseline)
+    document["seconds"] = 0.001  # run time is told and fails nothing
+    write_results(document, baseline)
+    again = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
+    assert again.ret == 0
+    again.stdout.fnmatch_lines(["*lmc verdicts*", "*2 holds", "compared with the baseline", "compared: 2 pairs of*"])
+    again.stdout.fnmatch_lines(["  worse   0.001 -> *(not counted: *", "0 of 1 changes count as worse", "written: *"])
+    assert "### Not worse than the baseline" in new.with_suffix(".md").read_text()
+
+    (good,) = document["claims"][0]["settings"]
+    good.update(effect=-1.0, interval=[-1.5, -0.5])  # below 50 was better by far
+    write_results(document, baseline)
+    worse = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
+    assert worse.ret == pytest.ExitCode.TESTS_FAILED
+    worse.assert_outcomes(passed=2, deselected=4)
+    worse.stdout.fnmatch_lines(["  worse   good on tiny: -1 -> *[[]-1.5, -0.5] nats*", "1 of 2 changes count as worse"])
+    assert "### Worse than the baseline" in new.with_suffix(".md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no results file"),
+        ("{", "cannot read the results file"),
+        ('{"schema": NaN}', "it holds NaN"),
+        ('{"schema": "lmc-results/1"}', "has schema 'lmc-results/1', this version reads"),
+        ('{"schema": "lmc-results/2"}', "missing required field `tier`"),
+        ({"tier": "standard"}, "is of tier standard, this run of tier tiny; choose a baseline of tier tiny"),
+        ({}, "judges none of the claims and settings selected, only 1 others on not-run; choose another"),
+    ],
+    ids=["missing", "half-written", "nan", "schema", "incomplete", "tier", "nothing-in-common"],
+)
+def test_a_wrong_baseline_is_refused_before_anything_is_trained(
+    content: object, message: str, tiny: pytest.Pytester, tmp_path: Path
+) -> None:
+    baseline = tmp_path / "baseline.json"
+    if isinstance(content, dict):
+        document = report_documents.nothing_run() | {"tier": "tiny"} | content
+        write_results(document | {"claims": document["claims"][:1]}, baseline)
+    elif isinstance(content, str):
+        baseline.write_text(content)
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "--lmc-baseline", str(baseline))
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in found.stderr.str()
+    assert str(baseline) in found.stderr.str()
+    assert "lmc verdicts" not in found.stdout.str()
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_baseline_must_share_what_is_chosen_with_k(
+    tiny: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = report_documents.nothing_run() | {"tier": "tiny"}
+    document["claims"] = [document["claims"][0] | {"id": "elsewhere"}]
+    write_results(document, tmp_path / "baseline.json")
+    monkeypatch.setenv("LMC_BASELINE", str(tmp_path / "baseline.json"))
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "theory")
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    assert "judges none of the claims" in found.stderr.str()
+    assert tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "theory or elsewhere").ret == 0
+
+
+CASES = {"good-tiny", "bad-tiny", "gap-tiny", "closed-gap-tiny", "elsewhere-not-run", "theory-theory"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "collected"),
+    [
+        ([], CASES),
+        (["--lmc-claims", "gap"], {"gap-tiny", "closed-gap-tiny"}),
+        (["--lmc-claims", "good, bad"], {"good-tiny", "bad-tiny"}),
+        (["--lmc-claims", "core"], CASES - {"bad-tiny"}),
+        (["--lmc-arch", "mlp", "--lmc-dataset", "digits", "--lmc-max-width", "1/64"], CASES),
+        (["--lmc-precision", "bf16"], CASES),
+    ],
+)
+def test_options_choose_what_is_collected(tiny: pytest.Pytester, arguments: list[str], collected: set[str]) -> None:
+    """Each is also an environment variable, which the option wins over."""
+    tiny.makeconftest(TINY.replace('id="bad",', 'id="bad", core=False,'))
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "--collect-only", "-q", *arguments)
+    lines = [line for line in found.stdout.lines if "::test_claim[" in line]
+    assert {line.partition("[")[2].removesuffix("]") for line in lines} == collected
+    assert not list(tiny.path.glob("home/store/*")), "nothing is trained to collect"
+
+
+def test_options_are_environment_variables_too(tiny: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMC_TIER", "tiny")
+    monkeypatch.setenv("LMC_CLAIMS", "good")
+    monkeypatch.setenv("LMC_MAX_WIDTH", "1/128")
+    command = ["-m", "paper", "--collect-only"]
+    found = tiny.runpytest_subprocess(*command)
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    assert "widths up to 0.0078125; it has mlp on digits" in found.stderr.str()
+    found = tiny.runpytest_subprocess(*command, "-q", "--lmc-max-width", "1")
+    assert [line for line in found.stdout.lines if "test_claim[" in line] == ["test_paper.py::test_claim[good-tiny]"]
+
+
+def test_a_store_that_cannot_be_written_stops_the_run(tiny: pytest.Pytester, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "--lmc-store", str(tmp_path / "file"))
+    assert found.ret == 3
+    assert "Not a directory; choose another store" in found.stdout.str() + found.stderr.str()
+
+
+def test_other_projects_notice_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import sys\ndef test_it(): assert 'torch' not in sys.modules")
+    found = pytester.runpytest_subprocess()
+    found.assert_outcomes(passed=1)
+    assert (
+        "lmc"
+        not in found.stdout.str().replace(str(pytester.path), "").replace("plugins: ", "plugins:").split("plugins:")[0]
+    )

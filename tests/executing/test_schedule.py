@@ -1,0 +1,161 @@
+"""The order of work: dependencies, shares of devices, and bounds that every schedule keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_claim import RECIPE
+
+from lmc.errors import SpecError
+from lmc.executing.jobs import Cell
+from lmc.executing.local import assigned
+from lmc.executing.schedule import Queue, simulate
+from lmc.executing.settings import Settings
+from lmc.measuring.measurements import ModelMeasurement, PairMeasurement
+from lmc.planning.plan import gpu_counts, make_plan
+
+SPECS = [RECIPE.with_seed(seed) for seed in range(8)]
+
+
+def training(seed: int, cost: float = 1.0) -> Cell:
+    return Cell((SPECS[seed],), cost)
+
+
+def pair(first: int, second: int, cost: float = 0.1) -> Cell:
+    return Cell(PairMeasurement(SPECS[first], SPECS[second]), cost)
+
+
+def whole(_: Cell) -> float:
+    return 1.0
+
+
+def taken(queue: Queue) -> dict[int, Cell]:
+    while queue.take() is not None:
+        pass
+    return queue.running
+
+
+def test_costly_cells_come_first_and_measurements_once_their_models_are_made() -> None:
+    cells = [pair(0, 1, cost=9), training(0, cost=1), training(1, cost=3), training(2, cost=2)]
+    queue = Queue(cells, [0, 1], whole)
+    assert taken(queue) == {0: cells[2], 1: cells[3]}
+    assert queue.done(0) == cells[2]
+    assert taken(queue)[0] == cells[1]
+    queue.done(1)
+    assert taken(queue) == {0: cells[1]}, "one model of the pair is not made yet"
+    queue.done(0)
+    assert list(taken(queue).values()) == [cells[0]]
+
+
+def test_models_that_are_in_the_store_already_are_not_waited_for() -> None:
+    assert list(taken(Queue([pair(0, 1)], [0], whole)).values()) == [pair(0, 1)]
+
+
+def test_cells_share_a_device_up_to_the_whole() -> None:
+    cells = [training(seed) for seed in range(6)]
+    queue = Queue(cells, [0, 1] * 4, lambda _: 0.4)
+    assert Counter(number % 2 for number in taken(queue)) == {0: 2, 1: 2}
+    thirds = Queue(cells, [0] * 8, lambda _: 1 / 3)
+    assert len(taken(thirds)) == 3, "rounding does not keep the third one out"
+
+
+def test_a_large_cell_is_not_starved_by_small_ones() -> None:
+    large, small = training(0, cost=5), [training(seed) for seed in range(1, 6)]
+    queue = Queue([large, *small], [0, 0, 0], lambda cell: 1.0 if cell.cost == 5 else 0.5)
+    assert taken(queue) == {0: large}
+    queue.put_back(0)
+    first = Queue([training(7, cost=9), large, *small], [0, 0, 0], lambda cell: 1.0 if cell.cost == 5 else 0.5)
+    assert [each.cost for each in taken(first).values()] == [9], "the other half is kept for the large one"
+    first.done(0)
+    assert [each.cost for each in taken(first).values()] == [5]
+
+
+def test_a_cell_that_was_put_back_gets_a_device_of_its_own() -> None:
+    cells = [training(0, cost=2), training(1)]
+    queue = Queue(cells, [0, 0], lambda _: 0.5)
+    taken(queue)
+    assert queue.put_back(0) == cells[0]
+    assert taken(queue) == {1: cells[1]}
+    queue.done(1)
+    assert list(taken(queue).values()) == [cells[0]]
+    assert queue.take() is None
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "devices"),
+    [(3, 0, [0, 1, 2]), (5, 2, [0, 1, 0, 1, 0]), (1, 8, [0]), (16, 2, [0, 1] * 4), (16, 1, [0] * 4)],
+)
+def test_workers_are_assigned_to_gpus_in_turn(workers: int, gpus: int, devices: list[int]) -> None:
+    assert assigned(workers, gpus) == devices
+
+
+costs = st.floats(0.01, 100)
+graphs = st.tuples(st.lists(costs, min_size=1, max_size=8), st.lists(st.tuples(costs, st.sets(st.integers(0, 7)))))
+
+
+@given(graphs, st.integers(1, 5), st.integers(1, 4), st.lists(st.floats(0.25, 1), min_size=3, max_size=3))
+def test_bounds_of_every_schedule(
+    graph: tuple[list[float], list[tuple[float, set[int]]]], devices: int, per_device: int, shares: list[float]
+) -> None:
+    """No schedule beats its longest chain or all devices in full use; none is worse than one cell at a time."""
+    models, measurements = graph
+    cells = [training(seed, cost) for seed, cost in enumerate(models)]
+    for number, (cost, needs) in enumerate(measurements):
+        spec = dataclasses.replace(SPECS[0], lr=1.0 + number)
+        chosen = [SPECS[each % len(models)] for each in needs] or [spec]
+        measurement = PairMeasurement(
+            chosen[0], chosen[-1], lams=(0.0, 0.5, (number + 1) / (number + 2) / 2 + 0.5, 1.0)
+        )
+        cells.append(Cell(measurement if needs else ModelMeasurement(spec), cost))
+    share = {cell.makes[0]: shares[number % 3] for number, cell in enumerate(cells)}
+    seconds = lambda cell: cell.cost  # noqa: E731
+    found = simulate(cells, list(range(devices)) * per_device, seconds, lambda cell: share[cell.makes[0]])
+    work = sum(cell.cost * share[cell.makes[0]] for cell in cells)
+    assert found.devices == devices
+    assert found.makespan >= found.critical_path * (1 - 1e-9)
+    assert found.makespan >= work / devices * (1 - 1e-9)
+    assert found.makespan <= sum(cell.cost for cell in cells) * (1 + 1e-9)
+    assert found.utilisation == pytest.approx(work / devices / found.makespan)
+    assert found.utilisation <= 1 + 1e-9
+    chains = [
+        cell.cost + max([0.0, *(models[SPECS.index(s)] for s in cell.specs if s in SPECS[: len(models)])])
+        for cell in cells
+        if cell.measures
+    ]
+    assert found.critical_path == pytest.approx(max([*models, *chains]))
+
+
+def test_one_device_of_whole_shares_takes_the_sum_and_many_the_longest_chain() -> None:
+    cells = [training(0, 3), training(1, 2), pair(0, 1, 1), pair(1, 0, 1)]
+    one = simulate(cells, [0], lambda cell: cell.cost, whole)
+    assert (one.makespan, one.utilisation, one.critical_path) == (7, 1, 4)
+    many = simulate(cells, range(8), lambda cell: cell.cost, whole)
+    assert (many.makespan, many.critical_path) == (4, 4)
+    assert many.utilisation == pytest.approx(7 / 32)
+    assert simulate([], [0], lambda cell: cell.cost, whole).makespan == 0
+
+
+def test_a_plan_simulates_any_number_of_gpus(tmp_path: Path) -> None:
+    """More GPUs are never slower, none is faster than the longest chain, and nothing is trained or written."""
+    settings = Settings.resolve({"LMC_HOME": str(tmp_path)}, tier="standard", arch="mlp", dataset="mnist", device="cpu")
+    plan = make_plan(settings, [1, 8, 64])
+    assert plan.assumed
+    assert [each.devices for each in plan.schedules] == [1, 8, 64]
+    assert len({each.critical_path for each in plan.schedules}) == 1
+    spans = [each.makespan for each in plan.schedules]
+    assert spans == sorted(spans, reverse=True)
+    assert all(each.critical_path <= each.makespan for each in plan.schedules)
+    assert all(0 < each.utilisation <= 1 for each in plan.schedules)
+    assert sum("on 8 GPUs: " in line for line in plan.lines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1,,8", "many", "1.5"])
+def test_a_number_of_gpus_that_is_none(text: str) -> None:
+    with pytest.raises(SpecError, match="whole number of at least 1"):
+        gpu_counts(text)

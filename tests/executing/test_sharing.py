@@ -1,0 +1,184 @@
+"""Runs that share a store: nothing is made twice, nothing waited for while there is other work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_claim import CLAIM, RECIPE, TIER
+
+import lmc.executing.jobs as cells_module
+from lmc.claims.judging import cases
+from lmc.errors import LmcError
+from lmc.executing.jobs import Cell, Workplace, make_cell, missing_cells, training_block
+from lmc.executing.local import OnDone
+from lmc.executing.session import make_missing, needed
+from lmc.executing.settings import Settings
+from lmc.measuring.measurements import PairMeasurement
+from lmc.store import leases
+from lmc.store.leases import Leases
+from lmc.store.store import Store
+from lmc.tiers import VERDICT_SEEDS
+from lmc.training import engine
+
+
+class Serial:
+    """Makes one cell after another in this process; remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.rounds: list[list[Cell]] = []
+
+    def run(self, cells: Sequence[Cell], workplace: Workplace, on_done: OnDone) -> None:
+        self.rounds.append(list(cells))
+        for cell in sorted(cells, key=lambda each: not each.trains):
+            make_cell(cell, workplace)
+            on_done(cell)
+
+
+def settings_in(folder: Path) -> Settings:
+    return Settings.resolve({"LMC_HOME": str(folder)}, device="cpu", workers=1)
+
+
+RUN = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import lmc.measuring.records as records, lmc.training.engine as engine
+from test_sharing import CLAIM, TIER, Serial, cases, make_missing, settings_in
+journal = os.open(sys.argv[1] + "/journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def noting(function, name):
+    def noted(what, *arguments, **options):
+        os.write(journal, (name(what) + "\\n").encode())
+        return function(what, *arguments, **options)
+    return noted
+
+engine.train_stack = noting(engine.train_stack, lambda block: " ".join(spec.key for spec in block))
+records.measure = noting(records.measure, lambda measurement: measurement.key)
+print("ready", flush=True)
+sys.stdin.readline()
+made = make_missing(cases([CLAIM], TIER), settings_in(Path(sys.argv[1])), Serial())
+print(sorted((key, str(record)) for key, record in made.records.items()))
+"""
+
+
+def test_two_runs_make_everything_once_and_read_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RUN, str(tmp_path), str(Path(__file__).parents[1])]
+    with ExitStack() as stack:
+        runs = [
+            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            for _ in range(2)
+        ]
+        for run in runs:
+            assert run.stdout is not None
+            assert run.stdout.readline() == "ready\n"
+        for run in runs:
+            assert run.stdin is not None
+            run.stdin.write("\n")
+            run.stdin.flush()
+        printed = [run.communicate(timeout=120)[0] for run in runs]
+    assert printed[0] == printed[1]
+    assert len(printed[0]) > 1000
+    measured = {each.key for each in needed(cases([CLAIM], TIER))}
+    block = " ".join(spec.key for spec in training_block(RECIPE.with_seed(VERDICT_SEEDS[0]), "cpu"))
+    assert Counter((tmp_path / "journal").read_text().splitlines()) == Counter({block: 1, **dict.fromkeys(measured, 1)})
+
+
+def test_what_another_run_makes_is_waited_for_last_and_picked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, executor, other = settings_in(tmp_path), Serial(), ExitStack()
+    store, place = Store(settings.store), Workplace(settings.store, settings.data, "cpu")
+    all_cells = missing_cells(needed(cases([CLAIM], TIER)), store, "cpu")
+    training, held = all_cells[0], all_cells[7]
+    make_cell(training, place)
+    assert store.has("models", training.makes[0])
+    other.enter_context(Leases(store.root).claim(held.makes))
+    made_before_waiting: list[bool] = []
+
+    def other_run_finishes(_: float) -> None:
+        assert isinstance(held.what, PairMeasurement)
+        made_before_waiting.extend(store.has("measurements", each.makes[0]) for each in all_cells[1:] if each != held)
+        store.write("measurements", held.what.key, {"status": "made elsewhere"})
+        other.close()
+
+    monkeypatch.setattr(cells_module.time, "sleep", other_run_finishes)
+    made = make_missing(cases([CLAIM], TIER), settings, executor)
+    assert made_before_waiting == [True] * 14
+    assert made.records[held.makes[0]] == {"status": "made elsewhere"}
+    assert [len(each) for each in executor.rounds] == [15, 1]
+    assert "waiting for" in capsys.readouterr().err
+
+
+def test_a_model_that_another_run_trains_is_not_trained_to_measure_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, executor, other = settings_in(tmp_path), Serial(), ExitStack()
+    place = Workplace(settings.store, settings.data, "cpu")
+    training = missing_cells(needed(cases([CLAIM], TIER)), Store(settings.store), "cpu")[0]
+    other.enter_context(Leases(settings.store).claim(training.makes[-1:]))  # one of six is enough
+    trained: list[object] = []
+    train_stack = engine.train_stack
+
+    def noted(block: Any, *arguments: Any, **options: Any) -> Any:
+        trained.append(block)
+        return train_stack(block, *arguments, **options)
+
+    monkeypatch.setattr(engine, "train_stack", noted)
+    make_cell(training, place)
+    assert trained == []
+
+    def other_run_dies(_: float) -> None:
+        assert trained == []
+        other.close()
+
+    monkeypatch.setattr(cells_module.time, "sleep", other_run_dies)
+    made = make_missing(cases([CLAIM], TIER), settings, executor)
+    assert len(made.records) == 15
+    assert trained == [training.what]
+
+
+def test_a_finished_cell_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between looking and claiming, another run may have finished it."""
+    settings = settings_in(tmp_path)
+    store, place = Store(settings.store), Workplace(settings.store, settings.data, "cpu")
+    training, measuring = missing_cells(needed(cases([CLAIM], TIER)), store, "cpu")[:2]
+    for cell in (training, measuring):
+        make_cell(cell, place)
+    before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*.*")}
+    assert len(before) == 13
+    for cell in (training, measuring):
+        make_cell(cell, place)
+    assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*.*")} == before
+    store.weights_path(training.makes[2]).unlink()
+    make_cell(training, place)
+    changed = [path for path in before if path.stat().st_mtime_ns != before[path]]
+    assert sorted(path.stem for path in changed) == [training.makes[2]] * 2, "what is there keeps its bits"
+
+
+def test_cells_that_never_stay_are_an_error_and_no_endless_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells_module, "make_cell", lambda *_: None)
+    executor = Serial()
+    monkeypatch.setattr(executor, "run", lambda *_: executor.rounds.append([]))
+    with pytest.raises(LmcError, match="does not stay in"):
+        make_missing(cases([CLAIM], TIER), settings_in(tmp_path), executor)
+    assert len(executor.rounds) == 3
+
+
+def test_waiting_ends_when_the_other_host_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = tmp_path / "store" / "leases" / training_block(RECIPE.with_seed(VERDICT_SEEDS[0]), "cpu")[0].key
+    lease.parent.mkdir(parents=True)
+    lease.write_bytes(b'           7 {"host": "far away", "process": 1, "kernel": "another"}')
+    monkeypatch.setattr(leases, "STALE_AFTER", 0.2)
+    monkeypatch.setattr(cells_module, "POLL", 0.01)
+    made = make_missing(cases([CLAIM], TIER), settings_in(tmp_path), Serial())
+    assert len(made.records) == 15
+    assert not lease.exists()

@@ -1,0 +1,267 @@
+"""Tiers as data: every family can be trained, costed and judged; parts of a tier; pilot seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, combinations
+
+import pytest
+
+from lmc.claims.judging import cases
+from lmc.claims.paper import CLAIMS
+from lmc.errors import SpecError
+from lmc.executing.costs import SHAPES
+from lmc.measuring.measurements import PairMeasurement
+from lmc.nets.costs import net_cost
+from lmc.specs import RunSpec
+from lmc.tiers import Family, Setting, Tier, load_tier, restricted, tier_names, with_pilot_seeds, with_precision
+from lmc.tiers.families import PILOT_OFFSET, VERDICT_SEEDS, variant
+
+every_tier = pytest.mark.parametrize("name", tier_names())
+every_full_tier = pytest.mark.parametrize("name", [name for name in tier_names() if name != "preview"])
+RECIPE = RunSpec(dataset="digits", arch="mlp", width=1)
+
+
+def families(tier: Tier) -> Iterator[tuple[Setting, str, Family]]:
+    for setting in tier.settings:
+        for role, family in setting.families.items():
+            yield setting, role, family
+
+
+def test_there_are_four_tiers_and_no_other() -> None:
+    assert tier_names() == ("quick", "preview", "standard", "paper")
+    with pytest.raises(SpecError, match="unknown tier 'huge'; choose one of quick, preview, standard, paper"):
+        load_tier("huge")
+
+
+@every_tier
+def test_every_family_has_three_independent_pairs_and_trainable_models(name: str) -> None:
+    tier = load_tier(name)
+    assert tier.name == name
+    assert len({setting.name for setting in tier.settings}) == len(tier.settings)
+    for setting, role, family in families(tier):
+        where = f"{setting.name} {role}"
+        assert len(family.independent) >= 3, where
+        assert len(set(chain(*family.independent))) == 2 * len(family.independent), where
+        assert len(set(family.seeds)) == len(family.seeds), where
+        assert set(family.independent) <= set(family.pairs)
+        assert list(family.widths) == sorted(set(family.widths)), where
+        assert family.recipe.dataset == setting.families["strong"].recipe.dataset
+        assert family.recipe.arch.startswith(setting.kind), where
+        for width in family.widths:
+            a, b = (family.spec(width, seed) for seed in family.seeds[:2])
+            assert (a.width, a.init_seed, a.data_seed) == (width, family.seeds[0], family.seeds[0])
+            PairMeasurement(a, b)
+
+
+@every_tier
+def test_every_model_can_be_counted_on_its_dataset(name: str) -> None:
+    found = {}
+    for setting, role, family in families(load_tier(name)):
+        shape, classes, train_images, _ = SHAPES[family.recipe.dataset]
+        sizes = []
+        for width in family.widths:
+            spec = family.spec(width, 0)
+            assert spec.batch_size <= train_images
+            cost = net_cost(spec.arch, spec.width, shape, classes, bias=spec.bias, depth=spec.depth)
+            sizes.append(cost.parameters)
+        assert sizes == sorted(set(sizes)), "wider models have more parameters"
+        found[setting.name, role] = sizes[-1]
+    assert found
+
+
+@every_full_tier
+def test_a_tier_has_a_plain_strong_family_everywhere_and_others_differ_from_it(name: str) -> None:
+    for setting, role, family in families(load_tier(name)):
+        strong = setting.families["strong"].recipe
+        assert strong.weight_decay > 0
+        assert (family.recipe == strong) == (role == "strong"), f"{setting.name} {role}"
+        assert set(family.widths) <= set(setting.families["strong"].widths) | ({1 / 2} if role == "many" else set()), (
+            "compared with strong at widths it lacks"
+        )
+    roles = {role for _, role, _ in families(load_tier(name))}
+    assert {"strong", "weak", "zero"} <= roles
+
+
+@every_full_tier
+def test_the_core_claims_are_judged_in_every_tier(name: str) -> None:
+    core = {claim.id for claim in CLAIMS if claim.core}
+    assert core <= {case.claim.id for case in cases(CLAIMS, load_tier(name)) if not case.skip}
+
+
+def test_the_quick_tier_judges_more_than_two_models_at_once() -> None:
+    tier = load_tier("quick")
+    by_role = {role: family for _, role, family in families(tier)}
+    assert len(by_role["many"].groups(4)) >= 3
+    assert len(by_role["many"].groups(3)) >= 3
+    assert len(by_role["crowd"].groups(8)) >= 3
+    assert not by_role["many"].recipe.bias
+    assert not by_role["crowd"].recipe.bias, "Theorem 5.3 is of nets without biases"
+
+
+# -- Groups of seeds. --
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 7), (2, 3), (3, 2), (4, 1), (7, 1), (8, 0)])
+def test_groups_share_no_model_and_come_in_order(size: int, count: int) -> None:
+    family = Family(RECIPE, (1.0,), tuple(range(10, 17)))
+    groups = family.groups(size)
+    assert [len(group) for group in groups] == [size] * count
+    assert list(chain(*groups)) == list(range(10, 10 + size * count))
+
+
+def test_pairs_are_all_and_independent_ones_consecutive() -> None:
+    family = Family(RECIPE, (1.0,))
+    assert family.seeds == VERDICT_SEEDS
+    assert family.independent == list(zip(VERDICT_SEEDS[::2], VERDICT_SEEDS[1::2], strict=True))
+    assert family.pairs == list(combinations(family.seeds, 2))
+
+
+def test_many_models_are_paired_with_their_neighbours_around_a_ring() -> None:
+    family = Family(RECIPE, (1.0,), tuple(range(12)))
+    assert Counter(chain(*family.pairs)) == dict.fromkeys(range(12), 2 * family.reach)
+    assert len(set(family.pairs)) == 12 * family.reach
+    assert Counter(chain(*family.neighbours)) == dict.fromkeys(range(12), 2)
+    assert set(family.independent) < set(family.neighbours) < set(family.pairs)
+    assert all(first < second for first, second in family.pairs)
+    assert replace(family, reach=6).pairs == list(combinations(range(12), 2))
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
+    family = Family(RECIPE, (1.0, 2.0))
+    assert variant(family) == family
+    assert variant(family, widths=(1.0,), seeds=(1, 2), lr=0.5) == Family(replace(RECIPE, lr=0.5), (1.0,), (1, 2))
+
+
+# -- Widths. --
+
+
+def test_the_preview_judges_no_claim_about_wide_models() -> None:
+    found = cases(CLAIMS, load_tier("preview"))
+    judged = {case.claim.id for case in found if case.setting and not case.skip}
+    assert judged == {"control-self-merge", "control-narrow-barrier"}
+    assert [case.skip for case in found if case.claim.id == "fig2b-calibrated-barrier-approaches-zero"] == [
+        "vgg-cifar10 is trained to x0.125 only, and wide begins at x2",
+        "resnet-cifar10 is trained to x0.25 only, and wide begins at x4",
+    ]
+
+
+def test_a_tier_cut_to_narrow_widths_judges_no_claim_about_wide_ones() -> None:
+    tier = load_tier("standard")
+
+    def judged(width: float) -> set[str]:
+        part = restricted(tier, arch="vgg", max_width=width)
+        return {case.claim.id for case in cases(CLAIMS, part) if case.setting and not case.skip}
+
+    assert judged(1 / 8) == {"control-self-merge", "control-narrow-barrier"}
+    assert "fig2b-calibrated-barrier-approaches-zero" in judged(2)
+
+
+# -- The decay horizon. --
+
+
+def test_the_standard_tier_keeps_the_papers_decay_horizon_under_sgd() -> None:
+    """H = Σ η_t · wd; Adam's steps do not scale with the gradient, so that its MLPs have none to keep."""
+    horizons = {}
+    for name in ("standard", "paper"):
+        for setting in load_tier(name).settings:
+            recipe = setting.families["strong"].recipe
+            if recipe.optimizer == "sgd" and recipe.dataset == "cifar10":
+                horizons[name, setting.kind] = recipe.decay_horizon(50_000)
+    assert len(horizons) == 4
+    assert all(each == pytest.approx(6.0, rel=0.01) for each in horizons.values()), horizons
+
+
+# -- Pilot seeds. --
+
+
+@every_tier
+def test_pilot_seeds_are_none_that_any_verdict_uses(name: str) -> None:
+    verdict = {seed for tier in map(load_tier, tier_names()) for *_, family in families(tier) for seed in family.seeds}
+    tier = load_tier(name)
+    pilot = with_pilot_seeds(tier)
+    for (setting, role, plain), (_, _, moved) in zip(families(tier), families(pilot), strict=True):
+        assert not set(moved.seeds) & verdict, f"{setting.name} {role}"
+        assert len(moved.seeds) == len(plain.seeds)
+        assert moved.independent[0][0] - plain.independent[0][0] == moved.seeds[-1] - plain.seeds[-1]
+        assert (moved.recipe, moved.widths) == (plain.recipe, plain.widths)
+
+
+@every_tier
+def test_pilot_models_are_trained_in_the_same_blocks(name: str) -> None:
+    """A block of seeds side by side may not hold pilot and verdict models at once."""
+    from lmc.specs import stack_seeds
+
+    for _, _, family in families(with_pilot_seeds(load_tier(name))):
+        for width in family.widths:
+            for seed in family.seeds:
+                assert min(stack_seeds(family.spec(width, seed))) >= PILOT_OFFSET + VERDICT_SEEDS[0]
+
+
+# -- Precision. --
+
+
+@every_tier
+def test_precision_is_changed_everywhere_and_nothing_else(name: str) -> None:
+    tier = load_tier(name)
+    changed = with_precision(tier, "bf16")
+    for (_, role, before), (_, role_after, after) in zip(families(tier), families(changed), strict=True):
+        assert role == role_after
+        assert before.recipe.precision == "fp32"
+        assert after == replace(before, recipe=replace(before.recipe, precision="bf16"))
+    assert with_precision(changed, "fp32") == tier
+    with pytest.raises(SpecError, match="unknown precision"):
+        with_precision(tier, "fp8")
+
+
+# -- Parts of a tier. --
+
+
+def names(tier: Tier) -> list[str]:
+    return [setting.name for setting in tier.settings]
+
+
+def test_a_kind_or_an_architecture_restricts_a_tier() -> None:
+    tier = load_tier("standard")
+    assert restricted(tier) == tier
+    assert names(restricted(tier, arch="mlp")) == ["mlp-mnist", "mlp-fashion-mnist"]
+    assert names(restricted(tier, arch="vgg11")) == names(restricted(tier, arch="vgg")) == ["vgg-cifar10"]
+    assert names(restricted(tier, dataset="cifar10")) == ["vgg-cifar10", "resnet-cifar10"]
+    assert names(restricted(tier, arch="mlp", dataset="mnist")) == ["mlp-mnist"]
+    kept = restricted(tier, dataset="mnist").settings[0]
+    assert kept == tier.settings[0]
+
+
+def test_widths_up_to_the_limit_are_kept_and_emptied_families_dropped() -> None:
+    tier = load_tier("quick")
+    narrow = restricted(tier, max_width=1 / 4)
+    for setting, role, family in families(narrow):
+        whole = next(each for each in tier.settings if each.name == setting.name).families[role]
+        assert family.widths == tuple(width for width in whole.widths if width <= 1 / 4)
+        assert family.widths
+        assert (family.recipe, family.seeds) == (whole.recipe, whole.seeds)
+    by_name = {setting.name: set(setting.families) for setting in narrow.settings}
+    assert "deep" not in by_name["mlp-digits"]
+    assert "bn" in by_name["mlp-digits"]
+    assert by_name["vgg-digits"] == by_name["resnet-digits"] == {"strong"}
+    assert names(restricted(tier, max_width=1 / 8)) == ["mlp-digits", "vgg-digits"]
+    assert restricted(tier, max_width=100) == tier
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"arch": "vit"}, "arch vit, dataset any, widths up to any"),
+        ({"dataset": "mnist"}, "arch any, dataset mnist, widths up to any"),
+        ({"max_width": 1 / 64}, "arch any, dataset any, widths up to 0.015625"),
+        ({"arch": "resnet", "max_width": 1 / 8}, "arch resnet, dataset any, widths up to 0.125"),
+    ],
+)
+def test_nothing_left_is_an_error_that_names_what_there_is(asked: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        restricted(load_tier("quick"), **asked)  # type: ignore[arg-type]
+    assert str(refused.value) == (
+        f"tier quick has nothing for {message}; it has mlp on digits, vgg on digits, resnet on digits"
+    )
