@@ -5,21 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from serial_runs import Serial, settings_in
 from tiny_claim import CLAIM, RECIPE, TIER
 
 import lmc.executing.jobs as cells_module
 from lmc.claims.judging import cases
 from lmc.errors import LmcError
-from lmc.executing.jobs import Cell, Workplace, make_cell, missing_cells, training_block
-from lmc.executing.local import OnDone
+from lmc.executing.jobs import Workplace, make_cell, missing_cells, training_block
 from lmc.executing.session import make_missing, needed
-from lmc.executing.settings import Settings
 from lmc.measuring.measurements import PairMeasurement
 from lmc.store import leases
 from lmc.store.leases import Leases
@@ -27,30 +25,15 @@ from lmc.store.store import Store
 from lmc.tiers import VERDICT_SEEDS
 from lmc.training import engine
 
-
-class Serial:
-    """Makes one cell after another in this process; remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        self.rounds: list[list[Cell]] = []
-
-    def run(self, cells: Sequence[Cell], workplace: Workplace, on_done: OnDone) -> None:
-        self.rounds.append(list(cells))
-        for cell in sorted(cells, key=lambda each: not each.trains):
-            make_cell(cell, workplace)
-            on_done(cell)
-
-
-def settings_in(folder: Path) -> Settings:
-    return Settings.resolve({"LMC_HOME": str(folder)}, device="cpu", workers=1)
-
-
 RUN = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import lmc.measuring.records as records, lmc.training.engine as engine
-from test_sharing import CLAIM, TIER, Serial, cases, make_missing, settings_in
+from serial_runs import Serial, settings_in
+from tiny_claim import CLAIM, TIER
+from lmc.claims.judging import cases
+from lmc.executing.session import make_missing
 journal = os.open(sys.argv[1] + "/journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 def noting(function, name):

@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 import torch
+from serial_runs import Serial, settings_in
 from test_archive import BARE, LOG, MEASURED, MODEL, NEW, STATE, TENSORS, content, filled
 from test_leases import KEY, holder
-from test_sharing import CLAIM, TIER, Serial, cases, make_missing, settings_in
+from tiny_claim import CLAIM, TIER
 from typer.testing import CliRunner
 
-from lmc.claims.judging import Case
+from lmc.claims.judging import Case, cases
 from lmc.commands.cli import app
 from lmc.errors import StoreError
 from lmc.executing.jobs import Workplace, missing_cells
-from lmc.executing.session import needed
+from lmc.executing.session import make_missing, needed
 from lmc.measuring.measurements import PairMeasurement
 from lmc.specs import RECIPE_VERSION
 from lmc.store import leases as leases_module
