@@ -65,7 +65,8 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
 
 def with_tests() -> dict[str, str]:
     """An environment in which the modules of tests can be imported."""
-    return {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[1]}:{os.environ.get('PYTHONPATH', '')}"}
+    folders = [Path(__file__).parent, Path(__file__).parents[1], os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
 
 
 def make(folder: Path, executor: Any = None) -> dict[str, int]:
