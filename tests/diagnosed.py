@@ -35,7 +35,8 @@ def mlp(units: int, depth: int = 2, activation: Callable[[], nn.Module] = nn.ReL
     layers: list[nn.Module] = []
     for index in range(depth):
         layers.append(nn.Linear(units if index else 64, units))
-        layers += {"bn": [nn.BatchNorm1d(units)], "ln": [nn.LayerNorm(units)]}.get(norm, [])
+        if norm:
+            layers.append({"bn": nn.BatchNorm1d, "ln": nn.LayerNorm}[norm](units))
         layers.append(activation())
     return nn.Sequential(*layers, nn.Linear(units, 10))
 

@@ -123,7 +123,7 @@ def _value(width: float, pair: str, value: float, **more: Any) -> dict[str, Any]
 
 
 def _setting(name: str, verdict: str, reason: str, **more: Any) -> dict[str, Any]:
-    base = {
+    base: dict[str, Any] = {
         "name": name,
         "verdict": verdict,
         "reason": reason,

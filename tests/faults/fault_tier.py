@@ -34,4 +34,4 @@ def register() -> None:
 
     tiers._TIERS["faults"] = lambda: TIER
     tiers._TIERS["faults-long"] = lambda: LONG
-    session.CLAIMS = (CLAIM,)
+    session.CLAIMS = (CLAIM,)  # type: ignore[attr-defined]

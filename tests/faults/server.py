@@ -32,7 +32,7 @@ def prepare() -> None:
 
     lmc.executing.worker.LOOK_EVERY, lmc.executing.worker.SILENT_LOOKS = 0.5, 16  # a cell takes milliseconds here
     fault_tier.register()
-    lmc.commands.finish.commit = lambda: "unknown"  # git would take longer than the run
+    lmc.commands.finish.commit = lambda: "unknown"  # type: ignore[attr-defined] # git would take longer than the run
     CliRunner().invoke(lmc.commands.cli.app, ["claims"])  # imports what the command line does
     gc.freeze()
 
@@ -44,7 +44,7 @@ def serve() -> dict[str, Any] | None:
     server.set_forkserver_preload(["lmc.executing.preload", "fault_hooks"])
     server.ensure_running()
     answer = print
-    answer(json.dumps({"server": server._forkserver_pid}), flush=True)
+    answer(json.dumps({"server": server._forkserver_pid}), flush=True)  # type: ignore[attr-defined]
     for line in sys.stdin:
         command = json.loads(line)
         if "poll" in command:
@@ -53,7 +53,7 @@ def serve() -> dict[str, Any] | None:
             continue
         pid = os.fork()
         if not pid:
-            server.ensure_running = lambda: None  # its parent is another process
+            server.ensure_running = lambda: None  # type: ignore[method-assign] # its parent is another process
             return command
         answer(json.dumps({"pid": pid}), flush=True)
     return None

@@ -19,11 +19,11 @@ from test_leases import KEY, holder
 from tiny_claim import CLAIM, TIER
 from typer.testing import CliRunner
 
-from lmc.claims.judging import Case, cases
+from lmc.claims.judging import Case, cases, needed
 from lmc.commands.cli import app
 from lmc.errors import StoreError
 from lmc.executing.jobs import Workplace, missing_cells
-from lmc.executing.session import make_missing, needed
+from lmc.executing.session import make_missing
 from lmc.measuring.measurements import PairMeasurement
 from lmc.specs import RECIPE_VERSION
 from lmc.store import leases as leases_module
@@ -239,7 +239,8 @@ def test_a_new_measurement_trains_the_models_it_lacks(far: Path, tmp_path: Path)
     archive, store = tmp_path / "light.tar", Store(settings_in(tmp_path).store)
     lmc(Store(far / "store"), "export", str(archive), "--no-weights")
     import_cells(store, archive)
-    new = PairMeasurement(*needed([case()])[0].specs, lams=(0.0, 0.25, 0.5, 1.0))
+    a, b = needed([case()])[0].specs
+    new = PairMeasurement(a, b, lams=(0.0, 0.25, 0.5, 1.0))
     cells = missing_cells([new, *needed([case()])], store, "cpu")
     assert [len(cell.trains) for cell in cells] == [6, 0]
     assert cells[1].what == new
