@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from lmc.claims.claim import Study
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.claims.studies import (
     Arm,
-    Study,
     Values,
     aligned,
     computed,
@@ -145,7 +145,9 @@ SAMPLES: list[tuple[Any, type, list[str]]] = [
 
 
 @pytest.mark.parametrize(("sample", "kind", "labels"), SAMPLES)
-def test_independent_samples_are_labelled_by_their_models(sample: Callable, kind: type, labels: list[str]) -> None:
+def test_independent_samples_are_labelled_by_their_models(
+    sample: Callable[..., Any], kind: type, labels: list[str]
+) -> None:
     found = study(Arm(key_of, sample=sample))
     wanted, _ = recorded(found)
     assert all(type(each) is kind for each in wanted)
@@ -187,7 +189,7 @@ def test_alignments_are_groups_and_none_is_all_plain_pairs() -> None:
 def test_a_model_is_merged_with_itself_at_every_width() -> None:
     found = self_merge()
     wanted = list(found.needs(SETTING))
-    assert [(each.a.width, each.a.init_seed) for each in wanted] == [
+    assert [(each.specs[0].width, each.specs[0].init_seed) for each in wanted] == [
         (width, seed) for width in (0.5, 1.0, 2.0) for seed in SETTING.families["strong"].seeds[:3]
     ]
     assert all(each.specs[0] == each.specs[1] for each in wanted)
