@@ -50,7 +50,9 @@ def three(name: str) -> tuple[list[nn.Module], nn.Module, Inputs]:
 def averaged(name: str, states: list[State], weights: tuple[float, ...], inputs: Inputs) -> Trace:
     """The merged model on the test images, with the mean of the training batches' BatchNorm statistics."""
     forward = NETS[name][1]
-    total = {key: sum(lam * state[key] for lam, state in zip(weights, states, strict=True)) for key in states[0]}
+    total = {
+        key: np.sum([lam * state[key] for lam, state in zip(weights, states, strict=True)], axis=0) for key in states[0]
+    }
     batches = [images(inputs.train[:40]), images(inputs.train[40:80])]
     return run(forward, merged_state(forward, total, total, 0.5, batches), images(inputs.test))
 
@@ -67,7 +69,8 @@ def test_a_merge_of_three_agrees_with_plain_numpy(name: str, weights: tuple[floa
     expected: dict[str, Any] = {}
     target: Array = np.zeros(0)
     for depth, (layer, output) in enumerate(average.activations.items(), start=1):
-        target = sum(lam**depth * trace.activations[layer] for lam, trace in zip(lams, traces, strict=True))
+        terms = [lam**depth * trace.activations[layer] for lam, trace in zip(lams, traces, strict=True)]
+        target = np.sum(terms, axis=0)
         expected[layer] = {
             "lewc_cosine": mean_over([(output, target)], cosine),
             "lewc_norm_ratio": mean_over([(output, target)], ratio),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from lmc.errors import MergeError, SpecError
 from lmc.measuring.ranks import effective_rank, measure_ranks, stable_rank
 from lmc.nets import MLP, ResNet
 
-CLOSE = {"rel": 1e-9}  # eigenvalues of WᵀW are squares: a singular value of 1e-7 loses half its digits
+CLOSE: dict[str, Any] = {"rel": 1e-9}  # eigenvalues of WᵀW are squares: a singular value of 1e-7 loses half its digits
 BOUND = 1 + 1e-9
 
 quick = settings(deadline=None, max_examples=50, derandomize=True)
