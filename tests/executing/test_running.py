@@ -57,7 +57,7 @@ def test_a_damaged_cell_is_made_again_with_the_same_numbers(home: Path, capsys: 
     settings = settings_in(home)
     before = make_missing([case], settings).records
     store, measurement = Store(settings.store), needed([case])[0]
-    weights = store.weights_path(measurement.a.key)
+    weights = store.weights_path(measurement.specs[0].key)
     original = weights.read_bytes()
     weights.write_bytes(original[:-1])
     store.record_path("measurements", measurement.key).write_text("{", "utf-8")
