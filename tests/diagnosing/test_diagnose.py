@@ -145,7 +145,7 @@ def test_nets_of_the_theorem_need_its_inverse_temperature(models: int, layers: i
 def test_spoilt_statistics_need_a_reset() -> None:
     a = fitted(lambda: mlp(24, norm="bn"), 0)
     b = copy.deepcopy(a)
-    for module in b:
+    for module in b.children():
         if isinstance(module, nn.BatchNorm1d):
             assert module.running_mean is not None
             assert module.running_var is not None
@@ -168,7 +168,7 @@ def test_spoilt_statistics_need_a_reset() -> None:
 def test_stale_statistics_of_the_models_themselves_are_pointed_out() -> None:
     a = fitted(lambda: mlp(24, norm="bn"), 0)
     fresh = diagnose(a, copy.deepcopy(a), TEST, train_data=TRAIN)
-    for module in a:
+    for module in a.children():
         if isinstance(module, nn.BatchNorm1d):
             module.reset_running_stats()
     stale = diagnose(a, copy.deepcopy(a), TEST, train_data=TRAIN)
@@ -178,7 +178,7 @@ def test_stale_statistics_of_the_models_themselves_are_pointed_out() -> None:
 
 def test_models_at_chance_decide_nothing() -> None:
     untrained = [fitted(lambda: mlp(24), seed, 0) for seed in (1, 2)]
-    found = diagnose(*untrained, TEST)
+    found = diagnose(untrained[0], untrained[1], TEST)
     assert found.verdict == UNDECIDED
     assert found.merged is None
     assert "the models are not reliably better than a guess" in found.conclusion.sentence
@@ -280,7 +280,7 @@ def test_a_permutation_that_would_change_this_models_function_is_not_used() -> N
     states, reason = alignment.matched(nets[0], [net.state_dict() for net in nets], TEST[0][:2])
     assert states == []
     assert "permuting Sequential changes its outputs by up to" in str(reason)
-    found = diagnose(*nets, TEST, lams=(0.5,), permutation="always")
+    found = diagnose(nets[0], nets[1], TEST, lams=(0.5,), permutation="always")
     assert [candidate.permuted for candidate in found.candidates] == [False]
     assert found.alignment == reason
 
@@ -350,8 +350,8 @@ def test_state_dicts_and_data_loaders_do_as_well() -> None:
 
 
 def test_the_models_are_left_as_they_were() -> None:
-    a = nn.Sequential(nn.ReLU(inplace=True), *fitted(lambda: mlp(12, norm="bn"), 0))
-    b = nn.Sequential(nn.ReLU(inplace=True), *fitted(lambda: mlp(12, norm="bn"), 1))
+    a = nn.Sequential(nn.ReLU(inplace=True), *fitted(lambda: mlp(12, norm="bn"), 0).children())
+    b = nn.Sequential(nn.ReLU(inplace=True), *fitted(lambda: mlp(12, norm="bn"), 1).children())
     a.train()
     b.eval()
     inputs = TEST[0].clone()
