@@ -108,7 +108,8 @@ def _kill_always(cell: Cell, workplace: Workplace) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_an_interrupted_run_loses_nothing_finished_and_leaves_no_orphan(tmp_path: Path, number: int) -> None:
-    command = [sys.executable, "-m", "lmc.commands.cli", "run", "--arch", "mlp", "--device", "cpu"]  # minutes of work
+    words = ["run", "--arch", "mlp", "--max-width", "1/16", "--device", "cpu"]  # its first cell is not its last by far
+    command = [sys.executable, "-m", "lmc.commands.cli", *words]
     environ = {**os.environ, "LMC_HOME": str(tmp_path)}
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, start_new_session=True)
     store, deadline = tmp_path / "store", time.monotonic() + 400
