@@ -21,7 +21,7 @@ MATCHING_STARTS = 3
 """Starts of the coordinate descent of weight matching, the best of which counts. From the identity alone, one pair
 in five of strongly decayed VGGs ends at a poor optimum, whose merge is far worse than without matching."""
 
-ALIGNMENTS = ("none", "matching", "random")
+ALIGNMENTS = ("unpermuted", "matching", "random")
 
 
 class Measurement(Protocol):
@@ -50,7 +50,7 @@ class PairMeasurement:
         a: spec of model a, at λ = 1.
         b: spec of model b, at λ = 0; equal to ``a`` up to the seeds. The same spec is a control.
         lams: points of the path, increasing, with 0, ½ and 1.
-        alignment: what is done before the merge: ``"none"``; ``"matching"``: model b is permuted by weight
+        alignment: what is done before the merge: ``"unpermuted"``; ``"matching"``: model b is permuted by weight
             matching (App. F.2); ``"random"``: each model is permuted at random (F.4; only the path is measured).
 
     Raises:
@@ -61,7 +61,7 @@ class PairMeasurement:
     a: RunSpec
     b: RunSpec
     lams: tuple[float, ...] = MIDPOINT
-    alignment: str = "none"
+    alignment: str = "unpermuted"
 
     def __post_init__(self) -> None:
         if not set(MIDPOINT) <= set(self.lams) or sorted(set(self.lams)) != list(self.lams):
@@ -85,7 +85,7 @@ class PairMeasurement:
 
     def describe(self) -> str:
         """See `Measurement`."""
-        how = "" if self.alignment == "none" else f" ({self.alignment} permutation)"
+        how = "" if self.alignment == "unpermuted" else f" ({self.alignment} permutation)"
         return f"pair {self.a.init_seed}-{self.b.init_seed} of {self.a.describe()}{how}"
 
 

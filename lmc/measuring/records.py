@@ -111,7 +111,7 @@ def align(measurement: PairMeasurement, a: nn.Module, b: nn.Module, inputs: Inpu
     Raises:
         MergeError: the architecture cannot be traced, or a permutation would change the function.
     """
-    if measurement.alignment == "none":
+    if measurement.alignment == "unpermuted":
         return
     from lmc.merging.permutation_spec import random_permutations
     from lmc.merging.tracing import trace_permutation_spec

@@ -6,12 +6,12 @@ Numbers are as they were measured, rounded to six digits in the evidence; text i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 from lmc.claims.asked import Asked
-from lmc.claims.verdicts import HOLDS, KNOWN_GAP
+from lmc.claims.verdicts import HOLDS, KNOWN_GAP, Verdict
 
 SCHEMA = "lmc-results/3"
 
@@ -24,7 +24,6 @@ NonNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$")]  # what XML, and with it SVG, can hold
 Scalar = Text | int | Number | bool | None
-Verdict = Literal["holds", "fails", "inconclusive", "invalid", "not-run"]
 Seeds = tuple[int, ...]
 """Of the models that a number was measured on: one, a pair, or more."""
 
