@@ -17,7 +17,7 @@ from bench_files import read_document
 from cuda_cases import targets
 from table import growth_table, measures_table, runs_table, speed_table, unmeasured_table
 
-from lmc.claims.judging import cases
+from lmc.claims.cases import cases
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.claims.verdicts import KNOWN_GAP, shown
 from lmc.executing.costs import ASSUMED

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from lmc.claims.judging import Case, judge
+from lmc.claims.cases import Case, judge
 from lmc.commands.finish import finish
 from lmc.commands.machine import commit, machine_facts, version_facts
 from lmc.errors import LmcError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lmc.claims.judgement import ALPHA
+from lmc.claims.parts import ALPHA
 from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import HOLDS
 from lmc.results.file import read_results

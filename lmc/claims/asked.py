@@ -19,6 +19,18 @@ Quantity = Literal["value", "change", "difference", "rise", "deviation", "expone
 """
 
 
+_LOW, _HIGH, _BOTH = (True, False), (False, True), (True, True)
+_ENDS = {
+    "value": (_LOW, _HIGH, _BOTH),
+    "change": (_LOW, _HIGH),
+    "difference": (_LOW, _HIGH, _BOTH),
+    "rise": (_LOW,),
+    "deviation": (_BOTH,),
+    "exponent": (_LOW,),
+}
+"""Which quantity can have which ends."""
+
+
 class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An interval that the effect must lie in.
 
@@ -32,6 +44,9 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
         pooled: asked of the mean over the parts (layers), not of every part.
         slack: by how much a part may go the other way, where ``pooled``.
         alpha: the largest p-value that counts as significant; ``None`` where nothing is random.
+
+    Raises:
+        ValueError: the quantity has no such ends, groups or target.
     """
 
     quantity: Quantity
@@ -43,6 +58,17 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pooled: bool = False
     slack: Bound = 0.0
     alpha: Bound | None = None
+
+    def __post_init__(self) -> None:
+        ends = self.low is not None, self.high is not None
+        near = self.quantity == "deviation" or (self.quantity, ends) == ("value", _BOTH)
+        groups = {"difference": len(self.groups) == 2, "rise": len(self.groups) > 1}
+        if (
+            ends not in _ENDS[self.quantity]
+            or near == (self.target is None)
+            or not groups.get(self.quantity, not self.groups)
+        ):
+            raise ValueError(f"{self} asks nothing of a {self.quantity}: ends, target or groups do not fit it")
 
     @property
     def direction(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lmc.claims.judgement import Expectation
+from lmc.claims.parts import Expectation
 from lmc.claims.statistics import Observation
 from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmc.claims.expectations import grouped
-from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
+from lmc.claims.parts import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
 from lmc.claims.statistics import Estimate, Observation, by_width, difference, estimate, one_sided_p_value
 
 
@@ -33,7 +33,7 @@ class Similar:
         return f"{self.one} and {self.other} differ by less than {self.within:g}{where}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_mean(self, observations) if self.pooled else judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -71,7 +71,7 @@ class NonInferior:
         return f"{self.one} exceeds {self.other} by less than {self.margin:g}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -107,7 +107,7 @@ class Near:
         return f"within {self.within:g} of {self.target:g} at the widest width, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
+from lmc.claims.parts import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
 from lmc.claims.statistics import (
     Estimate,
     Observation,
@@ -49,7 +49,7 @@ class Trend:
         return f"{way} by at least {self.by:g} on average over layers, none {back} significantly{slack}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_mean(self, observations, self._opposed) if self.pooled else judge_parts(self, observations)
 
     def _opposed(self, observations: Sequence[Observation]) -> float:
@@ -105,7 +105,7 @@ class Level:
         return f"{side} at the {self.at} width, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -147,7 +147,7 @@ class Contrast:
         return f"{self.larger} exceeds {self.smaller} by at least {self.by:g}{where}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_mean(self, observations, self._opposed) if self.pooled else judge_parts(self, observations)
 
     def _opposed(self, observations: Sequence[Observation]) -> float:
@@ -200,7 +200,7 @@ class Ordered:
         return f"rises by at least {self.by:g} along {', '.join(self.families)}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -233,7 +233,7 @@ class Within:
         return f"within {self.tolerance:g} of {self.target:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_parts, too_few
+from lmc.claims.parts import ALPHA, Judgement, conclude, judge_parts, too_few
 from lmc.claims.statistics import Estimate, Observation, by_width, estimate, one_sided_p_value
 from lmc.claims.verdicts import INCONCLUSIVE
 
@@ -93,7 +93,7 @@ class PowerLaw:
         return f"width^-a with a above {self.exponent:g}, p <= {ALPHA:g}"
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:

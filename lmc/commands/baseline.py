@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lmc.claims.judging import Case
+from lmc.claims.cases import Case
 from lmc.errors import StoreError
 from lmc.results.file import read_results
 

@@ -55,7 +55,7 @@ def run(
 
     Exits with 1 where a claim without a known gap does not hold, or anything got worse than in the baseline.
     """
-    from lmc.claims.judging import judge
+    from lmc.claims.cases import judge
     from lmc.claims.verdicts import HOLDS, NOT_RUN
     from lmc.commands.baseline import read_baseline
     from lmc.commands.finish import finish

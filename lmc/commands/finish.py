@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lmc.claims.judging import CaseResult
+from lmc.claims.cases import CaseResult
 from lmc.commands.machine import commit, machine_facts, version_facts
 from lmc.errors import StoreError
 from lmc.executing.session import Made

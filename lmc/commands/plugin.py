@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from lmc.claims.judging import Case, CaseResult
+    from lmc.claims.cases import Case, CaseResult
     from lmc.commands.finish import Finished
     from lmc.executing.session import Made
     from lmc.executing.settings import Settings
@@ -155,7 +155,7 @@ def _selected(session: pytest.Session) -> list[Case]:
 @pytest.fixture
 def lmc_result(lmc_case: Case, request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> CaseResult:
     """The verdict on one case, kept for the results file and, as properties of the test, for ``--junitxml``."""
-    from lmc.claims.judging import judge
+    from lmc.claims.cases import judge
 
     run = run_of(pytestconfig)
     assert run.made is not None, "the run loop makes what is missing before the first test"

@@ -98,7 +98,7 @@ def _opened(folder: Path | None, *, new: bool = False) -> Store:
 
 def _keys(tiers: str | None) -> frozenset[str] | None:
     """Keys of what the claims of ``tiers`` need, in any precision; ``None`` where none is named."""
-    from lmc.claims.judging import needed
+    from lmc.claims.cases import needed
     from lmc.executing.session import selected_cases
     from lmc.executing.settings import Settings
     from lmc.specs import PRECISIONS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmc.claims.judging import CaseResult
+from lmc.claims.cases import CaseResult
 from lmc.claims.verdicts import HOLDS, NOT_RUN
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from lmc.claims.judging import needed
+from lmc.claims.cases import needed
 from lmc.errors import SpecError
 from lmc.executing.costs import (
     ASSUMED,

@@ -5,11 +5,13 @@ Numbers are as they were measured, rounded to six digits in the evidence; text i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
 from lmc.claims.asked import Asked
+from lmc.claims.verdicts import HOLDS, KNOWN_GAP
 
 SCHEMA = "lmc-results/3"
 
@@ -44,8 +46,8 @@ class Judged(Struct, frozen=True):
     Args:
         name: of the setting.
         verdict: on it.
-        reason: the numbers behind it, in words; without the part.
-        part: the layer, or other part, that decided; empty where all did.
+        reason: the numbers behind it, in words; without the part, see `lmc.results.wording.measured_in_words`.
+        part: the layer, or other part, that decided; empty where there is one or where their mean did.
         mean_of: how many parts the effect is the mean of; 0 where it is of one.
         known_gap: why it is known not to hold there, else empty.
         effect: in the claim's unit.
@@ -67,6 +69,11 @@ class Judged(Struct, frozen=True):
     asked: Asked | None
     values: tuple[Value, ...]
 
+    @property
+    def shown(self) -> str:
+        """The verdict; where a known gap explains it, that."""
+        return KNOWN_GAP if self.known_gap and self.verdict != HOLDS else self.verdict
+
 
 class Claim(Struct, frozen=True):
     """A claim with its verdicts.
@@ -76,8 +83,7 @@ class Claim(Struct, frozen=True):
         ref: where the paper says it.
         items: the paper's figures, tables and theorems that it stands for, see `lmc.claims.paper.ITEMS`.
         statement: what it says.
-        verdict: the worst of its settings'.
-        reason: that of the setting which decided.
+        verdict: the worst of its settings', known gaps left out unless there is nothing else.
         unit: of the values.
         why: the reason for its bound.
         history: what it was before, and what had been seen then.
@@ -89,7 +95,6 @@ class Claim(Struct, frozen=True):
     items: tuple[Text, ...]
     statement: Text
     verdict: Verdict
-    reason: Text
     unit: Text
     why: Text
     history: Text
@@ -245,3 +250,7 @@ class Document(Struct, frozen=True, kw_only=True):
     selection: Selection = field(default_factory=Selection)
     claims: tuple[Claim, ...]
     evidence: Evidence
+
+    def judged(self) -> Iterator[tuple[Claim, Judged]]:
+        """Every claim on every setting, in paper order."""
+        return ((claim, each) for claim in self.claims for each in claim.settings)

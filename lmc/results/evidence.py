@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lmc.claims.claim import Records
-from lmc.claims.judging import Case, needed
+from lmc.claims.cases import Case, needed
 from lmc.measuring.measurements import MIDPOINT, FlatnessMeasurement, Measurement, ModelMeasurement, PairMeasurement
 from lmc.specs import RunSpec
 from lmc.tiers import Setting

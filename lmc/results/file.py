@@ -15,7 +15,7 @@ from lmc.errors import StoreError
 from lmc.results.document import Document, ragged
 
 if TYPE_CHECKING:
-    from lmc.claims.judging import CaseResult
+    from lmc.claims.cases import CaseResult
 
 SCHEMA = "lmc-results/2"
 
@@ -63,7 +63,7 @@ def results_document(
 
 
 def _claim(results: list[CaseResult]) -> dict[str, Any]:
-    from lmc.claims.judging import claim_verdict  # here, so that reading a file loads no scipy
+    from lmc.claims.cases import claim_verdict  # here, so that reading a file loads no scipy
 
     claim = results[0].case.claim
     verdict = claim_verdict(results)

@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 
-from lmc.claims.judging import Case, cases, judge, needed
+from lmc.claims.cases import Case, cases, judge, needed
 from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from lmc.measuring.measurements import FlatnessMeasurement, MergeMeasurement, ModelMeasurement, PairMeasurement

@@ -13,7 +13,7 @@ from scipy import stats
 
 from lmc.claims.equivalence import Near, NonInferior, Similar, equivalence_p_value
 from lmc.claims.expectations import Ordered
-from lmc.claims.judgement import ALPHA, Expectation, Judgement
+from lmc.claims.parts import ALPHA, Expectation, Judgement
 from lmc.claims.statistics import Estimate, Observation
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lmc.claims.expectations import Contrast, Level, Trend, Within
-from lmc.claims.judgement import ALPHA, MIN_PAIRS, Expectation, Judgement, worst
+from lmc.claims.parts import ALPHA, MIN_PAIRS, Expectation, Judgement, worst
 from lmc.claims.statistics import Observation
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, KNOWN_GAP, NOT_RUN, SEVERITY, shown
 from lmc.errors import SpecError

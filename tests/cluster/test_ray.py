@@ -21,7 +21,7 @@ import psutil
 import pytest
 from tiny_claim import CLAIM, RECIPE
 
-from lmc.claims.judging import cases
+from lmc.claims.cases import cases
 from lmc.errors import DataError, DeviceError, LmcError
 from lmc.executing.costs import host_bytes
 from lmc.executing.jobs import Cell, Workplace

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiny_claim import CLAIM, RECIPE, TIER
 
-from lmc.claims.judging import cases, judge, needed
+from lmc.claims.cases import cases, judge, needed
 from lmc.claims.verdicts import HOLDS
 from lmc.errors import LmcError
 from lmc.executing.jobs import Cell, Workplace, make_cell, missing_cells, training_block

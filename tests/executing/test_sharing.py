@@ -14,7 +14,7 @@ from serial_runs import Serial, settings_in
 from tiny_claim import CLAIM, RECIPE, TIER
 
 import lmc.executing.jobs as cells_module
-from lmc.claims.judging import cases
+from lmc.claims.cases import cases
 from lmc.errors import LmcError
 from lmc.executing.jobs import Workplace, make_cell, missing_cells, training_block
 from lmc.executing.session import make_missing, needed
@@ -32,7 +32,7 @@ sys.path.insert(0, sys.argv[2])
 import lmc.measuring.records as records, lmc.training.engine as engine
 from serial_runs import Serial, settings_in
 from tiny_claim import CLAIM, TIER
-from lmc.claims.judging import cases
+from lmc.claims.cases import cases
 from lmc.executing.session import make_missing
 journal = os.open(sys.argv[1] + "/journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 

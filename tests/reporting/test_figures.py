@@ -11,7 +11,7 @@ from documents import claim, setting
 
 from lmc.claims.equivalence import Near, Similar
 from lmc.claims.expectations import Level, Ordered, Trend, Within
-from lmc.claims.judgement import Expectation
+from lmc.claims.parts import Expectation
 from lmc.claims.paper import CLAIMS
 from lmc.claims.scaling import PowerLaw
 from lmc.reporting.evidence_figures import evidence_figures, training_figures

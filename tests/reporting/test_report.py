@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import report_documents
 
-from lmc.claims.judging import needed
+from lmc.claims.cases import needed
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.errors import StoreError
 from lmc.executing.session import selected_cases

@@ -8,7 +8,7 @@ import pytest
 from documents import Edit, document, edited, machine, on, other_seeds, top, without
 
 from lmc.claims import equivalence, expectations
-from lmc.claims.judgement import Expectation
+from lmc.claims.parts import Expectation
 from lmc.claims.scaling import PowerLaw
 from lmc.claims.verdicts import SEVERITY
 from lmc.errors import SpecError

@@ -19,7 +19,7 @@ from test_leases import KEY, holder
 from tiny_claim import CLAIM, TIER
 from typer.testing import CliRunner
 
-from lmc.claims.judging import Case, cases
+from lmc.claims.cases import Case, cases
 from lmc.commands.cli import app
 from lmc.errors import StoreError
 from lmc.executing.jobs import Workplace, missing_cells

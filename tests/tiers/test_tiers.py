@@ -9,7 +9,7 @@ from itertools import chain, combinations
 
 import pytest
 
-from lmc.claims.judging import cases
+from lmc.claims.cases import cases
 from lmc.claims.paper import CLAIMS
 from lmc.errors import SpecError
 from lmc.executing.costs import SHAPES

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmc.claims.claim import Claim, Records
-from lmc.claims.judgement import Judgement
+from lmc.claims.parts import Judgement
 from lmc.claims.statistics import Observation
 from lmc.claims.verdicts import INVALID, NOT_RUN, SEVERITY
 from lmc.measuring.measurements import Measurement

@@ -11,7 +11,7 @@ from tiny_claim import CLAIM, SETTING, TIER
 
 from lmc.claims.expectations import Within
 from lmc.claims.extracts import barrier
-from lmc.claims.judging import Case, cases, claim_verdict, judge, needed
+from lmc.claims.cases import Case, cases, claim_verdict, judge, needed
 from lmc.claims.studies import Arm, computed, flatness, models, over_pairs, self_merge, study
 from lmc.claims.verdicts import HOLDS, INVALID, NOT_RUN
 from lmc.errors import StoreError
