@@ -43,7 +43,6 @@ def claim(name: str, *settings: Judged, **changes: Any) -> Claim:
         "items": (),
         "statement": "It falls.",
         "verdict": "holds",
-        "reason": "0.1 [0.05, 0.15] at width 1, p = 0.01",
         "unit": "nats",
         "why": "",
         "history": "",
