@@ -209,10 +209,21 @@ class Evidence(Struct, frozen=True):
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """What a run was asked to judge; ``None`` or empty where it was not restricted."""
+    """What a run was asked to judge; ``None`` or empty where it was not restricted.
+
+    Args:
+        pilot: whether on the seeds that bounds are chosen on.
+        claims: only those whose id contains one of these.
+        extra_claims: somebody else's, that were judged besides, as ``package.module:NAME``.
+        arch: only this kind of network.
+        dataset: only this.
+        max_width: no model wider than this.
+        precision: of all models.
+    """
 
     pilot: bool = False
     claims: tuple[Text, ...] = ()
+    extra_claims: tuple[Text, ...] = ()
     arch: Text | None = None
     dataset: Text | None = None
     max_width: Positive | None = None

@@ -16,8 +16,13 @@ from lmc.results.migration import OLD_SCHEMA, migrated
 from lmc.results.wording import seeds_in_words
 
 
-def write_results(document: Document, path: Path) -> None:
+def write_results(document: Document, path: Path, *, option: str = "--lmc-results") -> None:
     """Write a results file; it appears under its name only once it is whole.
+
+    Args:
+        document: what to write.
+        path: where; its folder is made where it is missing.
+        option: that named the file.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -33,7 +38,7 @@ def write_results(document: Document, path: Path) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise StoreError(f"cannot write {path}: {error.strerror}; choose another file with --lmc-results") from error
+        raise StoreError(f"cannot write {path}: {error.strerror}; choose another file with {option}") from error
 
 
 def read_results(path: Path) -> Document:

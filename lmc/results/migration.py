@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from lmc.claims.verdicts import Verdict
 from lmc.results import document as new
@@ -136,6 +137,18 @@ class _Family(Struct, forbid_unknown_fields=True):
         )
 
 
+class _Model(new.Model, frozen=True, forbid_unknown_fields=True): ...
+
+
+class _Ensemble(new.Ensemble, frozen=True, forbid_unknown_fields=True): ...
+
+
+class _MadeCounts(new.MadeCounts, frozen=True, forbid_unknown_fields=True): ...
+
+
+class _Selection(new.Selection, frozen=True, forbid_unknown_fields=True): ...
+
+
 class _Home(Struct):
     setting: Text
     role: Text
@@ -154,7 +167,7 @@ class _Path(_Home, forbid_unknown_fields=True):
     loss: tuple[Number, ...]
     beta: tuple[Number | None, ...]
     calibrated_loss: tuple[Number | None, ...]
-    ensemble: new.Ensemble
+    ensemble: _Ensemble
 
     def migrated(self) -> new.Path:
         alignment = unpermuted(self.alignment) if self.alignment == "none" else self.alignment
@@ -167,7 +180,7 @@ class _Path(_Home, forbid_unknown_fields=True):
             loss=self.loss,
             beta=self.beta,
             calibrated_loss=self.calibrated_loss,
-            ensemble=self.ensemble,
+            ensemble=new.Ensemble(**asdict(self.ensemble)),
         )
 
 
@@ -203,7 +216,7 @@ class _Histogram(_Home, forbid_unknown_fields=True):
 
 class _Evidence(Struct, forbid_unknown_fields=True):
     families: list[_Family]
-    models: tuple[new.Model, ...]
+    models: list[_Model]
     paths: list[_Path]
     random_steps: list[_RandomStep]
     histograms: list[_Histogram]
@@ -212,7 +225,7 @@ class _Evidence(Struct, forbid_unknown_fields=True):
     def migrated(self) -> new.Evidence:
         return new.Evidence(
             families=tuple(each.migrated() for each in self.families),
-            models=self.models,
+            models=tuple(new.Model(**asdict(each)) for each in self.models),
             paths=tuple(each.migrated() for each in self.paths),
             outputs=tuple(each.migrated() for each in self.outputs),
             random_steps=tuple(each.migrated() for each in self.random_steps),
@@ -228,10 +241,10 @@ class _Document(Struct, forbid_unknown_fields=True):
     commit: Text
     machine: dict[Text, new.Scalar]
     versions: dict[Text, Text]
-    made: new.MadeCounts
+    made: _MadeCounts
     claims: list[_Claim]
     evidence: _Evidence
-    selection: new.Selection | None = None  # files from before it was kept tell only by seeds whether of pilots
+    selection: _Selection | None = None  # files from before it was kept tell only by seeds whether of pilots
 
     def migrated(self) -> new.Document:
         pilot = any(seed >= PILOT_OFFSET for family in self.evidence.families for seed in family.seeds)
@@ -242,8 +255,8 @@ class _Document(Struct, forbid_unknown_fields=True):
             commit=self.commit,
             machine=self.machine,
             versions=self.versions,
-            made=self.made,
-            selection=self.selection or new.Selection(pilot=pilot),
+            made=new.MadeCounts(**asdict(self.made)),
+            selection=new.Selection(**asdict(self.selection)) if self.selection else new.Selection(pilot=pilot),
             claims=tuple(each.migrated() for each in self.claims),
             evidence=self.evidence.migrated(),
         )

@@ -13,7 +13,9 @@ def command(document: Document, claim: str) -> str:
     """The command that makes a claim's numbers again; only ``lmc run`` can train pilots."""
     asked = document.selection
     start, prefix = ("lmc run --pilot", "--") if asked.pilot else ("pytest -m paper", "--lmc-")
-    named = {"tier": document.tier, "claims": claim, **{name: getattr(asked, name) for name in _OPTIONS}}
+    extra = ",".join(asked.extra_claims) or None
+    rest = {name: getattr(asked, name) for name in _OPTIONS}
+    named = {"tier": document.tier, "extra_claims": extra, "claims": claim, **rest}
     options = (
         f"{prefix}{name.replace('_', '-')} {shlex.quote(str(value))}"
         for name, value in named.items()
@@ -27,6 +29,7 @@ def described(document: Document) -> str:
     asked = document.selection
     said = ["pilot seeds"] if asked.pilot else []
     said += [f"claims {', '.join(asked.claims)}"] if asked.claims else []
+    said += [f"with claims of {', '.join(asked.extra_claims)}"] if asked.extra_claims else []
     said += _said(asked, _OPTIONS)
     return "; ".join(said) or "everything"
 
