@@ -95,9 +95,10 @@ def run(
 def list_claims() -> None:
     """List the claims with their references."""
     from lmc.claims.paper import CLAIMS
+    from lmc.results.wording import asked_in_words
 
     for claim in CLAIMS:
-        typer.echo(f"{claim.id}\n    {claim.ref}: {claim.statement}\n    {claim.expect.threshold}")
+        typer.echo(f"{claim.id}\n    {claim.ref}: {claim.statement}\n    {asked_in_words(claim.expect.asked)}")
 
 
 @app.command()
@@ -110,10 +111,10 @@ def diff(
     """What changed between two runs: verdicts, effects, run time. Exits with 1 where something got worse."""
     import json
 
-    from lmc.results.comparing import compare
+    from lmc.results.comparing import difference_between
     from lmc.results.file import read_results
 
-    found = compare(read_results(old), read_results(new), tolerance=tolerance)
+    found = difference_between(read_results(old), read_results(new), tolerance=tolerance)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lmc.commands.finish import Finished
     from lmc.executing.session import Made
     from lmc.executing.settings import Settings
+    from lmc.results.document import Document
 
 _OPTIONS = {
     "tier": "what to train: quick (default), preview, standard or paper",
@@ -49,7 +50,7 @@ class _Run:
     clock: float = field(default_factory=time.monotonic)
     made: Made | None = None
     results: list[CaseResult] = field(default_factory=list)
-    baseline: dict[str, Any] | None = None
+    baseline: Document | None = None
     finished: Finished | None = None
 
 
@@ -166,15 +167,17 @@ def lmc_result(lmc_case: Case, request: pytest.FixtureRequest, pytestconfig: pyt
 
 
 def _properties(result: CaseResult) -> list[tuple[str, object]]:
+    from lmc.results.wording import asked_in_words, measured_in_words
+
     claim, found = result.case.claim, result.judgement
     said = {
         "claim": claim.id,
         "ref": claim.ref,
         "setting": result.case.name,
         "verdict": found.verdict,
-        "reason": found.reason,
+        "reason": measured_in_words(found),
         "known_gap": result.known_gap,
-        "threshold": found.threshold,
+        "threshold": asked_in_words(found.asked),
         "unit": claim.unit,
         "effect": found.effect,
         "interval": found.interval and "{:.6g} to {:.6g}".format(*found.interval),

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lmc.claims.claim import Claim
 from lmc.claims.cases import Case, cases, needed
+from lmc.claims.claim import Claim
 from lmc.claims.paper import CLAIMS
 from lmc.errors import LmcError, SpecError
 from lmc.executing.jobs import Workplace, missing_cells, wait_for_others

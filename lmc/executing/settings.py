@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+
+from msgspec import convert
+from msgspec.structs import replace
 
 from lmc.errors import DeviceError, SpecError
+from lmc.results.document import Selection
 from lmc.specs import PRECISIONS
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -101,14 +104,13 @@ class Settings:
             ray_address=chosen("ray_address"),
         )
 
-    def selection(self, *, pilot: bool = False) -> dict[str, Any]:
-        """What is asked to be judged, JSON-ready, for the results file; a precision that is left open stays ``None``.
+    def selection(self, *, pilot: bool = False) -> Selection:
+        """What is asked to be judged, for the results file; a precision that is left open stays ``None``.
 
         Args:
             pilot: whether the seeds are those that thresholds are chosen on.
         """
-        names = ("arch", "dataset", "max_width", "precision")
-        return {"pilot": pilot, "claims": list(self.claims), **{name: getattr(self, name) for name in names}}
+        return replace(convert(self, Selection, from_attributes=True), pilot=pilot)
 
 
 def resolve_device(name: str, *, here: bool = True) -> str:

@@ -23,8 +23,9 @@ Positive = Annotated[float, Meta(gt=0, le=_LARGEST)]
 NonNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$")]  # what XML, and with it SVG, can hold
-Scalar = Text | int | Number | bool | None
-Seeds = tuple[int, ...]
+Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Scalar = Text | Whole | Number | bool | None
+Seeds = tuple[Count, ...]
 """Of the models that a number was measured on: one, a pair, or more."""
 
 
@@ -100,6 +101,10 @@ class Claim(Struct, frozen=True):
     settings: Annotated[tuple[Judged, ...], Meta(min_length=1)]
 
 
+Found = tuple[Claim, Judged]
+"""A claim, and what was found on one of its settings."""
+
+
 class Family(Struct, frozen=True):
     """Models of one recipe.
 
@@ -135,10 +140,10 @@ class Home(Struct, frozen=True):
 class Model(Home, frozen=True):
     """The training log of one model; ``loss`` by epoch."""
 
-    seed: int
+    seed: Count
     status: Text
-    parameters: int
-    steps: int
+    parameters: Count
+    steps: Count
     decay_horizon: Number
     seconds: Number
     loss: tuple[Number | None, ...]
@@ -188,7 +193,7 @@ class RandomStep(Home, frozen=True):
 class Histogram(Home, frozen=True):
     """Counts of root second moments of one model, by activation."""
 
-    seed: int
+    seed: Count
     activations: dict[Text, tuple[Count, ...]]
 
 
@@ -204,10 +209,21 @@ class Evidence(Struct, frozen=True):
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """What a run was asked to judge; ``None`` or empty where it was not restricted."""
+    """What a run was asked to judge; ``None`` or empty where it was not restricted.
+
+    Args:
+        pilot: whether on the seeds that bounds are chosen on.
+        claims: only those whose id contains one of these.
+        extra_claims: somebody else's, that were judged besides, as ``package.module:NAME``.
+        arch: only this kind of network.
+        dataset: only this.
+        max_width: no model wider than this.
+        precision: of all models.
+    """
 
     pilot: bool = False
     claims: tuple[Text, ...] = ()
+    extra_claims: tuple[Text, ...] = ()
     arch: Text | None = None
     dataset: Text | None = None
     max_width: Positive | None = None
@@ -250,6 +266,6 @@ class Document(Struct, frozen=True, kw_only=True):
     claims: tuple[Claim, ...]
     evidence: Evidence
 
-    def judged(self) -> Iterator[tuple[Claim, Judged]]:
+    def judged(self) -> Iterator[Found]:
         """Every claim on every setting, in paper order."""
         return ((claim, each) for claim in self.claims for each in claim.settings)

@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from lmc.claims.asked import Asked
-from lmc.results.document import Judged, Seeds
+from lmc.results.document import Seeds
+
+
+class Measured(Protocol):
+    """What a judgement and what is kept of it share."""
+
+    @property
+    def reason(self) -> str:
+        """The numbers, in words."""
+        ...
+
+    @property
+    def part(self) -> str:
+        """The part that decided, if one did."""
+        ...
+
+    @property
+    def mean_of(self) -> int:
+        """How many parts the effect is the mean of; 0 where it is of one."""
+        ...
 
 
 def asked_in_words(asked: Asked | None) -> str:
@@ -18,13 +39,13 @@ def asked_in_words(asked: Asked | None) -> str:
     return f"{_IN_WORDS[asked.quantity](asked)}{significant}"
 
 
-def measured_in_words(judged: Judged) -> str:
+def measured_in_words(judged: Measured) -> str:
     """The numbers behind a verdict, after the part, or the mean of parts, that they are of."""
     subject = subject_in_words(judged)
     return f"{subject}: {judged.reason}" if subject else judged.reason
 
 
-def subject_in_words(judged: Judged) -> str:
+def subject_in_words(judged: Measured) -> str:
     """The part that decided, or ``mean of N layers``; empty where there are no parts."""
     return f"mean of {judged.mean_of} layers" if judged.mean_of else judged.part
 
