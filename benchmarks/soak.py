@@ -165,7 +165,7 @@ def made(selected: list[Case], settings: Settings, folder: Path, stop_after: flo
     judged = [judge(case, found.records) for case in selected]
     results = replace(settings, results=folder / "results.json")
     done = finish(judged, found, results, baseline=None, started=datetime.now(UTC).isoformat(), seconds=0.0)
-    return done.document["claims"], found.counts
+    return done.document.claims, found.counts
 
 
 def workers_left(patience: float = 5.0) -> int:

@@ -64,7 +64,9 @@ def _value(asked: Asked) -> str:
 
 
 def _change(asked: Asked) -> str:
-    by, way, back = (-(asked.high or 0.0), "falls", "rises") if asked.low is None else (asked.low, "rises", "falls")
+    by, way, back = (
+        (0.0 - (asked.high or 0.0), "falls", "rises") if asked.low is None else (asked.low, "rises", "falls")
+    )
     if not asked.pooled:
         return f"{way} by at least {by:g}"
     slack = f" by more than {asked.slack:g}" if asked.slack else ""

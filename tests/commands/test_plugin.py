@@ -7,8 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 import report_documents
+from documents import on
+from msgspec.structs import replace
 
 from lmc.results.file import read_results, write_results
+from lmc.results.wording import asked_in_words, measured_in_words
 
 pytest_plugins = ["pytester"]
 
@@ -121,16 +124,16 @@ def test_junit_says_of_every_case_what_was_measured(tiny: pytest.Pytester, store
     }
     assert set(said) == CASES
     document = read_results(results)
-    for claim in document["claims"]:
-        for setting in claim["settings"]:
-            properties = said[f"{claim['id']}-{setting['name']}"]
-            assert (properties["claim"], properties["ref"]) == (claim["id"], "Fig. 0")
-            for name in ("verdict", "reason", "threshold", "known_gap"):
-                assert properties.get(name, "") == setting[name]
-            for name in ("effect", "p_value"):
-                assert properties.get(name) == (None if setting[name] is None else str(setting[name]))
-            low, high = setting["interval"] or (None, None)
-            assert properties.get("interval") == (f"{low:.6g} to {high:.6g}" if setting["interval"] else None)
+    for claim, judged in document.judged():
+        properties = said[f"{claim.id}-{judged.name}"]
+        assert (properties["claim"], properties["ref"]) == (claim.id, "Fig. 0")
+        assert (properties["verdict"], properties.get("known_gap", "")) == (judged.verdict, judged.known_gap)
+        assert properties["reason"] == measured_in_words(judged)
+        assert properties.get("threshold", "") == asked_in_words(judged.asked)
+        for name, value in (("effect", judged.effect), ("p_value", judged.p_value)):
+            assert properties.get(name) == (None if value is None else str(value))
+        low, high = judged.interval or (None, None)
+        assert properties.get("interval") == (f"{low:.6g} to {high:.6g}" if judged.interval else None)
     assert "interval" in said["good-tiny"]
     outcomes = {name: [(each.tag, each.get("type")) for each in case][1:] for name, case in cases.items()}
     assert outcomes == {
@@ -153,7 +156,7 @@ def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path,
     baseline, new = tmp_path / "baseline.json", tmp_path / "new.json"
     assert run("--lmc-results", str(baseline)).ret == 0
     document = read_results(baseline)
-    document["seconds"] = 0.001  # run time is told and fails nothing
+    document = replace(document, seconds=0.001)  # run time is told and fails nothing
     write_results(document, baseline)
     again = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
     assert again.ret == 0
@@ -161,9 +164,7 @@ def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path,
     again.stdout.fnmatch_lines(["  worse   0.001 -> *(not counted: *", "0 of 1 changes count as worse", "written: *"])
     assert "### Not worse than the baseline" in new.with_suffix(".md").read_text()
 
-    (good,) = document["claims"][0]["settings"]
-    good.update(effect=-1.0, interval=[-1.5, -0.5])  # below 50 was better by far
-    write_results(document, baseline)
+    write_results(on(0, 0, effect=-1.0, interval=(-1.5, -0.5))(document), baseline)  # below 50 was better by far
     worse = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
     assert worse.ret == pytest.ExitCode.TESTS_FAILED
     worse.assert_outcomes(passed=2, deselected=4)
@@ -189,8 +190,8 @@ def test_a_wrong_baseline_is_refused_before_anything_is_trained(
 ) -> None:
     baseline = tmp_path / "baseline.json"
     if isinstance(content, dict):
-        document = report_documents.nothing_run() | {"tier": "tiny"} | content
-        write_results(document | {"claims": document["claims"][:1]}, baseline)
+        document = report_documents.nothing_run()
+        write_results(replace(document, claims=document.claims[:1], **({"tier": "tiny"} | content)), baseline)
     elif isinstance(content, str):
         baseline.write_text(content)
     found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "--lmc-baseline", str(baseline))
@@ -204,9 +205,9 @@ def test_a_wrong_baseline_is_refused_before_anything_is_trained(
 def test_the_baseline_must_share_what_is_chosen_with_k(
     tiny: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = report_documents.nothing_run() | {"tier": "tiny"}
-    document["claims"] = [document["claims"][0] | {"id": "elsewhere"}]
-    write_results(document, tmp_path / "baseline.json")
+    document = report_documents.nothing_run()
+    claims = (replace(document.claims[0], id="elsewhere"),)
+    write_results(replace(document, tier="tiny", claims=claims), tmp_path / "baseline.json")
     monkeypatch.setenv("LMC_BASELINE", str(tmp_path / "baseline.json"))
     found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "theory")
     assert found.ret == pytest.ExitCode.USAGE_ERROR

@@ -151,7 +151,7 @@ def calm(runs: Runs, folder: Path) -> Calm:
         home.mkdir()
         times.append(timed(runs, home, do="nothing"))
         contents.append(content(home))
-        verdicts.append(read_results(home / "results" / "new.json")["claims"])
+        verdicts.append(read_results(home / "results" / "new.json").claims)
     assert contents[0] == contents[1] == contents[2]
     operations = (folder / "calm0" / "count").stat().st_size
     return Calm(contents[0], verdicts[0], sorted(times)[1], timed(runs, folder / "calm0"), operations)
@@ -214,7 +214,7 @@ def after_a_rerun(folder: Path, undisturbed: Calm, kept: Kept) -> None:
     found = content(folder)
     assert found.keys() == undisturbed.content.keys()
     assert [name for name in found if found[name] != undisturbed.content[name]] == []
-    assert read_results(folder / "results" / "new.json")["claims"] == undisturbed.verdicts
+    assert read_results(folder / "results" / "new.json").claims == undisturbed.verdicts
 
 
 def rerun(runs: Runs, folder: Path, undisturbed: Calm, kept: Kept) -> float:
