@@ -79,8 +79,9 @@ def history(
     pilot: Annotated[bool, typer.Option(help="The runs of pilot seeds, not those of verdicts.")] = False,
 ) -> None:
     """Every claim's effect from run to run, and where verdicts changed."""
-    from lmc.reporting.history import history_page, read_history
+    from lmc.reporting.history_page import history_page
     from lmc.reporting.report import write_page
+    from lmc.results.history import read_history
 
     found = read_history(folder, tier, pilot=pilot)
     for each in found.skipped:

@@ -37,12 +37,13 @@ from lmc.data.sources import load_dataset, read_prepared, write_prepared
 from lmc.diagnosing.checkpoints import read_checkpoint, read_data
 from lmc.errors import DataError, MergeError, StoreError
 from lmc.reporting.export import export
-from lmc.reporting.history import history_page, read_history
+from lmc.reporting.history_page import history_page
 from lmc.reporting.markdown import summary
 from lmc.reporting.report import report
 from lmc.results.comparing import difference_between
 from lmc.results.document import Document
 from lmc.results.file import read_results
+from lmc.results.history import read_history
 from lmc.specs import RunSpec
 from lmc.store.archive import export_cells, import_cells
 from lmc.store.leases import describe

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import report_documents
 from documents import claim, setting
+from lmc.reporting.thresholds import Zone, needed_change, zone_of_effect, zone_of_values
 
 from lmc.claims.equivalence import Near, Similar
 from lmc.claims.expectations import Level, Ordered, Trend, Within
-from lmc.claims.parts import Expectation
 from lmc.claims.paper import CLAIMS
+from lmc.claims.parts import Expectation
 from lmc.claims.scaling import PowerLaw
 from lmc.reporting.evidence_figures import evidence_figures, training_figures
 from lmc.reporting.figures import Axis, Mean, Panel, Series, claim_figure, mean_at, width_name
-from lmc.reporting.thresholds import Zone, needed_change, zone_of_effect, zone_of_values
 
 DOCUMENT = report_documents.complete()
 PANEL = Panel("t", Axis("x"), Axis("y"), (Series("s", ((0.0, 1.0),), (Mean(0.0, 1.0, 0.5, 1.5),)),), Zone(low=0.2))
