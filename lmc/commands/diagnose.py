@@ -1,4 +1,4 @@
-"""``lmc compare``: the diagnosis of a reader's own checkpoints."""
+"""``lmc diagnose``: the diagnosis of a reader's own checkpoints."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command()(compare)
+    """Add the command to ``app``, and under its former name too, which no help lists."""
+    app.command()(diagnose)
+    app.command("compare", hidden=True)(diagnose)
 
 
-def compare(
+def diagnose(
     checkpoints: Annotated[list[Path], typer.Argument(help="Two or more files of weights: safetensors or torch.save.")],
     model: Annotated[str, typer.Option(help="package.module:factory, a function that builds the model.")],
     data: Annotated[Path, typer.Option(help="safetensors with inputs and labels, a prepared data set, or a folder.")],
