@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmc.errors import SpecError
+from lmc.errors import SpecError, in_one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,9 +92,8 @@ def find_factory(name: str) -> Callable[[], nn.Module]:
             f"{module_name} has no {attribute!r} ({error}); name a function that builds the model"
         ) from error
     except (Exception, SystemExit) as error:  # importing runs the reader's own code, which may even exit
-        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise SpecError(
-            f"cannot import {module_name!r}: {said:.200}; it must import without running anything "
+            f"cannot import {module_name!r}: {in_one_line(error)}; it must import without running anything "
             "(a script guards that by __name__), from the current folder or an installed package"
         ) from error
     finally:
