@@ -95,7 +95,9 @@ def test_where_the_merge_cannot_be_saved_is_noticed_first(folder: Path) -> None:
         ("absent/merged.safetensors", "cannot write absent/merged.safetensors"),
         (".", "it is a folder; choose another place"),
     ]:
-        result = diagnose(folder, "a.safetensors", "b.pt", "--save", name, factory="absent")  # an error that comes later
+        result = diagnose(
+            folder, "a.safetensors", "b.pt", "--save", name, factory="absent"
+        )  # an error that comes later
         assert message in refused(result)
     assert (folder / "a.safetensors").read_bytes() == whole
     assert not list(folder.glob("*.part"))
