@@ -1,4 +1,4 @@
-"""``lmc compare``: the diagnosis of a reader's own checkpoints."""
+"""``lmc diagnose``: the diagnosis of a reader's own checkpoints."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmc.errors import SpecError
+from lmc.errors import SpecError, in_one_line
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command()(compare)
+    """Add the command to ``app``, and under its former name too, which no help lists."""
+    app.command()(diagnose)
+    app.command("compare", hidden=True)(diagnose)
 
 
-def compare(
+def diagnose(
     checkpoints: Annotated[list[Path], typer.Argument(help="Two or more files of weights: safetensors or torch.save.")],
     model: Annotated[str, typer.Option(help="package.module:factory, a function that builds the model.")],
     data: Annotated[Path, typer.Option(help="safetensors with inputs and labels, a prepared data set, or a folder.")],
@@ -91,9 +92,8 @@ def find_factory(name: str) -> Callable[[], nn.Module]:
             f"{module_name} has no {attribute!r} ({error}); name a function that builds the model"
         ) from error
     except (Exception, SystemExit) as error:  # importing runs the reader's own code, which may even exit
-        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise SpecError(
-            f"cannot import {module_name!r}: {said:.200}; it must import without running anything "
+            f"cannot import {module_name!r}: {in_one_line(error)}; it must import without running anything "
             "(a script guards that by __name__), from the current folder or an installed package"
         ) from error
     finally:

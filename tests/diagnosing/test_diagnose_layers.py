@@ -59,7 +59,7 @@ def test_every_way_to_write_a_relu_gives_the_same_numbers() -> None:
         pair = [Written(make()) for _ in nets]
         for net, state in zip(pair, nets, strict=True):
             net.load_state_dict(state)
-        found = diagnose(*pair, TEST, lams=(0.5,), permutation="never")
+        found = diagnose(pair[0], pair[1], TEST, lams=(0.5,), permutation="never")
         expected = expected or numbers(found)
         assert numbers(found) == expected, way
         assert len(found.layers["unpermuted"]["activations"]) == 2
