@@ -74,7 +74,7 @@ def measure_missing(measurements: Sequence[Measurement], workplace: Workplace) -
 
 
 def _train(block: Sequence[RunSpec], store: Store, workplace: Workplace) -> None:
-    from lmc.training.checkpoints import Checkpoint
+    from lmc.store.checkpoints import Checkpoint
     from lmc.training.engine import train, train_stack
 
     with Leases(store.root).claim([spec.key for spec in block]) as ours:

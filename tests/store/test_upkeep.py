@@ -27,7 +27,7 @@ from lmc.executing.making import Workplace
 from lmc.executing.session import make_missing, needed
 from lmc.measuring.measurements import PairMeasurement
 from lmc.specs import RECIPE_VERSION
-from lmc.training import checkpoints
+from lmc.store import checkpoints
 from lmc.store import leases as leases_module
 from lmc.store.archive import import_cells
 from lmc.store.leases import Leases

@@ -21,8 +21,8 @@ from test_engine import DATASET, MLP, assert_same_states
 from lmc.executing.making import Workplace, train_missing, training_block
 from lmc.executing.process import prepare_arithmetic
 from lmc.specs import RunSpec
-from lmc.training import checkpoints as checkpoints_module
-from lmc.training.checkpoints import Checkpoint
+from lmc.store import checkpoints as checkpoints_module
+from lmc.store.checkpoints import Checkpoint
 from lmc.store.store import Store
 from lmc.training.engine import TrainedModel, train
 
