@@ -20,7 +20,7 @@ from timing import STRICT, THREADS, seconds, sized
 from torch.nn import functional as F
 
 from lmc.data import Dataset, Normaliser
-from lmc.executing.jobs import prepare_arithmetic
+from lmc.executing.process import prepare_arithmetic
 from lmc.measuring.evaluation import Inputs
 from lmc.measuring.paths import interpolation_path
 from lmc.merging import fit_inverse_temperature

@@ -10,7 +10,7 @@ import argparse
 import torch
 from random_images import random_dataset
 
-from lmc.executing.jobs import prepare_arithmetic
+from lmc.executing.process import prepare_arithmetic
 from lmc.specs import ARCHITECTURES, PRECISIONS, RunSpec
 from lmc.training.engine import train
 

@@ -149,6 +149,7 @@ def plan(
     """What a tier would train and measure: models, FLOPs, time, memory and disk; how long it takes on GPUs."""
     from lmc.executing.settings import Settings
     from lmc.planning.plan import gpu_counts, make_plan
+    from lmc.planning.text import lines
 
     settings = Settings.resolve(
         tier=tier,
@@ -161,7 +162,7 @@ def plan(
         max_width=max_width,
         precision=precision,
     )
-    for line in make_plan(settings, gpu_counts(gpus)).lines():
+    for line in lines(make_plan(settings, gpu_counts(gpus))):
         typer.echo(line)
 
 

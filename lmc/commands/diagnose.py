@@ -42,7 +42,7 @@ def diagnose(
     from lmc.diagnosing.checkpoints import read_checkpoint, read_data
     from lmc.diagnosing.diagnose import diagnose_states
     from lmc.diagnosing.diagnosis import check_writable
-    from lmc.executing.jobs import prepare_arithmetic
+    from lmc.executing.process import prepare_arithmetic
     from lmc.executing.settings import cores, resolve_device
 
     if len(checkpoints) < 2:

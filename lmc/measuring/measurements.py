@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -194,6 +195,21 @@ def check_one_architecture(specs: tuple[RunSpec, ...]) -> None:
                     f"cannot merge {field} {getattr(first, field)!r} with {field} {getattr(other, field)!r}; "
                     "choose equal specs"
                 )
+
+
+def families_of(measurements: Iterable[Measurement]) -> list[tuple[Measurement, ...]]:
+    """Measurements that read the same models in the same way, to be carried out together.
+
+    Returns:
+        Groups in the order of their first measurement; within one, models are equal up to their seeds, and kind and
+        alignment are the same. Every measurement stands in one group.
+    """
+    groups: dict[tuple[object, ...], list[Measurement]] = {}
+    for measurement in measurements:
+        recipe = measurement.specs[0].with_seed(0)
+        group = type(measurement), getattr(measurement, "alignment", None), recipe
+        groups.setdefault(group, []).append(measurement)
+    return [tuple(group) for group in groups.values()]
 
 
 def _key(kind: str, specs: tuple[RunSpec, ...], *settings: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,31 @@ def measure(measurement: Measurement, states: States, dataset: Dataset, device: 
     assert isinstance(measurement, MergeMeasurement)
     found = measure_merge(models, spare, measurement.weights, inputs, LAYER_IMAGES)
     return {"status": "measured", **found}
+
+
+def measure_all(
+    measurements: Sequence[Measurement],
+    load: Callable[[RunSpec], Mapping[str, Tensor]],
+    dataset: Dataset,
+    device: torch.device | str,
+) -> Iterator[tuple[Measurement, dict[str, Any]]]:
+    """Carry out measurements that share models, see `lmc.measuring.measurements.families_of`.
+
+    Args:
+        measurements: what to measure, of models trained on ``dataset``.
+        load: gives the weights of a spec.
+        dataset: the specs' dataset.
+        device: where to compute.
+
+    Yields:
+        Each measurement with its record (see `measure`) as soon as it is done, in any order. A record of one that
+        raises `MergeError` is its message, under ``status``.
+    """
+    for measurement in measurements:
+        try:
+            yield measurement, measure(measurement, map(load, measurement.specs), dataset, device)
+        except MergeError as error:
+            yield measurement, {"status": str(error)}
 
 
 @torch.no_grad()

@@ -27,10 +27,11 @@ def prepare() -> None:
     import lmc.commands.finish
     import lmc.executing.preload
     import lmc.executing.progress
+    import lmc.executing.supervising
     import lmc.executing.worker
     import lmc.reporting.report
 
-    lmc.executing.worker.LOOK_EVERY, lmc.executing.worker.SILENT_LOOKS = 0.5, 16  # a cell takes milliseconds here
+    lmc.executing.supervising.LOOK_EVERY, lmc.executing.worker.SILENT_LOOKS = 0.5, 16  # a job takes a moment here
     fault_tier.register()
     lmc.commands.finish.commit = lambda: "unknown"  # git would take longer than the run
     CliRunner().invoke(lmc.commands.cli.app, ["claims"])  # imports what the command line does

@@ -193,4 +193,4 @@ def test_a_record_made_twice_is_noticed(name: str, noticed: bool, runs: Runs, tm
 def test_a_wrong_clock_is_noticed(runs: Runs, tmp_path: Path) -> None:
     """Where the wall clock stands for the monotonic one, here in deciding when a checkpoint is due."""
     with pytest.raises(AssertionError, match="before its time"):
-        under_jumping_clocks(runs, tmp_path, wrong="lmc.training.checkpoints")
+        under_jumping_clocks(runs, tmp_path, wrong="lmc.store.checkpoints")

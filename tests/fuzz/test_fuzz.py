@@ -46,10 +46,11 @@ from lmc.results.file import read_results
 from lmc.results.history import read_history
 from lmc.specs import RunSpec
 from lmc.store.archive import export_cells, import_cells
+from lmc.store.checkpoints import Checkpoint
 from lmc.store.leases import describe
 from lmc.store.store import Store, parse_record, record_bytes
 from lmc.store.upkeep import prunable, verify
-from lmc.training.checkpoints import Checkpoint, TrainingState
+from lmc.training.state import TrainingState
 
 EXAMPLES = int(os.environ.get("LMC_FUZZ_EXAMPLES") or 500)
 KEY = "0" * 19 + "1"
@@ -258,7 +259,7 @@ def training_checkpoint(chance: random.Random, folder: Path) -> None:
 
 def going_on(store: Store) -> None:
     with torch.random.fork_rng(devices=[]):
-        assert Checkpoint(store, [SPEC], "cpu").resume(state()) in (True, False)
+        assert Checkpoint(store, [SPEC], "cpu").resumed(state).model is not None
 
 
 @target(15)
