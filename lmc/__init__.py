@@ -9,7 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lmc.architectures import Architecture, register_architecture
     from lmc.data import Dataset, load_dataset
+    from lmc.datasets import register_dataset
     from lmc.diagnosing.diagnose import diagnose, diagnose_states
     from lmc.errors import DataError, DeviceError, LmcError, MergeError, SpecError, StoreError
     from lmc.measuring.layers import measure_layers
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from lmc.training.engine import train
 
 _HOMES = {
+    "lmc.architectures": ("Architecture", "register_architecture"),
     "lmc.data": ("Dataset", "load_dataset"),
+    "lmc.datasets": ("register_dataset",),
     "lmc.diagnosing.diagnose": ("diagnose", "diagnose_states"),
     "lmc.errors": ("DataError", "DeviceError", "LmcError", "MergeError", "SpecError", "StoreError"),
     "lmc.measuring.layers": ("measure_layers",),
@@ -58,6 +62,9 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "measure_layers",
     "diagnose",
     "diagnose_states",
+    "Architecture",
+    "register_architecture",
+    "register_dataset",
     "LmcError",
     "SpecError",
     "DataError",

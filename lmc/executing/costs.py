@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lmc.errors import SpecError
+from lmc.architectures import architecture
+from lmc.datasets import dataset_info
 from lmc.executing.jobs import Cell
 from lmc.measuring.measurements import FlatnessMeasurement, Measurement, PairMeasurement
 from lmc.specs import RunSpec
@@ -19,13 +20,6 @@ from lmc.specs import RunSpec
 if TYPE_CHECKING:
     from lmc.nets.costs import NetCost
 
-SHAPES = {  # name: (C, H, W), classes, training images, test images
-    "digits": ((1, 8, 8), 10, 1_000, 797),
-    "mnist": ((1, 28, 28), 10, 60_000, 10_000),
-    "fashion-mnist": ((1, 28, 28), 10, 60_000, 10_000),
-    "cifar10": ((3, 32, 32), 10, 50_000, 10_000),
-    "cifar100": ((3, 32, 32), 100, 50_000, 10_000),
-}
 SHARED_BYTES = 450 << 20
 """Memory of torch and what else is imported, which a machine holds once however many processes use it."""
 OWN_BYTES = 250 << 20
@@ -117,7 +111,7 @@ def image_passes(measurement: Measurement, train_images: int, test_images: int) 
         passes, merged = len(measurement.alphas) + 4, len(measurement.alphas) - 1
     else:
         passes, merged = models + 1, int(models > 1)
-    resets = 0 if spec.arch in ("mlp", "mlp-skip") else merged * min(BN_IMAGES, train_images)
+    resets = merged * min(BN_IMAGES, train_images) if architecture(spec.arch).normalised else 0
     return resets + passes * test_images + layers
 
 
@@ -127,10 +121,8 @@ def shape_of(spec: RunSpec) -> tuple[tuple[int, int, int], int, int, int]:
     Raises:
         SpecError: its size is unknown.
     """
-    if spec.dataset not in SHAPES:
-        raise SpecError(f"cannot plan for dataset {spec.dataset!r}; known are {', '.join(SHAPES)}")
-    shape, classes, train_images, test_images = SHAPES[spec.dataset]
-    return shape, classes, spec.train_size or train_images, test_images
+    size = dataset_info(spec.dataset).size
+    return size.shape, size.classes, spec.train_size or size.train_images, size.test_images
 
 
 def cost_of_net(spec: RunSpec) -> NetCost:

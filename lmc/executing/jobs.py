@@ -8,12 +8,14 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmc.architectures import architecture
 from lmc.errors import DataError, LmcError, MergeError
 from lmc.measuring.measurements import Measurement, PairMeasurement
+from lmc.references import Modules
 from lmc.specs import RunSpec, stack_seeds
 from lmc.store.leases import POLL, Leases, describe
 from lmc.store.store import Store
@@ -71,11 +73,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a worker needs to know to make a cell."""
+    """What a worker needs to know to make a cell; ``modules`` are somebody else's, loaded before anything is made."""
 
     store: Path
     data: Path
     device: str
+    modules: Modules = field(default_factory=Modules)
 
 
 def missing_cells(measurements: Iterable[Measurement], store: Store, device: str) -> list[Cell]:
@@ -105,7 +108,7 @@ def cost_of(what: RunSpec | Measurement) -> float:
     if not isinstance(what, RunSpec):
         points = len(what.lams) if isinstance(what, PairMeasurement) else len(what.specs)
         return 0.03 * points + 0.005 * cost_of(what.specs[0])
-    convolutional = not what.arch.startswith("mlp")
+    convolutional = architecture(what.arch).channels_last
     per_epoch = (0.15 if convolutional else 0.02) + (0.3 if convolutional else 0.1) * what.width**2
     return per_epoch * what.epochs
 
@@ -122,6 +125,7 @@ def make_cell(cell: Cell, workplace: Workplace) -> None:
     Raises:
         LmcError: data, store or device problems.
     """
+    workplace.modules.load()
     store = Store(workplace.store)
     with contextlib.suppress(_MadeElsewhereError), _gpu_memory_given_back(workplace.device):
         if isinstance(cell.what, tuple):
