@@ -8,7 +8,7 @@ from typing import Any
 
 from lmc.claims.claim import Claim
 from lmc.claims.judging import Case, cases, needed
-from lmc.claims.paper import CLAIMS
+from lmc.claims.own import all_claims
 from lmc.errors import LmcError, SpecError
 from lmc.executing.jobs import Workplace, missing_cells, wait_for_others
 from lmc.executing.local import Executor, LocalExecutor
@@ -29,9 +29,10 @@ def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
         pilot: on the seeds that thresholds are chosen on.
 
     Raises:
-        SpecError: nothing is left of the tier or of the claims.
+        SpecError: nothing is left of the tier or of the claims, or somebody else's are not sound.
     """
     whole = tier = load_tier(settings.tier)
+    known = all_claims(settings.extra_claims)
     asked_for = {"arch": settings.arch, "dataset": settings.dataset, "max-width": settings.max_width}
     limits = " ".join(f"--{name} {value}" for name, value in asked_for.items() if value is not None)
     if limits:
@@ -44,7 +45,7 @@ def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
     if precision:
         tier = with_precision(tier, precision)
     asked = settings.claims
-    claims = [each for each in CLAIMS if not asked or any(_named(each, part) for part in asked)]
+    claims = [each for each in known if not asked or any(_named(each, part) for part in asked)]
     if not claims:
         raise SpecError(f"no claim's id contains {' or '.join(asked)}; see lmc claims")
     return cases(claims, with_pilot_seeds(tier) if pilot else tier, left_out, f"left out by {limits}")
@@ -95,7 +96,7 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
         wait_for_others(missing, leases)
         with showing_progress(missing) as on_done:
             chosen = executor or _executor(settings, len(missing))
-            chosen.run(missing, Workplace(settings.store, settings.data, settings.device), on_done)
+            chosen.run(missing, Workplace(settings.store, settings.data, settings.device, settings.modules), on_done)
         left = missing_cells([each for cell in missing if (each := cell.measures)], store, settings.device)
         fruitless = fruitless + 1 if len(left) == len(missing) else 0
         if fruitless == _FRUITLESS:

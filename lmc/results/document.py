@@ -157,6 +157,7 @@ class Selection(TypedDict):
 
     pilot: bool
     claims: list[Text]
+    extra_claims: NotRequired[list[Text]]  # likewise of somebody else's packages
     arch: Text | None
     dataset: Text | None
     max_width: Positive | None

@@ -19,12 +19,12 @@ def selection_of(document: Mapping[str, Any]) -> dict[str, Any]:
             pilots; the rest counts as not asked for.
 
     Returns:
-        ``pilot``, ``claims``, ``arch``, ``dataset``, ``max_width`` and ``precision`` as in
+        ``pilot``, ``claims``, ``extra_claims``, ``arch``, ``dataset``, ``max_width`` and ``precision`` as in
         `lmc.executing.settings.Settings`: ``None`` or empty where the run was not restricted.
     """
     families = document["evidence"]["families"]
     by_seeds = any(seed >= PILOT_OFFSET for family in families for seed in family["seeds"])
-    unasked: dict[str, Any] = {"pilot": by_seeds, "claims": [], **dict.fromkeys(_OPTIONS)}
+    unasked: dict[str, Any] = {"pilot": by_seeds, "claims": [], "extra_claims": [], **dict.fromkeys(_OPTIONS)}
     return unasked | dict(document.get("selection") or {})
 
 
@@ -32,7 +32,13 @@ def command(document: Mapping[str, Any], claim: str) -> str:
     """The command that makes a claim's numbers again; only ``lmc run`` can train pilots."""
     asked = selection_of(document)
     start, prefix = ("lmc run --pilot", "--") if asked["pilot"] else ("pytest -m paper", "--lmc-")
-    named = {"tier": document["tier"], "claims": claim, **{name: asked[name] for name in _OPTIONS}}
+    extra = ",".join(asked["extra_claims"]) or None
+    named = {
+        "tier": document["tier"],
+        "extra_claims": extra,
+        "claims": claim,
+        **{name: asked[name] for name in _OPTIONS},
+    }
     options = (
         f"{prefix}{name.replace('_', '-')} {shlex.quote(str(value))}"
         for name, value in named.items()
@@ -46,6 +52,7 @@ def described(document: Mapping[str, Any]) -> str:
     asked = selection_of(document)
     said = ["pilot seeds"] if asked["pilot"] else []
     said += [f"claims {', '.join(asked['claims'])}"] if asked["claims"] else []
+    said += [f"with claims of {', '.join(asked['extra_claims'])}"] if asked["extra_claims"] else []
     said += _said(asked, _OPTIONS)
     return "; ".join(said) or "everything"
 

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_claim import CLAIM, TIER
 from typer.testing import CliRunner, Result
 
-from lmc import tiers
 from lmc.commands.cli import app
 from lmc.errors import StoreError
-from lmc.executing import session
 from lmc.reporting.markdown import summary
 from lmc.results.file import read_results, write_results
 
 Run = Callable[..., Result]
+TINY = ["--tier", "tiny_claim:TIER", "--extra-claims", "tiny_claim:CLAIMS", "--claims", "tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +25,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs the tiny claim; the results are in ``new.json``."""
-    monkeypatch.setitem(tiers._TIERS, "tiny", lambda: TIER)
-    monkeypatch.setattr(session, "CLAIMS", (CLAIM,))
     for name in ("LMC_BASELINE", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
-    options = ["run", "--tier", "tiny", "--device", "cpu", "--results", str(tmp_path / "new.json")]
+    options = ["run", *TINY, "--device", "cpu", "--results", str(tmp_path / "new.json")]
     return lambda *more: CliRunner().invoke(app, [*options, "--store", str(store), *more])
 
 
@@ -51,12 +47,13 @@ def test_a_run_that_got_worse_than_its_baseline_fails(run: Run, tmp_path: Path) 
 
 
 def test_the_results_keep_what_was_asked_for(run: Run, tmp_path: Path) -> None:
-    assert run("--pilot", "--claims", "tiny", "--precision", "fp32", "--arch", "mlp").exit_code == 0
-    kept = {"pilot": True, "claims": ["tiny"], "arch": "mlp", "dataset": None, "max_width": None, "precision": "fp32"}
-    assert read_results(tmp_path / "new.json")["selection"] == kept
+    assert run("--pilot", "--precision", "fp32", "--arch", "mlp").exit_code == 0
+    kept = {"claims": ["tiny"], "extra_claims": ["tiny_claim:CLAIMS"], "dataset": None, "max_width": None}
+    asked = {"pilot": True, "arch": "mlp", "precision": "fp32"}
+    assert read_results(tmp_path / "new.json")["selection"] == kept | asked
     assert run().exit_code == 0
-    none = dict.fromkeys(("arch", "dataset", "max_width", "precision"))
-    assert read_results(tmp_path / "new.json")["selection"] == {"pilot": False, "claims": [], **none}
+    unasked = {"pilot": False, "arch": None, "precision": None}
+    assert read_results(tmp_path / "new.json")["selection"] == kept | unasked
 
 
 def test_the_results_keep_the_path_of_every_pair(run: Run, tmp_path: Path) -> None:
