@@ -149,7 +149,7 @@ def _size_of_folder(folder: Path) -> Size:
             raise DataError(f"cannot read {folder / split}: {error}; expected one folder per class in it") from error
         if not files:
             raise DataError(f"{folder / split} holds no images; expected {folder / split}/<class>/*.png")
-        counts[split], first = (len(classes), len(files)), first or files[0]
+        counts[split], first = (len(classes), len(files)), first or min(files)
     assert first is not None
     try:
         with Image.open(first) as image:
