@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench_files import read_document
 from cuda_cases import targets
+from option_table import option_table
 from table import growth_table, measures_table, runs_table, speed_table, unmeasured_table
 
 from lmc.claims.cases import cases
@@ -161,6 +162,7 @@ def soak() -> str:
 
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {
+        "options": option_table,
         "items": items,
         "counts": counts,
         "speed": lambda: timed(speed_table),

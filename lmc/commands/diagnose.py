@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmc.errors import SpecError, in_one_line
+from lmc.errors import SpecError
+from lmc.references import find
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,27 +77,9 @@ def find_factory(name: str) -> Callable[[], nn.Module]:
     Raises:
         SpecError: the name is of another form, or there is no such module or function.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise SpecError(f"model is {name!r}; write package.module:factory, e.g. torchvision.models:resnet18")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        found: object = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except AttributeError as error:
-        raise SpecError(
-            f"{module_name} has no {attribute!r} ({error}); name a function that builds the model"
-        ) from error
-    except (Exception, SystemExit) as error:  # importing runs the reader's own code, which may even exit
-        raise SpecError(
-            f"cannot import {module_name!r}: {in_one_line(error)}; it must import without running anything "
-            "(a script guards that by __name__), from the current folder or an installed package"
-        ) from error
-    finally:
-        sys.path.remove(here)
+    wanted = "a function that builds the model"
+    found = find(name, option="model", example="torchvision.models:resnet18", wanted=wanted)
     if not callable(found):
-        raise SpecError(f"{name} is a {type(found).__name__}; name a function that builds the model")
+        raise SpecError(f"{name} is a {type(found).__name__}; name {wanted}")
     factory: Callable[[], nn.Module] = found
     return factory

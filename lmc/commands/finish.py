@@ -88,7 +88,7 @@ def finish(
         selection=settings.selection(pilot=pilot),
     )
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    path = settings.results or settings.home / "results" / f"{settings.tier}-{stamp}.json"
+    path = settings.results or settings.home / "results" / f"{settings.tier.replace(':', '.')}-{stamp}.json"
     write_results(document, path)
     page, text = path.with_suffix(".html"), path.with_suffix(".md")
     write_page(report(document), page)

@@ -22,23 +22,6 @@ if TYPE_CHECKING:
     from lmc.executing.settings import Settings
     from lmc.results.document import Document
 
-_OPTIONS = {
-    "tier": "what to train: quick (default), preview, standard or paper",
-    "store": "folder of trained models and measurements",
-    "data": "folder of prepared datasets",
-    "device": "auto (default), cpu or cuda",
-    "workers": "worker processes (default: one per core)",
-    "results": "where the results file goes",
-    "claims": "only claims whose id contains one of these, separated by commas; core for the core claims",
-    "arch": "only mlp, vgg or resnet",
-    "dataset": "only this dataset",
-    "max-width": "no model wider than this multiplier",
-    "precision": "auto (default), fp32 or bf16",
-    "executor": "local (default) or ray",
-    "ray-address": "the Ray cluster, host:port or auto (default: RAY_ADDRESS, or one started here)",
-    "baseline": "results file to compare with; what got worse than in it fails the run",
-}
-
 
 @dataclass
 class _Run:
@@ -59,13 +42,11 @@ _RUN = pytest.StashKey[_Run]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the ``--lmc-`` options; each is also an environment variable ``LMC_...``."""
+    from lmc.executing.options import OPTIONS
+
     group = parser.getgroup("lmc", "claims about merging networks by averaging (pytest -m paper)")
-    for name, text in _OPTIONS.items():
-        group.addoption(f"--lmc-{name}", default=None, help=f"{text}; also LMC_{_variable(name)}")
-
-
-def _variable(name: str) -> str:
-    return name.upper().replace("-", "_")
+    for option in OPTIONS:
+        group.addoption(f"--lmc-{option.name}", default=None, metavar=option.metavar, help=option.text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -86,11 +67,12 @@ def run_of(config: pytest.Config) -> _Run:
         pytest.UsageError: a setting is wrong.
     """
     from lmc.errors import LmcError
+    from lmc.executing.options import OPTIONS
     from lmc.executing.session import selected_cases
     from lmc.executing.settings import Settings
 
     if _RUN not in config.stash:
-        options = {name.replace("-", "_"): config.getoption(f"--lmc-{name}") for name in _OPTIONS}
+        options = {option.field: config.getoption(f"--lmc-{option.name}") for option in OPTIONS}
         try:
             settings = Settings.resolve(**options)
             found = selected_cases(settings)

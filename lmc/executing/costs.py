@@ -13,20 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lmc.errors import SpecError
+from lmc.datasets import dataset_info
 from lmc.measuring.measurements import FlatnessMeasurement, Measurement, PairMeasurement
 from lmc.specs import RunSpec
 
 if TYPE_CHECKING:
     from lmc.nets.costs import NetCost
 
-SHAPES = {  # name: (C, H, W), classes, training images, test images
-    "digits": ((1, 8, 8), 10, 1_000, 797),
-    "mnist": ((1, 28, 28), 10, 60_000, 10_000),
-    "fashion-mnist": ((1, 28, 28), 10, 60_000, 10_000),
-    "cifar10": ((3, 32, 32), 10, 50_000, 10_000),
-    "cifar100": ((3, 32, 32), 100, 50_000, 10_000),
-}
 SHARED_BYTES = 450 << 20
 """Memory of torch and what else is imported, which a machine holds once however many processes use it."""
 OWN_BYTES = 250 << 20
@@ -197,10 +190,8 @@ def shape_of(spec: RunSpec) -> tuple[tuple[int, int, int], int, int, int]:
     Raises:
         SpecError: its size is unknown.
     """
-    if spec.dataset not in SHAPES:
-        raise SpecError(f"cannot plan for dataset {spec.dataset!r}; known are {', '.join(SHAPES)}")
-    shape, classes, train_images, test_images = SHAPES[spec.dataset]
-    return shape, classes, spec.train_size or train_images, test_images
+    size = dataset_info(spec.dataset).size
+    return size.shape, size.classes, spec.train_size or size.train_images, size.test_images
 
 
 def cost_of_net(spec: RunSpec) -> NetCost:

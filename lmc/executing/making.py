@@ -9,12 +9,13 @@ import contextlib
 import functools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmc.errors import DataError, LmcError
 from lmc.measuring.measurements import Measurement
+from lmc.references import Modules
 from lmc.specs import RunSpec, stack_seeds
 from lmc.store.leases import Leases
 from lmc.store.store import Store
@@ -27,11 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a worker needs to know to make something."""
+    """What a worker needs to know to make something.
+
+    Args:
+        store: folder of the store.
+        data: folder of prepared datasets.
+        device: where to compute.
+        modules: somebody else's, loaded before anything is made.
+    """
 
     store: Path
     data: Path
     device: str
+    modules: Modules = field(default_factory=Modules)
 
 
 class _MadeElsewhereError(Exception):
@@ -50,6 +59,7 @@ def train_missing(block: Sequence[RunSpec], workplace: Workplace) -> None:
     Raises:
         LmcError: data, store or device problems.
     """
+    workplace.modules.load()
     with contextlib.suppress(_MadeElsewhereError), _gpu_memory_given_back(workplace.device):
         _train(block, Store(workplace.store), workplace)
 
@@ -63,6 +73,7 @@ def measure_missing(measurements: Sequence[Measurement], workplace: Workplace) -
     Raises:
         LmcError: data, store or device problems.
     """
+    workplace.modules.load()
     store = Store(workplace.store)
     with (
         contextlib.suppress(_MadeElsewhereError),

@@ -8,7 +8,7 @@ from typing import Any
 
 from lmc.claims.cases import Case, cases, needed
 from lmc.claims.claim import Claim
-from lmc.claims.paper import CLAIMS
+from lmc.claims.own import all_claims
 from lmc.errors import LmcError, SpecError
 from lmc.executing.jobs import missing_jobs, wait_for_others
 from lmc.executing.local import LocalExecutor
@@ -31,9 +31,10 @@ def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
         pilot: on the seeds that thresholds are chosen on.
 
     Raises:
-        SpecError: nothing is left of the tier or of the claims.
+        SpecError: nothing is left of the tier or of the claims, or somebody else's are not sound.
     """
     whole = tier = load_tier(settings.tier)
+    known = all_claims(settings.extra_claims)
     asked_for = {"arch": settings.arch, "dataset": settings.dataset, "max-width": settings.max_width}
     limits = " ".join(f"--{name} {value}" for name, value in asked_for.items() if value is not None)
     if limits:
@@ -46,7 +47,7 @@ def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
     if precision:
         tier = with_precision(tier, precision)
     asked = settings.claims
-    claims = [each for each in CLAIMS if not asked or any(_named(each, part) for part in asked)]
+    claims = [each for each in known if not asked or any(_named(each, part) for part in asked)]
     if not claims:
         raise SpecError(f"no claim's id contains {' or '.join(asked)}; see lmc claims")
     return cases(claims, with_pilot_seeds(tier) if pilot else tier, left_out, f"left out by {limits}")
@@ -93,11 +94,12 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
     measurements = needed(selected)
     found = missing = missing_jobs(measurements, store, settings.device)
     leases, fruitless = Leases(store.root), 0
+    workplace = Workplace(settings.store, settings.data, settings.device, settings.modules)
     while missing.jobs:
         wait_for_others(missing.jobs, leases)
         with showing_progress(missing.jobs) as on_done:
             chosen = executor or _executor(settings)
-            chosen.run(missing.jobs, Workplace(settings.store, settings.data, settings.device), on_done)
+            chosen.run(missing.jobs, workplace, on_done)
         left = missing_jobs(missing.measurements, store, settings.device)
         fruitless = fruitless + 1 if left.pieces == missing.pieces else 0
         if fruitless == _FRUITLESS:

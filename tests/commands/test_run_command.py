@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 from documents import on
-from tiny_claim import CLAIM, TIER
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
-from lmc import tiers
 from lmc.commands.cli import app
 from lmc.errors import StoreError
-from lmc.executing import session
 from lmc.reporting.markdown import summary
 from lmc.results.document import Selection
 from lmc.results.file import read_results, write_results
 
 Run = Callable[..., Result]
+TINY = ["--tier", "tiny_claim:TIER", "--extra-claims", "tiny_claim:CLAIMS", "--claims", "tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +28,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs the tiny claim; the results are in ``new.json``."""
-    monkeypatch.setitem(tiers._TIERS, "tiny", lambda: TIER)
-    monkeypatch.setattr(session, "CLAIMS", (CLAIM,))
     for name in ("LMC_BASELINE", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
-    options = ["run", "--tier", "tiny", "--device", "cpu", "--results", str(tmp_path / "new.json")]
+    options = ["run", *TINY, "--device", "cpu", "--results", str(tmp_path / "new.json")]
     return lambda *more: CliRunner().invoke(app, [*options, "--store", str(store), *more])
 
 
@@ -52,11 +49,12 @@ def test_a_run_that_got_worse_than_its_baseline_fails(run: Run, tmp_path: Path) 
 
 
 def test_the_results_keep_what_was_asked_for(run: Run, tmp_path: Path) -> None:
-    assert run("--pilot", "--claims", "tiny", "--precision", "fp32", "--arch", "mlp").exit_code == 0
-    kept = Selection(pilot=True, claims=("tiny",), arch="mlp", precision="fp32")
-    assert read_results(tmp_path / "new.json").selection == kept
+    assert run("--pilot", "--precision", "fp32", "--arch", "mlp").exit_code == 0
+    kept = Selection(claims=("tiny",), extra_claims=("tiny_claim:CLAIMS",))
+    asked = replace(kept, pilot=True, arch="mlp", precision="fp32")
+    assert read_results(tmp_path / "new.json").selection == asked
     assert run().exit_code == 0
-    assert read_results(tmp_path / "new.json").selection == Selection()
+    assert read_results(tmp_path / "new.json").selection == kept
 
 
 def test_the_results_keep_the_path_of_every_pair(run: Run, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ class Runs:
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
-    def start(self, folder: Path, *, name: str = "new", tier: str = "faults", **fault: Any) -> Run:
+    def start(self, folder: Path, *, name: str = "new", tier: str = "TIER", **fault: Any) -> Run:
         """Start a run on ``folder/store``, with a fault from within (see ``fault_hooks.py``) if one is given."""
         plan, output = folder / "fault.json", folder / f"{name}.txt"
         if not fault:
@@ -117,10 +117,11 @@ class Runs:
         self.process.wait(30)
 
 
-def arguments_of(folder: Path, name: str, tier: str = "faults") -> list[str]:
-    """What follows ``lmc``: two workers on the CPU."""
+def arguments_of(folder: Path, name: str, tier: str = "TIER") -> list[str]:
+    """What follows ``lmc``: a tier of ``fault_tier.py`` and the tiny claim, two workers on the CPU."""
     results = folder / "results" / f"{name}.json"
-    options = {"tier": tier, "device": "cpu", "workers": 2, "store": folder / "store", "results": results}
+    judged = {"tier": f"fault_tier:{tier}", "extra-claims": "tiny_claim:CLAIMS", "claims": "tiny"}
+    options = {**judged, "device": "cpu", "workers": 2, "store": folder / "store", "results": results}
     return ["run", *(f"--{option}={value}" for option, value in options.items())]
 
 
