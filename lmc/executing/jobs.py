@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from lmc.executing import costs, making
 from lmc.executing.costs import PaceOf, Work, assumed_pace
 from lmc.executing.making import Workplace, training_block
+from lmc.executing.process import aside
 from lmc.measuring.measurements import Measurement, families_of
 from lmc.specs import RunSpec
 from lmc.store.leases import POLL, Leases, describe
@@ -215,14 +216,20 @@ def missing_jobs(
             block = training_block(spec, device)
             if block not in blocks and not store.has("models", spec.key):
                 blocks[block] = None
-    pace_of = pace_of or assumed_pace(device)
+    trainings = [TrainingJob(block, 0.0) for block in blocks]
+    measurings = [MeasuringJob(family, 0.0) for family in families_of(missing.values())]
+    if not measurings:
+        return Missing([], [])
+    jobs: list[Job] = [*trainings, *measurings]
+    prices = iter(_prices(jobs, pace_of) if pace_of else aside(_prices, jobs, assumed_pace(device)))
+    return Missing(
+        [dataclasses.replace(job, cost=next(prices)) for job in trainings],
+        [dataclasses.replace(job, cost=next(prices)) for job in measurings],
+    )
 
-    def seconds(work: Work) -> float:
-        return work.seconds(pace_of(work.spec))
 
-    trainings = [TrainingJob(block, seconds(costs.training_work(block))) for block in blocks]
-    families = families_of(missing.values())
-    return Missing(trainings, [MeasuringJob(each, seconds(costs.measuring_work(each))) for each in families])
+def _prices(jobs: Sequence[Job], pace_of: PaceOf) -> list[float]:
+    return [work.seconds(pace_of(work.spec)) for work in (job.work for job in jobs)]
 
 
 def wait_for_others(jobs: Sequence[Job], leases: Leases) -> None:

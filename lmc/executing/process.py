@@ -1,12 +1,64 @@
-"""What a process that makes jobs does before its first one, and how it tells what it could not finish."""
+"""Processes that compute: how they are started, what they do first, and how they tell what they could not finish."""
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import multiprocessing.connection
 import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from lmc.errors import LmcError
+
+T = TypeVar("T")
 
 
 class LostError(Exception):
     """What was to be made is lost with the process that was making it; another may make it."""
+
+
+def forkserver() -> multiprocessing.context.ForkServerContext:
+    """What starts processes that share all which `lmc.executing.preload` imports, once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lmc.executing.preload"])
+    return context
+
+
+def aside(function: Callable[..., T], *arguments: object) -> T:
+    """What ``function`` returns, computed in a process of its own unless torch is loaded in this one.
+
+    Torch would take 350 MiB of a main process that needs it for nothing else. The fork server, which is started for
+    this, goes on to serve the workers.
+
+    Raises:
+        LmcError: the process was killed, or the function raised one.
+    """
+    if "torch" in sys.modules:
+        return function(*arguments)
+    context = forkserver()
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(theirs, function, arguments), daemon=True)
+    process.start()
+    theirs.close()
+    with ours, contextlib.suppress(EOFError):
+        found: T | LmcError = ours.recv()
+        if isinstance(found, LmcError):
+            raise found
+        return found
+    raise LmcError("a process that was to look at what is missing was killed; if memory ran out, free some")
+
+
+def _answer(
+    connection: multiprocessing.connection.Connection, function: Callable[..., object], arguments: tuple[object]
+) -> None:
+    prepare_process(1)
+    try:
+        connection.send(function(*arguments))
+    except LmcError as error:
+        connection.send(error)
 
 
 def prepare_process(threads: int) -> None:
@@ -27,10 +79,6 @@ def prepare_arithmetic(threads: int) -> None:
 
 
 def _exit_with_parent() -> None:
-    import multiprocessing
-    import multiprocessing.connection
-    import threading
-
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import multiprocessing.connection
 import traceback
 from dataclasses import replace
@@ -13,7 +12,7 @@ import psutil
 from lmc.errors import LmcError
 from lmc.executing.jobs import Job
 from lmc.executing.making import Workplace
-from lmc.executing.process import LostError, out_of_memory, prepare_process
+from lmc.executing.process import LostError, forkserver, out_of_memory, prepare_process
 
 SILENT_LOOKS = 60
 """A worker that computes nothing for so many looks hangs. Looks are counted, not seconds, because a machine that was
@@ -31,8 +30,7 @@ class Worker:
     """
 
     def __init__(self, device: str) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["lmc.executing.preload"])
+        context = forkserver()
         self.connection, theirs = context.Pipe()
         self.device = device
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
