@@ -182,7 +182,7 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         items=("Figure 22",),
         statement="Weight matching makes the active neurons overlap more in every layer.",
         unit="share",
-        study=over_aligned(layers("relus", "overlap_ratio"), "matching", "unpermuted", widest=True),
+        study=over_aligned(layers("activations", "overlap_ratio"), "matching", "unpermuted", widest=True),
         expect=Contrast("matching", "unpermuted", by=NOTICEABLE, pooled=True),
         why="The paper claims the direction.",
         core=False,

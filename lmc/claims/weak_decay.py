@@ -93,7 +93,7 @@ WEAK_DECAY: tuple[Claim, ...] = (
         items=("Figure 10",),
         statement="Weak weight decay lowers weak additivity at every ReLU.",
         unit="cosine",
-        study=over_pairs(layers("relus", "additivity_cosine"), "strong", "weak"),
+        study=over_pairs(layers("activations", "additivity_cosine"), "strong", "weak"),
         expect=Contrast("strong", "weak", by=NOTICEABLE, pooled=True),
         why="The paper claims the direction.",
     ),

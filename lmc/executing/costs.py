@@ -56,7 +56,7 @@ class Processor:
 
     def pace(self, spec: RunSpec) -> Pace:
         """How fast it trains and evaluates the network of ``spec``."""
-        from lmc.measuring.evaluation import BATCH
+        from lmc.measuring.inputs import BATCH
 
         cost = cost_of_net(spec)
         rate = self.bf16_flops if spec.precision == "bf16" else self.fp32_flops

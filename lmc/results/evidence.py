@@ -147,7 +147,7 @@ def _histograms(measured: _Measured) -> Iterator[Histogram]:
     for measurement, home, record in measured:
         if isinstance(measurement, ModelMeasurement) and home not in drawn:
             drawn.add(home)
-            counts = {name: values["histogram"]["counts"] for name, values in record["relus"].items()}
+            counts = {name: values["histogram"]["counts"] for name, values in record["activations"].items()}
             yield Histogram(*home, seed=measurement.spec.init_seed, activations=counts)
 
 
