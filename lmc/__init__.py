@@ -9,13 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lmc.architectures import Architecture, register_architecture
     from lmc.data import Dataset, load_dataset
+    from lmc.datasets import register_dataset
     from lmc.diagnosing.diagnose import diagnose, diagnose_states
+    from lmc.diagnosing.diagnosis import Diagnosis
+    from lmc.diagnosing.standard import Thresholds
     from lmc.errors import DataError, DeviceError, LmcError, MergeError, SpecError, StoreError
     from lmc.measuring.layers import measure_layers
     from lmc.measuring.paths import interpolation_path, measure_path
     from lmc.merging import StateFile, fit_inverse_temperature, interpolate, merge, reset_bn_stats
-    from lmc.merging.permutation_spec import permute, random_permutations
+    from lmc.merging.permutation_spec import PermutationSpec, permute, random_permutations
     from lmc.merging.tracing import trace_permutation_spec
     from lmc.merging.weight_matching import weight_matching
     from lmc.nets import build
@@ -23,13 +27,17 @@ if TYPE_CHECKING:
     from lmc.training.engine import train
 
 _HOMES = {
+    "lmc.architectures": ("Architecture", "register_architecture"),
     "lmc.data": ("Dataset", "load_dataset"),
+    "lmc.datasets": ("register_dataset",),
     "lmc.diagnosing.diagnose": ("diagnose", "diagnose_states"),
+    "lmc.diagnosing.diagnosis": ("Diagnosis",),
+    "lmc.diagnosing.standard": ("Thresholds",),
     "lmc.errors": ("DataError", "DeviceError", "LmcError", "MergeError", "SpecError", "StoreError"),
     "lmc.measuring.layers": ("measure_layers",),
     "lmc.measuring.paths": ("interpolation_path", "measure_path"),
     "lmc.merging": ("StateFile", "fit_inverse_temperature", "interpolate", "merge", "reset_bn_stats"),
-    "lmc.merging.permutation_spec": ("permute", "random_permutations"),
+    "lmc.merging.permutation_spec": ("PermutationSpec", "permute", "random_permutations"),
     "lmc.merging.tracing": ("trace_permutation_spec",),
     "lmc.merging.weight_matching": ("weight_matching",),
     "lmc.nets": ("build",),
@@ -49,6 +57,7 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "merge",
     "reset_bn_stats",
     "fit_inverse_temperature",
+    "PermutationSpec",
     "trace_permutation_spec",
     "weight_matching",
     "permute",
@@ -58,6 +67,11 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "measure_layers",
     "diagnose",
     "diagnose_states",
+    "Thresholds",
+    "Diagnosis",
+    "Architecture",
+    "register_architecture",
+    "register_dataset",
     "LmcError",
     "SpecError",
     "DataError",

@@ -25,3 +25,8 @@ class MergeError(LmcError, ValueError):
 
 class DeviceError(LmcError):
     """The requested device is not there."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What went wrong in someone else's code: the kind of the error and what it says, at most 200 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 
 from lmc.data import load_dataset
 from lmc.merging import fit_inverse_temperature
+from lmc.merging.permutation_spec import permute, random_permutations
+from lmc.merging.tracing import trace_permutation_spec
 from lmc.theory import orthogonal_nets
 
 Pair = tuple[Tensor, Tensor]
@@ -54,6 +57,14 @@ def fitted(make: Callable[[], nn.Module], seed: int, steps: int = 150) -> nn.Mod
             F.cross_entropy(net(inputs[picked]), labels[picked]).backward()
             optimizer.step()
         return net.eval()
+
+
+def permuted_copy(net: nn.Module, inputs: Tensor) -> nn.Module:
+    """The same function of other weights: ``net``, its hidden units in another order."""
+    other = copy.deepcopy(net)
+    spec = trace_permutation_spec(net, inputs[:2])
+    other.load_state_dict(permute(net.state_dict(), spec, random_permutations(spec, 0)))
+    return other
 
 
 def theorem_nets(models: int, layers: int) -> tuple[list[nn.Sequential], Pair]:

@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "lmc"
 RESULTS = str(PACKAGE.parent / "benchmarks" / "baselines" / "quick-cpu.json")
 LAYERS = [  # from the bottom up; a module may import from its own layer and those below
     {"errors"},
-    {"specs", "shares"},
+    {"architectures", "datasets", "references", "shares"},
+    {"specs"},
     {"tiers", "theory", "data", "nets", "merging"},
     {"store"},
     {"training", "measuring"},

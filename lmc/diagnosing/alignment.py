@@ -7,24 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lmc.errors import MergeError, SpecError
+from lmc.errors import MergeError, in_one_line
 from lmc.measuring.measurements import MATCHING_STARTS
 from lmc.merging import State
-from lmc.merging.permutation_spec import PermutationSpec, permute, verify
+from lmc.merging.permutation_spec import PermutationSpec, check_state, permute, random_permutations, verify
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
-
-CHOICES = ("auto", "always", "never")
-
-
-def check_choice(permutation: str) -> None:
-    """Refuse an unknown choice.
-
-    Raises:
-        SpecError: naming the choices.
-    """
-    if permutation not in CHOICES:
-        raise SpecError(f"permutation is {permutation!r}; choose one of {', '.join(CHOICES)}")
 
 
 @torch.no_grad()
@@ -47,13 +35,35 @@ def matched(
         spec = trace_permutation_spec(model, example) if spec is None else spec
         if not spec.groups:
             return [], "no channels of this architecture can be reordered without changing its function"
-        first = states[0]
-        found = [weight_matching(spec, first, state, restarts=MATCHING_STARTS) for state in states[1:]]
-        for state, each in zip(states[1:], found, strict=True):
-            verify(model, state, spec, each.permutations, example)
-        others = [permute(state, spec, each.permutations) for state, each in zip(states[1:], found, strict=True)]
+        found = [states[0]]
+        for state in states[1:]:
+            permutations = weight_matching(spec, states[0], state, restarts=MATCHING_STARTS).permutations
+            verify(model, state, spec, permutations, example)
+            found.append(permute(state, spec, permutations))
     except MergeError as error:
         return [], str(error)
     except (RuntimeError, TypeError, NotImplementedError) as error:  # from code the tracer runs on strange modules
-        return [], f"tracing failed: {type(error).__name__}: {error}".splitlines()[0][:200]
-    return [first, *others], None
+        return [], f"tracing failed: {in_one_line(error)}"
+    return found, None
+
+
+def check_spec(spec: PermutationSpec, model: nn.Module, states: Sequence[State], example: Tensor) -> None:
+    """Refuse a specification written by hand under which a random permutation changes what a model computes.
+
+    Args:
+        spec: the specification.
+        model: a module of the architecture; its weights are left as they are.
+        states: of the models.
+        example: a few inputs.
+
+    Raises:
+        MergeError: it does not fit a state, or the outputs change; see `lmc.merging.permutation_spec.verify`.
+    """
+    used = {axis.group for labels in spec.axes.values() for axis in labels if axis}
+    if used != set(spec.groups):
+        raise MergeError(
+            f"the specification has axes of {sorted(used)} and groups {sorted(spec.groups)}; give each its size"
+        )
+    for number, state in enumerate(states, start=1):
+        check_state(spec, state, f"model {number}")
+        verify(model, state, spec, random_permutations(spec, 0), example)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lmc.data import Dataset, Normaliser
 from lmc.data.sources import read_image_folder, read_prepared
-from lmc.errors import DataError, MergeError
+from lmc.errors import DataError, MergeError, in_one_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "module")
 """Where training scripts keep the weights in a checkpoint."""
@@ -70,8 +70,7 @@ def _read_torch(path: Path) -> Any:
             "Save only the weights: torch.save(model.state_dict(), path)"
         ) from error
     except Exception as error:  # a damaged file makes torch.load fail in ways it does not list
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise MergeError(f"cannot read {path}: {said:.200}; save the checkpoint again") from error
+        raise MergeError(f"cannot read {path}: {in_one_line(error)}; save the checkpoint again") from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lmc.diagnosing.candidates import LinearPath
-from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds
+from lmc.diagnosing.candidates import Candidate, LinearPath
+from lmc.diagnosing.conclusion import Conclusion
+from lmc.diagnosing.standard import Thresholds
 from lmc.errors import MergeError, StoreError
 from lmc.measuring.evaluation import Evaluation
 
@@ -28,14 +30,14 @@ class Diagnosis:
         ensemble: what the mean of their logits does.
         candidates: the ways to merge that were tried, at equal weights.
         paths: by candidate's name, two models only.
-        layers: by ``"unpermuted"`` and ``"permuted"``: see `lmc.diagnosing.layers.measure_layers`.
-        ranks: by layer, one number per model: see `lmc.diagnosing.layers.weight_ranks`.
+        layers: by ``"unpermuted"`` and ``"permuted"``: see `lmc.measuring.layers.measure_layers`.
+        ranks: by layer, one number per model: see `lmc.measuring.ranks.weight_ranks`.
         pairs: by pair such as ``"1-2"``, three models and more: accuracy lost, loss and calibrated loss added.
         alignment: why no permutation was tried; ``None`` if one was.
         notes: what was undefined or done to measure, and why.
         thresholds: what counted as a good merge.
         conclusion: the verdict.
-        folded: whether β is in the weights of ``merged`` already.
+        beta_folded: whether β is in the weights of ``merged`` already.
         merged: state dict of the recommended merge on the CPU; ``None`` where there is none.
     """
 
@@ -54,12 +56,12 @@ class Diagnosis:
     notes: tuple[str, ...]
     thresholds: Thresholds
     conclusion: Conclusion
-    folded: bool = False
+    beta_folded: bool = False
     merged: Mapping[str, Tensor] | None = field(default=None, repr=False)
 
     @property
     def verdict(self) -> str:
-        """One of the verdicts of `lmc.diagnosing.verdict`."""
+        """One of the verdicts of `lmc.diagnosing.conclusion`."""
         return self.conclusion.verdict
 
     @property
@@ -69,27 +71,9 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the weights, JSON-ready."""
-        return {
-            "architecture": self.architecture,
-            "inputs": self.inputs,
-            "classes": self.classes,
-            "reset_inputs": self.reset_inputs,
-            "models": [asdict(model) for model in self.models],
-            "ensemble": asdict(self.ensemble),
-            "candidates": [asdict(candidate) for candidate in self.candidates],
-            "paths": {name: path.to_json() for name, path in self.paths.items()},
-            "layers": {
-                which: {group: {name: dict(record) for name, record in each.items()} for group, each in records.items()}
-                for which, records in self.layers.items()
-            },
-            "ranks": {name: {kind: list(each) for kind, each in ranks.items()} for name, ranks in self.ranks.items()},
-            "pairs": {name: dict(pair) for name, pair in self.pairs.items()},
-            "alignment": self.alignment,
-            "notes": list(self.notes),
-            "thresholds": asdict(self.thresholds),
-            "conclusion": asdict(self.conclusion) | {"reasons": list(self.conclusion.reasons)},
-            "beta_folded": self.folded,
-        }
+        document: dict[str, Any] = json.loads(json.dumps(asdict(replace(self, merged=None))))
+        del document["merged"]
+        return document
 
     def lines(self) -> list[str]:
         """The diagnosis as text for a terminal."""
@@ -119,7 +103,7 @@ class Diagnosis:
             "lmc.merge": str(self.conclusion.candidate),
             "lmc.models": str(len(self.models)),
             "lmc.beta": "1" if self.beta is None else repr(self.beta),
-            "lmc.beta_folded": str(self.folded).lower(),
+            "lmc.beta_folded": str(self.beta_folded).lower(),
         }
         try:
             partial.touch()

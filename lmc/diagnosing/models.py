@@ -9,45 +9,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from lmc.errors import DataError, MergeError, SpecError
+from lmc.errors import DataError, MergeError, SpecError, in_one_line
 from lmc.merging import State
 from lmc.merging.weights import check_same_architecture
 
 PROBED = 8
 """Inputs that models are tried on before anything is measured."""
 
-_RESCALING = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
-
 
 def copies_of(models: Sequence[nn.Module], device: torch.device) -> tuple[list[nn.Module], list[str]]:
     """Copies of the models in evaluation mode on ``device``, and remarks about what was found.
 
     Raises:
-        SpecError: something is no module, or there are fewer than two.
         MergeError: the models differ in class or architecture, cannot be copied, or hold NaN.
     """
-    if len(models) < 2:
-        raise SpecError(f"{len(models)} models cannot be averaged; pass at least two")
     notes: list[str] = []
-    copies = []
-    for index, given in enumerate(models):
-        if not isinstance(given, nn.Module):
-            raise SpecError(f"model {index + 1} is a {type(given).__name__}; pass a torch.nn.Module")
+    copies: list[nn.Module] = []
+    for number, given in enumerate(models, start=1):
+        kind = type(given).__name__
         if isinstance(given, torch.jit.ScriptModule):
-            raise MergeError(
-                f"model {index + 1} is a {type(given).__name__}, which hides its layers; pass the module it came from"
-            )
+            raise MergeError(f"model {number} is a {kind}, which hides its layers; pass the module it came from")
         model = _unwrapped(given)
         if model is not given:
-            notes.append(f"model {index + 1} was taken out of its {type(given).__name__} wrapper")
-        if type(model) is not type(_unwrapped(models[0])):
-            first = type(_unwrapped(models[0])).__name__
-            raise MergeError(f"model 1 is a {first}, model {index + 1} a {type(model).__name__}; pass one architecture")
+            notes.append(f"model {number} was taken out of its {kind} wrapper")
+        if copies and type(model) is not type(copies[0]):
+            first, this = type(copies[0]).__name__, type(model).__name__
+            raise MergeError(f"model 1 is a {first}, model {number} a {this}; pass one architecture")
         try:
             copied = copy.deepcopy(model)
         except Exception as error:  # a module's own code
             raise MergeError(
-                f"model {index + 1} cannot be copied ({_first_line(error)}); "
+                f"model {number} cannot be copied ({in_one_line(error)}); "
                 "use diagnose_states with a function that builds the model"
             ) from error
         copies.append(copied.to(device).eval())
@@ -76,7 +68,7 @@ def built(factory: Callable[[], nn.Module], states: Sequence[State]) -> list[nn.
             model = factory()
         except (Exception, SystemExit) as error:  # the reader's own code, which may even exit
             raise SpecError(
-                f"the factory {name} failed: {_first_line(error)}; it must build the model without arguments"
+                f"the factory {name} failed: {in_one_line(error)}; it must build the model without arguments"
             ) from error
         if not isinstance(model, nn.Module):
             raise SpecError(f"the factory {name} gives a {type(model).__name__}; it must return a torch.nn.Module")
@@ -162,7 +154,7 @@ def run(model: nn.Module, inputs: Tensor) -> Tensor:
         outputs = model(inputs.clone())
     except Exception as error:  # the module's own code
         raise DataError(
-            f"{kind} cannot run on inputs of {inputs.dtype} {tuple(inputs.shape)}: {_first_line(error)}; "
+            f"{kind} cannot run on inputs of {inputs.dtype} {tuple(inputs.shape)}: {in_one_line(error)}; "
             "pass data of the shape it was trained on"
         ) from error
     if not isinstance(outputs, Tensor):
@@ -186,11 +178,6 @@ def gives_probabilities(outputs: Tensor) -> bool:
     return bool((outputs >= 0).all() and ((outputs.double().sum(1) - 1).abs() <= rounding).all())
 
 
-def normalises(model: nn.Module) -> bool:
-    """Whether a normalisation layer rescales what layers give."""
-    return any(kind in type(module).__name__ for module in model.modules() for kind in _RESCALING)
-
-
 def identical(states: Sequence[State]) -> bool:
     """Whether all states hold the same numbers."""
     return all(torch.equal(states[0][name], other[name]) for other in states[1:] for name in states[0])
@@ -207,7 +194,3 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = model.module
     return inner if isinstance(inner, nn.Module) else model
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

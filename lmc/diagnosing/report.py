@@ -22,7 +22,7 @@ def lines(found: Diagnosis) -> list[str]:
     """Verdict, reasons, ways to merge, paths, layers, notes."""
     text = [*_wrapped(found.conclusion.sentence), *(line for each in found.conclusion.reasons for line in _item(each))]
     if found.beta is not None and found.merged is not None:
-        where = "folded into the last layer of" if found.folded else "NOT part of"
+        where = "folded into the last layer of" if found.beta_folded else "NOT part of"
         text += _item(f"β is {where} the merged weights.")
     return [
         *text,

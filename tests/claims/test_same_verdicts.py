@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lmc.claims.judging import CaseResult, cases, judge, needed
+from lmc.claims.cases import CaseResult, cases, judge, needed
 from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import FAILS, HOLDS
 from lmc.data import load_dataset

@@ -22,7 +22,7 @@ import pytest
 from harness import content, finished
 from tiny_claim import CLAIM, RECIPE
 
-from lmc.claims.judging import cases
+from lmc.claims.cases import cases
 from lmc.errors import DataError, DeviceError, LmcError
 from lmc.executing.costs import host_bytes
 from lmc.executing.jobs import Cell, Workplace

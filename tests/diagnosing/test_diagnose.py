@@ -5,50 +5,31 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from diagnosed import digits, fitted, mlp, theorem_nets
+from diagnosed import digits, fitted, mlp, permuted_copy, theorem_nets
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from lmc.diagnosing import alignment
-from lmc.diagnosing.diagnose import diagnose, diagnose_states
-from lmc.diagnosing.verdict import (
+from lmc.diagnosing.conclusion import (
     AFTER_CALIBRATION,
     AFTER_RESET,
     AS_THEY_ARE,
     NOT_AT_ALL,
     UNDECIDED,
     WITH_PERMUTATION,
-    Candidate,
-    Thresholds,
-    conclude,
-    excess_of,
-    guesses,
 )
+from lmc.diagnosing.diagnose import diagnose, diagnose_states
+from lmc.diagnosing.standard import Thresholds
 from lmc.errors import MergeError, StoreError
-from lmc.measuring.evaluation import Evaluation
-from lmc.measuring.measurements import MATCHING_STARTS
-from lmc.merging.channel_groups import Axis
-from lmc.merging.permutation_spec import PermutationSpec, permute, random_permutations
-from lmc.merging.tracing import trace_permutation_spec
-from lmc.merging.weight_matching import weight_matching
 
 TRAIN, TEST = digits()
 NET = fitted(lambda: mlp(24), 0)
 ENDS = ("midpoint", "maximum")
-
-
-def permuted_copy(net: nn.Module, seed: int = 0) -> nn.Module:
-    other = copy.deepcopy(net)
-    spec = trace_permutation_spec(net, TEST[0][:2])
-    other.load_state_dict(permute(net.state_dict(), spec, random_permutations(spec, seed)))
-    return other
 
 
 def test_a_model_and_itself_can_be_averaged_as_they_are() -> None:
@@ -69,7 +50,7 @@ def test_a_model_and_itself_can_be_averaged_as_they_are() -> None:
 
 
 def test_a_model_and_its_permuted_copy_need_the_permutation() -> None:
-    found = diagnose(NET, permuted_copy(NET), TEST)
+    found = diagnose(NET, permuted_copy(NET, TEST[0]), TEST)
     assert found.verdict == WITH_PERMUTATION
     assert found.alignment is None
     losses = [point.loss for point in found.paths["permuted"].points]
@@ -84,7 +65,7 @@ def test_a_model_and_its_permuted_copy_need_the_permutation() -> None:
 
 
 def test_without_permutation_the_same_two_can_not_be_averaged(tmp_path: Path) -> None:
-    found = diagnose(NET, permuted_copy(NET), TEST, permutation="never")
+    found = diagnose(NET, permuted_copy(NET, TEST[0]), TEST, permutation="never")
     assert found.verdict == NOT_AT_ALL
     assert found.alignment is not None
     assert found.alignment in found.conclusion.reasons[-1]
@@ -129,7 +110,7 @@ def test_nets_of_the_theorem_need_its_inverse_temperature(models: int, layers: i
         assert set(found.pairs) == {"1-2", "1-3", "2-3"}
         assert not found.paths
 
-    assert found.folded
+    assert found.beta_folded
     found.save(tmp_path / "merged.safetensors")
     with safe_open(tmp_path / "merged.safetensors", framework="pt") as file:
         assert float(file.metadata()["lmc.beta"]) == found.beta
@@ -188,103 +169,6 @@ def test_models_at_chance_decide_nothing() -> None:
     assert "model 2 is not reliably better than a guess" in one.conclusion.sentence
 
 
-@pytest.mark.parametrize(
-    ("right", "inputs", "commonest", "expected"),
-    [
-        (28, 200, 0.1, False),  # P(X >= 28) = 0.043 for X of B(200, 0.1)
-        (27, 200, 0.1, True),  # 0.067
-        (100, 200, 0.5, True),
-        (5, 5, 0.6, True),  # 0.6^5 = 0.078
-        (200, 200, 1.0, True),  # whoever names the only class is always right
-    ],
-)
-def test_guessing_is_an_exact_binomial_test(right: int, inputs: int, commonest: float, expected: bool) -> None:
-    assert guesses(right / inputs, inputs, commonest) is expected
-
-
-def test_every_number_is_judged_by_itself() -> None:
-    models = [Evaluation(0.9, 0.3, 1.0, 0.3)] * 2
-    merged = Evaluation(0.8, 0.29, 1.0, 0.9)
-    candidates = [Candidate("as they are", False, False, merged, excess_of(merged, models))]
-    found = conclude(candidates, models, Thresholds(), inputs=1000, commonest=0.1, alignment="it was not asked for")
-    assert found.verdict == NOT_AT_ALL
-    assert "(fails: at most 2 points less), loss -0.010 nats (passes: at most 0.1)" in found.reasons[0]
-    assert found.reasons[0].endswith("+0.600 (fails: at most 0.1).")
-
-
-class Sorted(nn.Module):
-    """A net that tracing refuses: it sorts a copy of its hidden units, to no end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = mlp(24, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = self.net[1](self.net[0](x))
-        return self.net[2](hidden) + 0 * torch.sort(hidden).values.sum(1, keepdim=True)  # type: ignore[no-any-return]
-
-
-def test_a_specification_written_by_hand_is_verified_and_used() -> None:
-    net = fitted(Sorted, 0)
-    spec = PermutationSpec(
-        {
-            "net.0.weight": (Axis("hidden"), None),
-            "net.0.bias": (Axis("hidden"),),
-            "net.2.weight": (None, Axis("hidden")),
-            "net.2.bias": (None,),
-        },
-        {"hidden": 24},
-    )
-    other = copy.deepcopy(net)
-    other.load_state_dict(permute(net.state_dict(), spec, random_permutations(spec, 3)))
-    refused = diagnose(net, other, TEST)
-    assert refused.verdict == NOT_AT_ALL
-    assert refused.alignment is not None
-    assert "diagnose takes it as permutation=spec" in refused.alignment
-    assert "(call_function sort)" in refused.alignment
-    assert "0x" not in refused.alignment
-    found = diagnose(net, other, TEST, permutation=spec)
-    assert found.verdict == WITH_PERMUTATION
-    torch.testing.assert_close(dict(found.merged or {}), dict(net.state_dict()))
-
-    half = PermutationSpec({**spec.axes, "net.2.weight": (None, None)}, spec.groups)
-    with pytest.raises(MergeError, match="permuting Sorted changes its outputs"):
-        diagnose(net, other, TEST, permutation=half)
-    with pytest.raises(MergeError, match=r"axes of \['hidden'\] and groups \[\]"):
-        diagnose(net, other, TEST, permutation=PermutationSpec(spec.axes, {}))
-
-
-def test_matching_takes_the_best_of_as_many_starts_as_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
-    starts = []
-
-    def counted(*arguments: Any, restarts: int = 1) -> Any:
-        starts.append(restarts)
-        return weight_matching(*arguments, restarts=restarts)
-
-    monkeypatch.setattr(alignment, "weight_matching", counted)
-    diagnose(NET, permuted_copy(NET), TEST, lams=(0.5,))
-    assert starts == [MATCHING_STARTS]
-
-
-def skewed_where_biases_are_negative(layer: nn.Module, _: object, output: Tensor) -> Tensor:
-    """Tells channels apart, but not for the positive biases that tracing tries."""
-    assert isinstance(layer, nn.Linear)
-    return output + F.relu(-layer.bias).sum() * torch.arange(output.shape[1], dtype=output.dtype)
-
-
-def test_a_permutation_that_would_change_this_models_function_is_not_used() -> None:
-    nets = [fitted(lambda: mlp(24), seed) for seed in (0, 1)]
-    for net in nets:
-        net.get_submodule("0").register_forward_hook(skewed_where_biases_are_negative)
-    trace_permutation_spec(nets[0], TEST[0][:2])  # finds nothing wrong
-    states, reason = alignment.matched(nets[0], [net.state_dict() for net in nets], TEST[0][:2])
-    assert states == []
-    assert "permuting Sequential changes its outputs by up to" in str(reason)
-    found = diagnose(nets[0], nets[1], TEST, lams=(0.5,), permutation="always")
-    assert [candidate.permuted for candidate in found.candidates] == [False]
-    assert found.alignment == reason
-
-
 def test_three_models_near_each_other_can_be_averaged_as_they_are() -> None:
     generator = torch.Generator().manual_seed(0)
     nets = [NET]
@@ -309,13 +193,13 @@ def test_three_models_near_each_other_can_be_averaged_as_they_are() -> None:
 
 
 def test_thresholds_decide() -> None:
-    other = permuted_copy(NET)
+    other = permuted_copy(NET, TEST[0])
     generous = Thresholds(accuracy=1.0, loss=100.0)
     assert diagnose(NET, other, TEST, thresholds=generous).verdict == AS_THEY_ARE
 
 
 def test_lines_and_json_say_the_same() -> None:
-    found = diagnose(NET, permuted_copy(NET), TEST, lams=(0.5,))
+    found = diagnose(NET, permuted_copy(NET, TEST[0]), TEST, lams=(0.5,))
     text = "\n".join(found.lines())
     assert found.conclusion.sentence in text
     document = found.to_json()
@@ -326,7 +210,7 @@ def test_lines_and_json_say_the_same() -> None:
 
 
 def test_barriers_are_printed_at_the_midpoint_and_at_the_maximum() -> None:
-    found = diagnose(NET, permuted_copy(NET), TEST)
+    found = diagnose(NET, permuted_copy(NET, TEST[0]), TEST)
     lines = found.lines()
     start = next(index for index, line in enumerate(lines) if line.startswith("barrier"))
     for line, (name, path) in zip(lines[start + 1 :], found.paths.items(), strict=False):
@@ -336,14 +220,14 @@ def test_barriers_are_printed_at_the_midpoint_and_at_the_maximum() -> None:
         printed = [float(word) for word in line.removeprefix(name).replace(" points", "").split()]
         assert printed[:4] == pytest.approx(losses, abs=6e-4)
         assert printed[4:] == pytest.approx(points, abs=0.06)
-    few = diagnose(NET, permuted_copy(NET), TEST, lams=(0.5,), permutation="never").lines()
+    few = diagnose(NET, permuted_copy(NET, TEST[0]), TEST, lams=(0.5,), permutation="never").lines()
     (row,) = [line for line in few if line.startswith("as they are") and "points" in line]
     assert row.split().count("-") == 3  # three points have no maximum
 
 
 def test_state_dicts_and_data_loaders_do_as_well() -> None:
     loader = DataLoader(TensorDataset(*TEST), batch_size=64, shuffle=True)
-    states = [NET.state_dict(), permuted_copy(NET).state_dict()]
+    states = [NET.state_dict(), permuted_copy(NET, TEST[0]).state_dict()]
     found = diagnose_states(lambda: mlp(24), states, loader)
     assert found.verdict == WITH_PERMUTATION
     assert found.inputs == 200

@@ -14,14 +14,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lmc.diagnosing.diagnose import diagnose, diagnose_states
 from lmc.diagnosing.samples import read_samples
-from lmc.diagnosing.verdict import Thresholds
-from lmc.errors import DataError, DeviceError, LmcError, MergeError, SpecError
+from lmc.diagnosing.standard import Thresholds
+from lmc.errors import DataError, LmcError, MergeError, SpecError
 from lmc.measuring.evaluation import logits_of
 
 INPUTS, LABELS = digits()[1]
 TEST = INPUTS[:20], LABELS[:20]
 CPU = torch.device("cpu")
-NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
 
 def net() -> nn.Sequential:
@@ -116,46 +115,38 @@ def test_training_data(train: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: diagnose([net()], TEST), "at least two"),
+        (lambda: diagnose([net()], TEST), "1 models cannot be averaged; pass at least two"),
+        (lambda: diagnose([], TEST), "0 models cannot be averaged; pass at least two"),
         (lambda: diagnose(net(), net()), "no data"),
         (lambda: diagnose([net(), net()], TEST, TEST), "call diagnose"),
-        (lambda: diagnose("a.pt", TEST), "model_a is a str|model 1 is a str"),  # type: ignore[arg-type]
+        (lambda: diagnose("a.pt", TEST), "model 1 is a str; pass a torch.nn.Module"),  # type: ignore[arg-type]
+        (lambda: diagnose({net(): 1}, TEST), "model_a is a dict; pass a torch.nn.Module or a list"),  # type: ignore[arg-type]
         (lambda: diagnose([net(), 3], TEST), "model 2 is a int"),  # type: ignore[list-item]
-        (lambda: diagnose(net(), net(), TEST, permutation="maybe"), "choose one of auto, always, never"),
-        (lambda: diagnose(net(), net(), TEST, lams=(0.5, 2)), "within"),
-        (lambda: diagnose(net(), net(), TEST, lams="abc"), "lams is 'abc'; pass numbers"),  # type: ignore[arg-type]
-        (lambda: diagnose(net(), net(), TEST, lams=0.5), "lams is 0.5; pass numbers"),  # type: ignore[arg-type]
-        (lambda: diagnose(net(), net(), TEST, layer_inputs=0), "layer_inputs is 0"),
-        (lambda: diagnose(net(), net(), TEST, reset_inputs=2.5), "reset_inputs is 2.5"),  # type: ignore[arg-type]
-        (lambda: diagnose(net(), net(), TEST, device="nonsense"), "unknown device 'nonsense'; use 'cpu'"),
-        (lambda: diagnose(net(), net(), TEST, thresholds=0.1), "thresholds is 0.1; pass"),  # type: ignore[arg-type]
         (lambda: Thresholds(accuracy="2 %"), "threshold accuracy is '2 %'"),  # type: ignore[arg-type]
         (lambda: Thresholds(loss=float("nan")), "threshold loss is nan"),
+        (lambda: diagnose_states(net, [net().state_dict()], TEST), "1 models cannot be averaged"),
+        (lambda: diagnose_states(net, [net().state_dict(), 3], TEST), "state 2 is a int; pass a state dict"),  # type: ignore[list-item]
         (lambda: diagnose_states(lambda: 3, [{}, {}], TEST), "gives a int"),  # type: ignore[arg-type, return-value]
         (lambda: diagnose_states(lambda: 1 / 0, [{}, {}], TEST), "failed: ZeroDivisionError"),  # type: ignore[arg-type, return-value]
         (lambda: diagnose_states("f", [{}, {}], TEST), "pass a function"),  # type: ignore[arg-type]
     ],
 )
-def test_settings(call: Callable[[], object], message: str) -> None:
+def test_arguments(call: Callable[[], object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         call()
 
 
-@pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=NO_GPU)])
-def test_devices_that_this_machine_lacks(device: str) -> None:
-    with pytest.raises(DeviceError, match=f"device '{device}' cannot be used: .*; use 'cpu'") as caught:
-        diagnose(net(), net(), TEST, device=device)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize(("name", "expected"), [("softmax", True), ("log_softmax", False)])
+def test_probabilities_are_remarked_on(name: str, expected: bool) -> None:
+    a, b = both(lambda x: getattr(x, name)(1))
+    found = diagnose(a, b, TEST, lams=(0.5,), permutation="never")
+    assert any("probabilities, which were taken for logits" in note for note in found.notes) is expected
 
 
-def test_probabilities_are_remarked_on() -> None:
-    def remarked(*models: nn.Module) -> bool:
-        found = diagnose(*models, TEST, lams=(0.5,), permutation="never")  # type: ignore[arg-type, misc]
-        return any("probabilities, which were taken for logits" in note for note in found.notes)
-
-    assert remarked(*both(lambda x: x.softmax(1)))
-    assert not remarked(*both(lambda x: x.log_softmax(1)))
-    assert not remarked(*both(lambda x: x.sigmoid()))
+def test_independent_probabilities_are_none_of_a_softmax() -> None:
+    a, b = both(lambda x: x.sigmoid())
+    found = diagnose(a, b, TEST, lams=(0.5,), permutation="never")
+    assert not any("probabilities" in note for note in found.notes)
 
 
 def test_states_that_do_not_fit_the_factory() -> None:
@@ -205,7 +196,7 @@ def test_data_too_large_to_hold_is_read_on_every_pass() -> None:
     model = net().eval()
     held = read_samples((INPUTS, LABELS), model, CPU)
     streamed = read_samples(loader(shuffle=False), model, CPU, held_bytes=1000)
-    assert len(streamed.test) == 32
+    assert len(streamed.examples(100)) == 32
     assert torch.equal(streamed.labels, held.labels)
     torch.testing.assert_close(logits_of(model, streamed), logits_of(model, held))
     shuffled = read_samples(loader(shuffle=True), model, CPU, held_bytes=1000)

@@ -72,7 +72,7 @@ def _plan(folder: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if "every" in plan:
-        from lmc.training import checkpoints
+        from lmc.store import checkpoints
 
         checkpoints.EVERY = plan["every"]
     if "jumps" in plan:
@@ -127,7 +127,7 @@ def _told_fsync(descriptor: int) -> None:
 
 def install() -> None:
     """Watch this process and those it forks; checkpoints come often enough for trainings of a second."""
-    from lmc.training import checkpoints
+    from lmc.store import checkpoints
 
     checkpoints.EVERY = 0.05
     os.fsync = _told_fsync  # type: ignore[assignment]

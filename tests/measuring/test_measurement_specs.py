@@ -90,7 +90,7 @@ def test_the_default_path_is_the_midpoint_and_the_full_one_has_tenths() -> None:
     assert PairMeasurement(A, B).lams == MIDPOINT == (0.0, 0.5, 1.0)
     assert pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]) == list(FULL_PATH)
     assert 0.5 in FULL_PATH
-    assert ALIGNMENTS == ("none", "matching", "random")
+    assert ALIGNMENTS == ("unpermuted", "matching", "random")
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ EXTREME: dict[str, Callable[[State], State]] = {
 
 def measurements(spec: RunSpec) -> list[Measurement]:
     a, b, c = (spec.with_seed(seed) for seed in range(3))
-    pairs = [PairMeasurement(a, b, alignment=each) for each in ("none", "matching", "random")]
+    pairs = [PairMeasurement(a, b, alignment=each) for each in ("unpermuted", "matching", "random")]
     return [*pairs, ModelMeasurement(a), FlatnessMeasurement(a, b), MergeMeasurement((a, b, c))]
 
 

@@ -18,11 +18,12 @@ import pytest
 import torch
 from test_engine import DATASET, MLP, assert_same_states
 
-from lmc.executing.jobs import Cell, Workplace, make_cell, prepare_arithmetic, training_block
+from lmc.executing.making import Workplace, train_missing, training_block
+from lmc.executing.process import prepare_arithmetic
 from lmc.specs import RunSpec
+from lmc.store import checkpoints as checkpoints_module
+from lmc.store.checkpoints import Checkpoint
 from lmc.store.store import Store
-from lmc.training import checkpoints as checkpoints_module
-from lmc.training.checkpoints import Checkpoint
 from lmc.training.engine import TrainedModel, train
 
 DIGITS = RunSpec(dataset="digits", arch="mlp", width=1 / 64, epochs=3, batch_size=50, train_size=300, weight_decay=0.01)
@@ -57,8 +58,8 @@ def make(root: Path, spec: RunSpec, saved: int, killed: int) -> None:
         return step == saved
 
     prepare_arithmetic(1)
-    checkpoints_module.Checkpoint.due = due  # type: ignore[method-assign, assignment]
-    make_cell(Cell(training_block(spec, "cpu"), 1.0), Workplace(root, Path("absent"), "cpu"))
+    checkpoints_module.Checkpoint.due = due  # type: ignore[method-assign]
+    train_missing(training_block(spec, "cpu"), Workplace(root, Path("absent"), "cpu"))
 
 
 def in_a_process(*arguments: Any) -> int:

@@ -1,4 +1,4 @@
-"""``lmc compare`` on checkpoints in files; nothing in them is executed."""
+"""``lmc diagnose`` on checkpoints in files; nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -57,14 +57,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def compare(folder: Path, *arguments: str, factory: str = "make") -> Any:
+def diagnose(folder: Path, *arguments: str, factory: str = "make", command: str = "diagnose") -> Any:
     app = typer.Typer()
     register(app)
-    app.command("other")(lambda: None)  # with one command only, typer takes no name of it
     model = factory if ":" in factory else f"nets_{folder.name}:{factory}"
     threads = torch.get_num_threads()
     try:
-        return CliRunner().invoke(app, ["compare", "--model", model, "--data", "data.safetensors", *arguments])
+        return CliRunner().invoke(app, [command, "--model", model, "--data", "data.safetensors", *arguments])
     finally:  # the command sets up its process, which here is that of all tests
         torch.set_flush_denormal(False)
         torch.set_num_threads(threads)
@@ -78,7 +77,7 @@ def refused(result: Any) -> str:
 
 
 def test_two_checkpoints_that_can_be_averaged(folder: Path) -> None:
-    result = compare(folder, "a.safetensors", "b.pt", "--save", "merged.safetensors")
+    result = diagnose(folder, "a.safetensors", "b.pt", "--save", "merged.safetensors")
     assert result.exit_code == 0, result.output
     assert "can be averaged as they are" in result.output
     assert "training mode" not in result.output  # what the factory gives is ours, and no remark is due
@@ -96,18 +95,31 @@ def test_where_the_merge_cannot_be_saved_is_noticed_first(folder: Path) -> None:
         ("absent/merged.safetensors", "cannot write absent/merged.safetensors"),
         (".", "it is a folder; choose another place"),
     ]:
-        result = compare(folder, "a.safetensors", "b.pt", "--save", name, factory="absent")  # an error that comes later
+        result = diagnose(
+            folder, "a.safetensors", "b.pt", "--save", name, factory="absent"
+        )  # an error that comes later
         assert message in refused(result)
     assert (folder / "a.safetensors").read_bytes() == whole
     assert not list(folder.glob("*.part"))
 
 
 def test_json(folder: Path) -> None:
-    result = compare(folder, "a.safetensors", "b.pt", "a.safetensors", "--json")
+    result = diagnose(folder, "a.safetensors", "b.pt", "a.safetensors", "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["conclusion"]["verdict"] == "as they are"
     assert len(document["models"]) == 3
+
+
+def test_the_former_name_does_the_same_and_is_listed_nowhere(folder: Path) -> None:
+    arguments = ("a.safetensors", "b.pt", "--permutation", "never")
+    old, new = (diagnose(folder, *arguments, command=name) for name in ("compare", "diagnose"))
+    assert (old.exit_code, old.output) == (0, new.output)
+    app = typer.Typer(rich_markup_mode=None)
+    register(app)
+    listed = CliRunner().invoke(app, ["--help"]).output
+    assert "  diagnose" in listed
+    assert "compare" not in listed
 
 
 def test_checkpoints_that_cannot_be_averaged_exit_with_1(folder: Path) -> None:
@@ -115,7 +127,7 @@ def test_checkpoints_that_cannot_be_averaged_exit_with_1(folder: Path) -> None:
     other = {"0.weight": STATE["0.weight"][turned], "0.bias": STATE["0.bias"][turned]}
     save_file(STATE | other | {"2.weight": STATE["2.weight"][:, turned].contiguous()}, "c.safetensors")
     arguments = ("--save", "merged.safetensors", "--permutation", "never")
-    result = compare(folder, "a.safetensors", "c.safetensors", *arguments)
+    result = diagnose(folder, "a.safetensors", "c.safetensors", *arguments)
     assert result.exit_code == 1, result.output
     assert "cannot be averaged" in result.output
     assert not Path("merged.safetensors").exists()
@@ -123,7 +135,7 @@ def test_checkpoints_that_cannot_be_averaged_exit_with_1(folder: Path) -> None:
 
 def test_checkpoints_at_chance_exit_with_1(folder: Path) -> None:
     save_file({name: torch.randn_like(value) for name, value in STATE.items()}, "c.safetensors")
-    result = compare(folder, "c.safetensors", "c.safetensors")
+    result = diagnose(folder, "c.safetensors", "c.safetensors")
     assert result.exit_code == 1, result.output
     assert "undecided" in result.output
 
@@ -137,7 +149,7 @@ def test_a_folder_of_images(folder: Path) -> None:
     for name in ("a", "b"):
         save_file({f"1.{key}": value for key, value in STATE.items()}, f"{name}-images.safetensors")
     arguments = ("a-images.safetensors", "b-images.safetensors", "--data", "pictures", "--json")
-    result = compare(folder, *arguments, factory="images")
+    result = diagnose(folder, *arguments, factory="images")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["inputs"] == 140
@@ -155,7 +167,7 @@ def test_pickled_objects_are_refused_and_not_executed(folder: Path) -> None:
     torch.save({"state_dict": STATE, "extra": Evil()}, "evil.pt")
     torch.save(mlp(24), "whole.pt")
     for name in ("evil.pt", "whole.pt"):
-        assert "holds pickled objects" in refused(compare(folder, "a.safetensors", name))
+        assert "holds pickled objects" in refused(diagnose(folder, "a.safetensors", name))
     assert not Path("pwned").exists()
 
 
@@ -186,7 +198,7 @@ def test_unreadable_checkpoints(folder: Path) -> None:
     ]:
         with pytest.raises(MergeError, match=message):
             read_checkpoint(Path(name))
-        assert message in refused(compare(folder, "a.safetensors", name))
+        assert message in refused(diagnose(folder, "a.safetensors", name))
 
 
 @pytest.mark.parametrize(
@@ -200,15 +212,15 @@ def test_unreadable_checkpoints(folder: Path) -> None:
         ("nothing", "gives a NoneType; it must return a torch.nn.Module"),
         ("no_such_module:make", "cannot import 'no_such_module'"),
         ("wide", "does not fit the model of wide"),
-        (":make", "write package.module:factory"),
+        (":make", "write package.module:name"),
     ],
 )
 def test_wrong_factories(folder: Path, factory: str, message: str) -> None:
-    assert message in refused(compare(folder, "a.safetensors", "b.pt", factory=factory))
+    assert message in refused(diagnose(folder, "a.safetensors", "b.pt", factory=factory))
 
 
 def test_one_checkpoint_is_too_few(folder: Path) -> None:
-    assert "two checkpoints or more" in refused(compare(folder, "a.safetensors"))
+    assert "two checkpoints or more" in refused(diagnose(folder, "a.safetensors"))
 
 
 def test_errors_are_one_line_and_exit_status_2(
@@ -216,9 +228,7 @@ def test_errors_are_one_line_and_exit_status_2(
 ) -> None:
     from lmc.commands import cli
 
-    if "compare" not in {getattr(each.callback, "__name__", "") for each in cli.app.registered_commands}:
-        register(cli.app)
-    words = ["lmc", "compare", "a.safetensors", "b.pt", "--model", "nowhere", "--data", "data.safetensors"]
+    words = ["lmc", "diagnose", "a.safetensors", "b.pt", "--model", "nowhere", "--data", "data.safetensors"]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as caught:
         cli.main()
@@ -239,12 +249,12 @@ def test_data_and_models_that_do_not_fit(
     folder: Path, inputs: torch.Tensor, labels: torch.Tensor, factory: str, message: str
 ) -> None:
     save_file({"inputs": inputs.contiguous(), "labels": labels.contiguous()}, "odd.safetensors")
-    assert message in refused(compare(folder, "a.safetensors", "b.pt", "--data", "odd.safetensors", factory=factory))
+    assert message in refused(diagnose(folder, "a.safetensors", "b.pt", "--data", "odd.safetensors", factory=factory))
 
 
 def test_checkpoints_of_different_architectures(folder: Path) -> None:
     save_file(mlp(25).state_dict(), "wide.safetensors")
-    said = refused(compare(folder, "a.safetensors", "wide.safetensors"))
+    said = refused(diagnose(folder, "a.safetensors", "wide.safetensors"))
     assert "checkpoint 2 does not fit the model of make" in said
     assert "name the factory it was trained with" in said
 
@@ -277,4 +287,4 @@ def test_data_files(folder: Path) -> None:
         with pytest.raises(DataError, match=message):
             read_data(Path(name))
     with pytest.raises(SpecError, match="unknown device"):
-        raise compare(folder, "a.safetensors", "b.pt", "--device", "tpu").exception or AssertionError
+        raise diagnose(folder, "a.safetensors", "b.pt", "--device", "tpu").exception or AssertionError

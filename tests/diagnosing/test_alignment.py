@@ -1,0 +1,98 @@
+"""Models are matched where their architecture can be traced or is specified, and only where that changes nothing."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from diagnosed import digits, fitted, mlp, permuted_copy
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmc.diagnosing import alignment
+from lmc.diagnosing.conclusion import NOT_AT_ALL, WITH_PERMUTATION
+from lmc.diagnosing.diagnose import diagnose
+from lmc.errors import MergeError
+from lmc.measuring.measurements import MATCHING_STARTS
+from lmc.merging.channel_groups import Axis
+from lmc.merging.permutation_spec import PermutationSpec, permute, random_permutations
+from lmc.merging.tracing import trace_permutation_spec
+from lmc.merging.weight_matching import weight_matching
+
+TEST = digits()[1]
+NET = fitted(lambda: mlp(24), 0)
+
+
+class Sorted(nn.Module):
+    """A net that tracing refuses: it sorts a copy of its hidden units, to no end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp(24, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.net[1](self.net[0](x))
+        return self.net[2](hidden) + 0 * torch.sort(hidden).values.sum(1, keepdim=True)  # type: ignore[no-any-return]
+
+
+def test_a_specification_written_by_hand_is_verified_and_used() -> None:
+    net = fitted(Sorted, 0)
+    spec = PermutationSpec(
+        {
+            "net.0.weight": (Axis("hidden"), None),
+            "net.0.bias": (Axis("hidden"),),
+            "net.2.weight": (None, Axis("hidden")),
+            "net.2.bias": (None,),
+        },
+        {"hidden": 24},
+    )
+    other = copy.deepcopy(net)
+    other.load_state_dict(permute(net.state_dict(), spec, random_permutations(spec, 3)))
+    refused = diagnose(net, other, TEST)
+    assert refused.verdict == NOT_AT_ALL
+    assert refused.alignment is not None
+    assert "diagnose takes it as permutation=spec" in refused.alignment
+    assert "(call_function sort)" in refused.alignment
+    assert "0x" not in refused.alignment
+    found = diagnose(net, other, TEST, permutation=spec)
+    assert found.verdict == WITH_PERMUTATION
+    torch.testing.assert_close(dict(found.merged or {}), dict(net.state_dict()))
+
+    half = PermutationSpec({**spec.axes, "net.2.weight": (None, None)}, spec.groups)
+    with pytest.raises(MergeError, match="permuting Sorted changes its outputs"):
+        diagnose(net, other, TEST, permutation=half)
+    with pytest.raises(MergeError, match=r"axes of \['hidden'\] and groups \[\]"):
+        diagnose(net, other, TEST, permutation=PermutationSpec(spec.axes, {}))
+
+
+def test_matching_takes_the_best_of_as_many_starts_as_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+
+    def counted(*arguments: Any, restarts: int = 1) -> Any:
+        starts.append(restarts)
+        return weight_matching(*arguments, restarts=restarts)
+
+    monkeypatch.setattr(alignment, "weight_matching", counted)
+    diagnose(NET, permuted_copy(NET, TEST[0]), TEST, lams=(0.5,))
+    assert starts == [MATCHING_STARTS]
+
+
+def skewed_where_biases_are_negative(layer: nn.Module, _: object, output: Tensor) -> Tensor:
+    """Tells channels apart, but not for the positive biases that tracing tries."""
+    assert isinstance(layer, nn.Linear)
+    return output + F.relu(-layer.bias).sum() * torch.arange(output.shape[1], dtype=output.dtype)
+
+
+def test_a_permutation_that_would_change_this_models_function_is_not_used() -> None:
+    nets = [fitted(lambda: mlp(24), seed) for seed in (0, 1)]
+    for net in nets:
+        net.get_submodule("0").register_forward_hook(skewed_where_biases_are_negative)
+    trace_permutation_spec(nets[0], TEST[0][:2])  # finds nothing wrong
+    states, reason = alignment.matched(nets[0], [net.state_dict() for net in nets], TEST[0][:2])
+    assert states == []
+    assert "permuting Sequential changes its outputs by up to" in str(reason)
+    found = diagnose(nets[0], nets[1], TEST, lams=(0.5,), permutation="always")
+    assert [candidate.permuted for candidate in found.candidates] == [False]
+    assert found.alignment == reason
