@@ -147,7 +147,7 @@ SAMPLES: list[tuple[Any, type, list[tuple[int, ...]]]] = [
 
 @pytest.mark.parametrize(("sample", "kind", "groups"), SAMPLES)
 def test_independent_samples_are_labelled_by_their_models(
-    sample: Callable, kind: type, groups: list[tuple[int, ...]]
+    sample: Callable[..., Any], kind: type, groups: list[tuple[int, ...]]
 ) -> None:
     found = study(Arm(key_of, sample=sample))
     wanted, _ = recorded(found)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lmc.claims.cases import needed
+from lmc.claims.cases import Case, needed
 from lmc.claims.paper import CLAIMS
 from lmc.errors import DeviceError, SpecError
 from lmc.executing import session

@@ -14,11 +14,11 @@ from serial_runs import Serial, settings_in
 from tiny_claim import CLAIM, RECIPE, TIER
 
 import lmc.executing.jobs as jobs_module
-from lmc.claims.cases import cases
+from lmc.claims.cases import cases, needed
 from lmc.errors import LmcError
 from lmc.executing.jobs import MeasuringJob, missing_jobs
 from lmc.executing.making import Workplace, training_block
-from lmc.executing.session import make_missing, needed
+from lmc.executing.session import make_missing
 from lmc.store import leases
 from lmc.store.leases import Leases
 from lmc.store.store import Store
@@ -32,7 +32,7 @@ sys.path.insert(0, sys.argv[2])
 import lmc.measuring.records as records, lmc.training.engine as engine
 from serial_runs import Serial, settings_in
 from tiny_claim import CLAIM, TIER
-from lmc.claims.cases import cases
+from lmc.claims.cases import cases, needed
 from lmc.executing.session import make_missing
 journal = os.open(sys.argv[1] + "/journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
@@ -98,7 +98,7 @@ def test_what_another_run_makes_is_waited_for_last_and_picked_up(
         store.write("measurements", held.key, {"status": "made elsewhere"})
         other.close()
 
-    monkeypatch.setattr(jobs_module.time, "sleep", other_run_finishes)
+    monkeypatch.setattr("time.sleep", other_run_finishes)
     made = make_missing(cases([CLAIM], TIER), settings, executor)
     assert made_before_waiting == [True] * 14
     assert made.records[held.key] == {"status": "made elsewhere"}
@@ -128,7 +128,7 @@ def test_a_model_that_another_run_trains_is_not_trained_to_measure_it(
         assert trained == []
         other.close()
 
-    monkeypatch.setattr(jobs_module.time, "sleep", other_run_dies)
+    monkeypatch.setattr("time.sleep", other_run_dies)
     made = make_missing(cases([CLAIM], TIER), settings, executor)
     assert len(made.records) == 15
     assert trained == [training.specs]

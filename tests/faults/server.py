@@ -32,7 +32,7 @@ def prepare() -> None:
     import lmc.reporting.report
 
     lmc.executing.supervising.LOOK_EVERY, lmc.executing.worker.SILENT_LOOKS = 0.5, 16  # a job takes a moment here
-    lmc.commands.finish.commit = lambda: "unknown"  # git would take longer than the run
+    lmc.commands.finish.commit = lambda: "unknown"  # type: ignore[attr-defined] # git would take longer than the run
     CliRunner().invoke(lmc.commands.cli.app, ["claims"])  # imports what the command line does
     gc.freeze()
 

@@ -48,7 +48,7 @@ def test_layers_agree_with_plain_numpy(name: str) -> None:
     state_m = merged_state(forward, state_a, state_b, 0.5, [images(inputs.train[:40]), images(inputs.train[40:80])])
     traces = [run(forward, state, images(inputs.test)) for state in (state_a, state_b, state_m)]
     assert not differences(found, reference_layers(*traces), **CLOSE)
-    counted = ("norm_merged", "norm_endpoints", "active_share", "overlap_ratio", "overlap_chance")
+    counted: tuple[str, ...] = ("norm_merged", "norm_endpoints", "active_share", "overlap_ratio", "overlap_chance")
     counted += ("function", "additivity_null", "lewc_norm_ratio")  # 2^(ℓ-1) times the other ratio
     varied = [value for where, value in leaves(found) if not where.endswith(counted)]
     # Without BatchNorm, LEWC of layer 1 is its additivity; were more to coincide, the case would tell too little.

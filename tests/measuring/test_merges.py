@@ -80,7 +80,8 @@ def test_a_merge_of_three_agrees_with_plain_numpy(name: str, weights: tuple[floa
     plain = not any(key.endswith("running_mean") for key in states[0])
     for depth, (layer, output) in enumerate(average.activations.items(), start=1):
         each = [trace.activations[layer] for trace in traces]
-        target, line = (sum(lam**power * f for lam, f in zip(lams, each, strict=True)) for power in (depth, 1))
+        terms = ([lam**power * f for lam, f in zip(lams, each, strict=True)] for power in (depth, 1))
+        target, line = (np.sum(each, axis=0) for each in terms)
         expected[layer] = {
             "lewc_cosine": mean_over([(output, target)], cosine),
             "lewc_norm_ratio": mean_over([(output, target)], ratio) if plain else None,
@@ -94,11 +95,11 @@ def test_a_merge_of_three_agrees_with_plain_numpy(name: str, weights: tuple[floa
     logits = [trace.activations["logits"] for trace in traces]
     right = [float((each.argmax(1) == labels).mean()) for each in logits]
     assert found["accuracies"] == pytest.approx(right)
-    for what, each in (("merged", average.activations["logits"]), ("ensemble", target)):
-        accuracy = float((each.argmax(1) == labels).mean())
+    for what, output in (("merged", average.activations["logits"]), ("ensemble", target)):
+        accuracy = float((output.argmax(1) == labels).mean())
         assert found[what]["accuracy"] == pytest.approx(accuracy)
-        plain = torch.nn.functional.cross_entropy(torch.tensor(each), inputs.labels).item()
-        assert found[what]["loss"] == pytest.approx(plain, rel=1e-6)
+        loss = torch.nn.functional.cross_entropy(torch.tensor(output), inputs.labels).item()
+        assert found[what]["loss"] == pytest.approx(loss, rel=1e-6)
     told = [value for where, value in leaves(found["outputs"]) if where.endswith(("lewc_cosine", "llfc_norm_ratio"))]
     assert len(set(told)) == 2 * len(expected), "the case must tell layers"
 

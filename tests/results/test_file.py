@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from documents import evidence
@@ -21,7 +22,7 @@ from lmc.results.file import read_results, write_results
 
 
 def small() -> Document:
-    told = {"items": ("Figure 1",), "history": "It was tiny before."}
+    told: dict[str, Any] = {"items": ("Figure 1",), "history": "It was tiny before."}
     study = computed(lambda: [("x", 0.5)])
     claim = dataclasses.replace(CLAIM, kinds=(), study=study, expect=Within(0.0, 1.0), **told)
     result = judge(Case(claim, None), {})

@@ -19,12 +19,12 @@ from test_leases import KEY, holder
 from tiny_claim import CLAIM, TIER
 from typer.testing import CliRunner
 
-from lmc.claims.cases import Case, cases
+from lmc.claims.cases import Case, cases, needed
 from lmc.commands.cli import app
 from lmc.errors import StoreError
 from lmc.executing.jobs import missing_jobs
 from lmc.executing.making import Workplace
-from lmc.executing.session import make_missing, needed
+from lmc.executing.session import make_missing
 from lmc.measuring.measurements import PairMeasurement
 from lmc.specs import RECIPE_VERSION
 from lmc.store import checkpoints
@@ -241,7 +241,8 @@ def test_a_new_measurement_trains_the_models_it_lacks(far: Path, tmp_path: Path)
     archive, store = tmp_path / "light.tar", Store(settings_in(tmp_path).store)
     lmc(Store(far / "store"), "export", str(archive), "--no-weights")
     import_cells(store, archive)
-    new = PairMeasurement(*needed([case()])[0].specs, lams=(0.0, 0.25, 0.5, 1.0))
+    a, b = needed([case()])[0].specs
+    new = PairMeasurement(a, b, lams=(0.0, 0.25, 0.5, 1.0))
     missing = missing_jobs([new, *needed([case()])], store, "cpu")
     assert (missing.models, missing.measurements) == (6, [new])
     Serial().run(missing.jobs, workplace(tmp_path), lambda _: None)

@@ -58,7 +58,7 @@ def make(root: Path, spec: RunSpec, saved: int, killed: int) -> None:
         return step == saved
 
     prepare_arithmetic(1)
-    checkpoints_module.Checkpoint.due = due  # type: ignore[method-assign]
+    checkpoints_module.Checkpoint.due = due  # type: ignore[method-assign, assignment]
     train_missing(training_block(spec, "cpu"), Workplace(root, Path("absent"), "cpu"))
 
 
