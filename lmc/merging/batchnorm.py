@@ -29,10 +29,9 @@ def untracked_norms(model: nn.Module) -> list[str]:
 def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
     """Recompute every BatchNorm's running mean and variance in one pass.
 
-    The statistics are the cumulative mean over the batches of each batch's mean and (unbiased)
-    variance, as PyTorch computes it with ``momentum=None`` (Jordan et al., ICLR 2023). Doing it
-    twice gives the same statistics as doing it once. Mode and momentum of every module are kept; after
-    an error so are the statistics.
+    The statistics are the cumulative mean over the batches of each batch's mean and (unbiased) variance, as PyTorch
+    computes it with ``momentum=None`` (Jordan et al., ICLR 2023). Doing it twice gives the same statistics as doing it
+    once. Mode and momentum of every module are kept; after an error so are the statistics.
 
     Args:
         model: any module; nothing happens where it has no BatchNorm.
