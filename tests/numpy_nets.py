@@ -29,7 +29,7 @@ State = dict[str, Array]
 CLASSES, PIXELS, UNITS = 4, 2 * 8 * 8, 24
 PLAN = (1, None, 2, 2, None, 4)
 LAMS = (0.0, 0.25, 0.5, 0.8, 1.0)
-CLOSE = {"rel": 1e-6, "abs": 1e-9}  # float64 throughout; β is a numeric optimum on both sides
+CLOSE: dict[str, Any] = {"rel": 1e-6, "abs": 1e-9}  # float64 throughout; β is a numeric optimum on both sides
 SAME = {"rel": 1e-10, "abs": 1e-12}  # two orders of summation
 
 
@@ -147,8 +147,8 @@ def merged_state(
     if 0 < lam < 1:
         seen = [run(forward, merged, batch, batch_statistics=True).statistics for batch in batches]
         for norm in seen[0]:
-            merged[f"{norm}.running_mean"] = sum(each[norm][0] for each in seen) / len(seen)
-            merged[f"{norm}.running_var"] = sum(each[norm][1] for each in seen) / len(seen)
+            merged[f"{norm}.running_mean"] = np.mean([each[norm][0] for each in seen], axis=0)
+            merged[f"{norm}.running_var"] = np.mean([each[norm][1] for each in seen], axis=0)
     return merged
 
 
@@ -268,6 +268,8 @@ def random_net(build: Callable[[], nn.Module], seed: int) -> nn.Module:
                 parameter.data[quiet] *= 0.01
         reset_bn_stats(net, [4 * torch.rand(40, 2, 8, 8).double() - 2])
         for norm in norms:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             norm.running_mean.mul_(torch.empty_like(norm.running_mean).uniform_(0.7, 1.4))
             norm.running_var.mul_(torch.empty_like(norm.running_var).uniform_(0.7, 1.4))
     return net
@@ -329,7 +331,7 @@ def leaves(record: Any, where: str = "") -> Iterator[tuple[str, float | None]]:
         yield where, record
 
 
-def differences(found: Any, expected: Any, **tolerance: float) -> dict[str, tuple[Any, Any]]:
+def differences(found: Any, expected: Any, **tolerance: Any) -> dict[str, tuple[Any, Any]]:
     """Where two records differ: names that only one has, another order of names, numbers that are not close."""
     found_leaves, expected_leaves = dict(leaves(found)), dict(leaves(expected))
     if list(found_leaves) != list(expected_leaves):

@@ -148,7 +148,8 @@ def test_key_changes_with_every_field() -> None:
 def test_equal_specs_have_equal_keys(field: str) -> None:
     """0 and 0.0, 1 and 1.0 are one recipe and must not be trained twice."""
     number = 1 if field in ("width", "lr") else 0
-    whole, fraction = (dataclasses.replace(BASE, **{field: kind(number)}) for kind in (int, float))
+    made: list[Any] = [{field: kind(number)} for kind in (int, float)]
+    whole, fraction = (dataclasses.replace(BASE, **each) for each in made)
     assert whole == fraction
     assert whole.key == fraction.key
 

@@ -138,4 +138,5 @@ def seeds(name: str, count: int) -> tuple[RunSpec, ...]:
 
 def pair(name: str, **changes: Any) -> PairMeasurement:
     """The first two models of one of `SPECS`."""
-    return PairMeasurement(*seeds(name, 2), **changes)
+    a, b = seeds(name, 2)
+    return PairMeasurement(a, b, **changes)

@@ -42,7 +42,7 @@ def one_thread() -> Iterator[None]:
 def records(one_thread: None) -> Records:
     """Every measurement that some claim needs, of models trained for one epoch."""
     wanted = needed(CASES)
-    states = {}
+    states: dict[Any, Any] = {}
     for setting in TIER.settings:
         for family in setting.families.values():
             for width in family.widths:

@@ -95,7 +95,7 @@ def test_several_values_of_one_group_are_left_out_together() -> None:
     groups = ((0, 1), (2, 3), (4, 5))
     once = [Observation(1.0, group, float(v)) for group, v in zip(groups, (1.0, 2.0, 6.0), strict=True)]
     found, again = estimate(once), estimate(once * 2)
-    assert again == Estimate(found.mean, pytest.approx(found.error), found.freedom)
+    assert again == Estimate(found.mean, pytest.approx(found.error), found.freedom)  # type: ignore[arg-type]
 
 
 @quick
@@ -228,15 +228,15 @@ def test_difference_of_exact_means_is_exact() -> None:
 
 
 def test_mean_of_estimates() -> None:
-    assert mean_estimate([Estimate(2.0, 0.3, 5)]) == Estimate(2.0, pytest.approx(0.3), pytest.approx(5))
+    assert mean_estimate([Estimate(2.0, 0.3, 5)]) == Estimate(2.0, pytest.approx(0.3), pytest.approx(5))  # type: ignore[arg-type]
     equal = mean_estimate([Estimate(value, 0.3, 5) for value in (1.0, 2.0, 6.0)])
-    assert equal == Estimate(pytest.approx(3.0), pytest.approx(0.3 / math.sqrt(3)), pytest.approx(15))
+    assert equal == Estimate(pytest.approx(3.0), pytest.approx(0.3 / math.sqrt(3)), pytest.approx(15))  # type: ignore[arg-type]
     uneven = mean_estimate([Estimate(1.0, 0.3, 5), Estimate(2.0, 0.0, 5)])  # one part's noise, one part's freedom
-    assert uneven == Estimate(pytest.approx(1.5), pytest.approx(0.15), pytest.approx(5))
+    assert uneven == Estimate(pytest.approx(1.5), pytest.approx(0.15), pytest.approx(5))  # type: ignore[arg-type]
     assert mean_estimate([Estimate(1.0, 0.0, 5), Estimate(2.0, 0.0, 5)]).error == 0
     half = mean_estimate([Estimate(1.0, 0.3, 5), Estimate(-4.0, 0.2, 7)])  # (x - (-y)) / 2 is half a difference
     whole = difference(Estimate(1.0, 0.3, 5), Estimate(4.0, 0.2, 7))
-    assert half == Estimate(whole.mean / 2, pytest.approx(whole.error / 2), pytest.approx(whole.freedom))
+    assert half == Estimate(whole.mean / 2, pytest.approx(whole.error / 2), pytest.approx(whole.freedom))  # type: ignore[arg-type]
 
 
 def test_by_width_groups_in_increasing_order() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from lmc.claims.claim import Study
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.claims.studies import (
     Arm,
-    Study,
     Values,
     aligned,
     computed,
@@ -194,7 +194,7 @@ def test_alignments_are_groups_and_unpermuted_are_all_plain_pairs() -> None:
 def test_a_model_is_merged_with_itself_at_every_width() -> None:
     found = self_merge()
     wanted = list(found.needs(SETTING))
-    assert [(each.a.width, each.a.init_seed) for each in wanted] == [
+    assert [(each.specs[0].width, each.specs[0].init_seed) for each in wanted] == [
         (width, seed) for width in (0.5, 1.0, 2.0) for seed in SETTING.families["strong"].seeds[:3]
     ]
     assert all(each.specs[0] == each.specs[1] for each in wanted)

@@ -60,7 +60,7 @@ def test_what_is_damaged_is_made_again_with_the_same_numbers(home: Path, capsys:
     settings = settings_in(home)
     before = make_missing([case], settings).records
     store, measurement = Store(settings.store), needed([case])[0]
-    weights = store.weights_path(measurement.a.key)
+    weights = store.weights_path(measurement.specs[0].key)
     original = weights.read_bytes()
     weights.write_bytes(original[:-1])
     store.record_path("measurements", measurement.key).write_text("{", "utf-8")
@@ -123,7 +123,8 @@ def test_a_killed_worker_is_replaced_then_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_an_interrupted_run_loses_nothing_finished_and_leaves_no_orphan(tmp_path: Path, number: int) -> None:
-    command = [sys.executable, "-m", "lmc.commands.cli", "run", "--arch", "mlp", "--device", "cpu"]  # minutes of work
+    words = ["run", "--arch", "mlp", "--max-width", "1/16", "--device", "cpu"]  # its first cell is not its last by far
+    command = [sys.executable, "-m", "lmc.commands.cli", *words]
     environ = {**os.environ, "LMC_HOME": str(tmp_path)}
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, start_new_session=True)
     store, deadline = tmp_path / "store", time.monotonic() + 400

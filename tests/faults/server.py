@@ -44,7 +44,7 @@ def serve() -> dict[str, Any] | None:
     server.set_forkserver_preload(["lmc.executing.preload", "fault_hooks", "fault_tier"])
     server.ensure_running()
     answer = print
-    answer(json.dumps({"server": server._forkserver_pid}), flush=True)
+    answer(json.dumps({"server": server._forkserver_pid}), flush=True)  # type: ignore[attr-defined]
     for line in sys.stdin:
         command = json.loads(line)
         if "poll" in command:
@@ -53,7 +53,7 @@ def serve() -> dict[str, Any] | None:
             continue
         pid = os.fork()
         if not pid:
-            server.ensure_running = lambda: None  # its parent is another process
+            server.ensure_running = lambda: None  # type: ignore[method-assign] # its parent is another process
             return command
         answer(json.dumps({"pid": pid}), flush=True)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from lmc.measuring.conditions import (
 )
 
 NAN = math.nan
-F64 = {"rtol": 1e-12, "atol": 1e-12}
+F64: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}
 
 quick = settings(deadline=None, max_examples=60, derandomize=True)
 seeds = st.integers(0, 2**31 - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def test_a_model_merged_with_itself_has_no_barrier(name: str) -> None:
             assert value == pytest.approx(exact[quantity], abs=1e-10), where
 
 
-CHAINS = {  # weight layers in order, each with the BatchNorm behind it
+CHAINS: dict[str, Any] = {  # weight layers in order, each with the BatchNorm behind it
     "mlp": [(f"hidden.{index}.linear", None) for index in range(3)],
     "mlp-bn": [(f"hidden.{index}.linear", f"hidden.{index}.norm") for index in range(3)],
     "vgg": [(f"features.{index}", f"features.{index + 1}") for index in (0, 4, 7, 11)],

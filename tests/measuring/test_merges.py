@@ -59,7 +59,9 @@ def merge_of(
 def averaged(name: str, states: list[State], weights: tuple[float, ...], inputs: HeldInputs) -> Trace:
     """The merged model on the test images, with the mean of the training batches' BatchNorm statistics."""
     forward = NETS[name][1]
-    total = {key: sum(lam * state[key] for lam, state in zip(weights, states, strict=True)) for key in states[0]}
+    total = {
+        key: np.sum([lam * state[key] for lam, state in zip(weights, states, strict=True)], axis=0) for key in states[0]
+    }
     batches = [images(inputs.train[:40]), images(inputs.train[40:80])]
     return run(forward, merged_state(forward, total, total, 0.5, batches), images(inputs.test))
 

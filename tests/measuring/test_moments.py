@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from lmc.errors import MergeError
 from lmc.measuring.activity import Moments, chance_overlap, overlap_ratio
 from lmc.measuring.calls import ActivationCall
 
-CLOSE = {"rtol": 1e-12, "atol": 1e-14}
+CLOSE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-14}
 quick = settings(deadline=None, max_examples=60, derandomize=True)
 
 

@@ -171,7 +171,7 @@ def test_where_the_layer_cannot_be_interpolated_the_path_is_the_plain_one(name: 
 def test_the_layer_found_is_the_one_counted() -> None:
     (a, *_), inputs = setting(FOUND["mlp"])
     found = find_first_layer(a, next(inputs.test_batches()))
-    assert found == FirstLayer(a.hidden[0].linear, (64,), 24, 64, 64 * 24 + 2 * 24**2 + 24 * CLASSES)
+    assert found == FirstLayer(a.hidden[0].linear, torch.Size([64]), 24, 64, 64 * 24 + 2 * 24**2 + 24 * CLASSES)
     assert "forward" not in vars(a.hidden[0].linear)
 
 

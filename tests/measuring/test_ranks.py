@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from lmc.measuring.ranks import _singular_values, effective_rank, measure_ranks,
 from lmc.measuring.tapping import Seeing
 from lmc.nets import MLP, ResNet
 
-CLOSE = {"rel": 1e-9}  # eigenvalues of WᵀW are squares: a singular value of 1e-7 loses half its digits
+CLOSE: dict[str, Any] = {"rel": 1e-9}  # eigenvalues of WᵀW are squares: a singular value of 1e-7 loses half its digits
 BOUND = 1 + 1e-9
 
 quick = settings(deadline=None, max_examples=50, derandomize=True)

@@ -45,7 +45,7 @@ KINDS: list[Measurement] = [
     pair("mlp", lams=FULL_PATH, alignment="matching"),
     pair("mlp", alignment="random"),
     ModelMeasurement(SPECS["mlp"]),
-    FlatnessMeasurement(*seeds("mlp", 2)),
+    FlatnessMeasurement(seeds("mlp", 2)[0], seeds("mlp", 2)[1]),
     MergeMeasurement(seeds("mlp", 3)),
     MergeMeasurement(seeds("mlp", 3), (0.5, 0.3, 0.2)),
 ]
@@ -220,7 +220,8 @@ def test_a_models_record_holds_its_evaluation_ranks_and_active_neurons(name: str
 
 @every_net
 def test_a_flatness_record_is_a_random_step_as_long_as_the_models_are_apart(name: str) -> None:
-    measurement = FlatnessMeasurement(*seeds(name, 2)[::-1])
+    b, a = seeds(name, 2)
+    measurement = FlatnessMeasurement(a, b)
     found, plain = measured(measurement), measured(pair(name))
     assert set(found) == {"status", "accuracies", "distance", "seed", "alphas", "points", "activations"}
     assert found["distance"] == pytest.approx(plain["distance"], rel=1e-9)

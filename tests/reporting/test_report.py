@@ -274,7 +274,7 @@ def test_the_command_of_a_restricted_run_is_understood(monkeypatch: pytest.Monke
     asked = Settings.resolve(device="cpu", claims="fig1-", arch="mlp", max_width="1/4", precision="fp32")
     document = report_documents.nothing_run() | {"selection": asked.selection(pilot=True)}
     words = shlex.split(command(document, "fig1-accuracy-rises-with-width"))[3:]
-    given = {
+    given: dict[str, Any] = {
         option.removeprefix("--").replace("-", "_"): value
         for option, value in zip(words[::2], words[1::2], strict=True)
     }

@@ -175,11 +175,11 @@ def test_dead_leases_are_pruned(littered: Store) -> None:
 
 
 def test_models_of_other_tiers_are_pruned_on_request(store: Store) -> None:
-    quick = load_tier("quick").settings[0].families["strong"]
-    wanted = quick.spec(quick.widths[0], quick.seeds[0]).key
+    family = load_tier("preview").settings[0].families["strong"]
+    wanted = family.spec(family.widths[0], family.seeds[0]).key
     store.save_model(wanted, TENSORS, LOG)
     assert pruned(store) == set()
-    gone = pruned(store, "--keep-tier", "quick")
+    gone = pruned(store, "--keep-tier", "preview")
     assert gone == {f"models/00/{MODEL}.json", f"models/00/{MODEL}.safetensors", f"models/00/{BARE}.json"}
     assert store.has("models", wanted)
     assert store.has("measurements", MEASURED)
@@ -188,12 +188,12 @@ def test_models_of_other_tiers_are_pruned_on_request(store: Store) -> None:
 def test_models_of_either_precision_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store made on a GPU in bf16 must survive a visit to a machine that would train in fp32."""
     monkeypatch.setenv("LMC_CLAIMS", "fig23")  # what a run was restricted to does not restrict this
-    quick = load_tier("quick").settings[1].families["strong"]
-    spec = quick.spec(quick.widths[0], quick.seeds[0])
+    family = load_tier("preview").settings[0].families["strong"]
+    spec = family.spec(family.widths[0], family.seeds[0])
     both = [spec.key, dataclasses.replace(spec, precision="bf16").key]
     for key in both:
         store.save_model(key, TENSORS, LOG)
-    pruned(store, "--keep-tier", "quick")
+    pruned(store, "--keep-tier", "preview")
     assert sorted(store.keys("models")) == sorted(both)
 
 
