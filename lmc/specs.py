@@ -102,7 +102,8 @@ class RunSpec:
     @functools.cached_property
     def key(self) -> str:
         """Content key; the same fields and recipe version give the same 20 hex digits."""
-        return content_key({"recipe": RECIPE_VERSION, **dataclasses.asdict(self)})
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}  # asdict would copy them
+        return content_key({"recipe": RECIPE_VERSION, **fields})
 
     def with_seed(self, seed: int) -> RunSpec:
         """The same recipe with ``seed`` for both the initial weights and the batch order."""
