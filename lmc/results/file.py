@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import msgspec
 
 from lmc.errors import StoreError
 from lmc.results.document import SCHEMA, Document, Evidence
-from lmc.results.migration import OLD_SCHEMA, migrated
 from lmc.results.wording import seeds_in_words
+
+_SCHEMA_BEFORE = "lmc-results/2"
 
 
 def write_results(document: Document, path: Path, *, option: str = "--lmc-results") -> None:
@@ -50,15 +51,21 @@ def read_results(path: Path) -> Document:
     """
     found = _json_of(path)
     schema = found.get("schema") if isinstance(found, dict) else None
-    if schema not in (SCHEMA, OLD_SCHEMA):
+    if schema not in (SCHEMA, _SCHEMA_BEFORE):
         raise StoreError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}; make it again")
     try:
-        document = migrated(found) if schema == OLD_SCHEMA else msgspec.convert(found, Document)
+        document = _migrated(found) if schema == _SCHEMA_BEFORE else msgspec.convert(found, Document)
     except ValueError as error:  # msgspec.ValidationError is one
         raise StoreError(f"{path} is incomplete or damaged: {error}; make it again with lmc run") from error
     if odd := _ragged(document.evidence):
         raise StoreError(f"{path} is damaged: {odd} has lists of different lengths; make it again with lmc run")
     return document
+
+
+def _migrated(found: Mapping[str, Any]) -> Document:
+    from lmc.results.migration import migrated  # here, as most files need none of it
+
+    return migrated(found)
 
 
 def _json_of(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Results files of the schema before this one, which kept sentences and pairs as text.
+"""Results files of the schema lmc-results/2, which kept sentences and pairs as text.
 
 Every field of theirs is checked, and an unknown one refused, so that nothing is lost without a word.
 """
@@ -17,8 +17,6 @@ from lmc.results import document as new
 from lmc.results.document import Count, NonNegative, Number, Positive, Text
 from lmc.results.old_sentences import asked_from, reason_from, unpermuted
 from lmc.tiers.families import PILOT_OFFSET
-
-OLD_SCHEMA = "lmc-results/2"
 
 _Pair = Annotated[str, Meta(pattern=r"^\d{1,15}(-\d{1,15})*$")]
 _KINDS = ("mlp", "vgg", "resnet")
@@ -263,7 +261,7 @@ class _Document(Struct, forbid_unknown_fields=True):
 
 
 def migrated(found: Mapping[str, Any]) -> new.Document:
-    """The document that a results file of `OLD_SCHEMA` holds.
+    """The document that a results file of the schema lmc-results/2 holds.
 
     Args:
         found: its content, as JSON gives it.
