@@ -79,9 +79,9 @@ def _across(values: Sequence[Value], where: str, notes: list[str]) -> _Across:
         axis = categories("layer" if layers else "part", parts, where, notes)
         return _Across("part", axis, lambda each: each.part, {part: float(at) for at, part in enumerate(parts)})
     if len(widths) > 1:
-        positions = {width: math.log2(width) for width in widths}
+        positions: dict[str | float, float] = {width: math.log2(width) for width in widths}
         axis = Axis("width", tuple((positions[width], width_name(width)) for width in widths))
-        return _Across("width", axis, lambda each: each.width, {**positions})
+        return _Across("width", axis, lambda each: each.width, positions)
     axis = categories(f"at width {width_name(widths[0])}", groups, where, notes)
     return _Across("group", axis, lambda each: each.group, {group: float(at) for at, group in enumerate(groups)})
 

@@ -24,7 +24,7 @@ def evidence_figures(item: str, document: Document) -> list[Figure]:
         document: a results document.
     """
     drawn = PATH_ITEMS[item].figures(document) if item in PATH_ITEMS else []
-    drawn += [_OF_ITEM[item](document)] if item in _OF_ITEM else []
+    drawn += [OTHER_ITEMS[item](document)] if item in OTHER_ITEMS else []
     return [figure for figure in drawn if figure.panels]
 
 
@@ -120,10 +120,11 @@ def _figure_21(document: Document) -> Figure:
     return _histograms(document, "figure-21-histogram", "Second moments of pre-activations, every ReLU", slice(None))
 
 
-_OF_ITEM: dict[str, Callable[[Document], Figure]] = {
+OTHER_ITEMS: dict[str, Callable[[Document], Figure]] = {
     "Figure 5": _figure_5,
     "Figure 12": _figure_12,
     "Figure 14": _figure_14,
     "Figure 20": _figure_20,
     "Figure 21": _figure_21,
 }
+"""By the name of an item of the paper, what is drawn for it besides paths."""

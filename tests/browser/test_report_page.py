@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import report_documents
 
-from lmc.reporting.history import History, Run, history_page
+from lmc.reporting.history_page import history_page
 from lmc.reporting.report import report, write_page
 from lmc.results.file import read_results
+from lmc.results.history import History, Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
