@@ -170,7 +170,7 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         ref="F.8, Fig. 22",
         statement="Weight matching makes the active neurons overlap more in every layer.",
         unit="share",
-        study=over_aligned(layers("relus", "overlap_ratio"), "matching", "none", widest=True),
+        study=over_aligned(layers("activations", "overlap_ratio"), "matching", "none", widest=True),
         expect=Contrast("matching", "none", by=NOTICEABLE, pooled=True),
         why="The paper claims the direction.",
         core=False,

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmc.diagnosing.samples import Streamed
 from lmc.diagnosing.verdict import Candidate, excess_of
-from lmc.measuring.evaluation import Evaluation, Inputs, evaluate_all, logits_of
+from lmc.measuring.evaluation import Evaluation, evaluate_all, logits_of
+from lmc.measuring.inputs import Inputs
 from lmc.measuring.paths import barriers, interpolation_path, load_interpolated
 from lmc.merging import State, has_bn, merge, reset_bn_stats, untracked_norms
 
@@ -118,7 +118,7 @@ def load_average(spare: nn.Module, states: Sequence[State], samples: Inputs, *, 
     """Overwrite ``spare`` with the mean of the states, its BatchNorm statistics reset if asked for."""
     spare.load_state_dict(merge(states))
     if reset:
-        reset_bn_stats(spare, samples.train_batches(len(samples.train)))
+        reset_bn_stats(spare, samples.train_batches(samples.train_count))
 
 
 def stale_statistics(path: LinearPath, margin: float) -> str | None:
@@ -178,13 +178,13 @@ def _path(
     a, b = states
     known = {1.0: ends[0], 0.0: ends[1]}
     # That path resets every BatchNorm there is, and refuses one without statistics.
-    if reset == has_bn(spare) and not untracked_norms(spare) and not isinstance(samples, Streamed):
+    if reset == has_bn(spare) and not untracked_norms(spare):
         return interpolation_path(spare, a, b, lams, samples, known)[0]  # with the first layer answered from memory
     for lam in lams:
         if lam not in known:
             load_interpolated(spare, a, b, lam)
             if reset:
-                reset_bn_stats(spare, samples.train_batches(len(samples.train)))
+                reset_bn_stats(spare, samples.train_batches(samples.train_count))
             known[lam] = logits_of(spare, samples)
     return _evaluated([known[lam] for lam in lams], samples)
 

@@ -34,12 +34,13 @@ from lmc.diagnosing.candidates import (
 )
 from lmc.diagnosing.diagnosis import Diagnosis
 from lmc.diagnosing.folding import fold_beta
-from lmc.diagnosing.layers import Records, measure_layers, weight_ranks
 from lmc.diagnosing.models import PROBED, copies_of, gives_probabilities, identical, try_out
 from lmc.diagnosing.samples import Data, check_labels, read_samples, with_training
 from lmc.diagnosing.verdict import Candidate, Conclusion, Thresholds, conclude
-from lmc.measuring.evaluation import Inputs
+from lmc.measuring.inputs import Inputs
+from lmc.measuring.layers import Records, measure_layers
 from lmc.measuring.paths import BN_IMAGES
+from lmc.measuring.ranks import weight_ranks
 from lmc.measuring.records import LAYER_IMAGES
 from lmc.merging import State, untracked_norms
 
@@ -168,16 +169,16 @@ def _diagnose(
     copies, notes = copies_of(given, device)
     spare = copy.deepcopy(copies[0])
     samples = read_samples(data, copies[0], device)
-    classes = try_out(copies, spare, samples.test[:PROBED])
+    classes = try_out(copies, spare, samples.examples(PROBED))
     check_labels(samples.labels, classes)
     if spec is not None:
-        check_spec(spec, spare, [model.state_dict() for model in copies], samples.test[:2])
+        check_spec(spec, spare, [model.state_dict() for model in copies], samples.examples(2))
     states: list[State] = [{name: each.clone() for name, each in model.state_dict().items()} for model in copies]
     resets = can_reset(spare)
     if resets:
         samples = with_training(samples, train_data, min(reset_inputs, BN_IMAGES))
         source = "the test inputs, as no training data was given" if train_data is None else "training data"
-        notes.append(f"BatchNorm statistics were reset on {len(samples.train)} inputs of {source}")
+        notes.append(f"BatchNorm statistics were reset on {samples.train_count} inputs of {source}")
     if untracked := untracked_norms(spare):
         notes.append(
             f"the BatchNorm layer {untracked[0]!r} keeps no running statistics (track_running_stats=False), so no "
@@ -203,7 +204,7 @@ def _diagnose(
     permuted: Sequence[State] = ()
     alignment: str | None = "it was not asked for" if choice == "never" else "the models can be averaged without"
     if choice == "always" or (choice == "auto" and judged(candidates).candidate is None):
-        permuted, alignment = matched(spare, states, samples.test[:2], spec)
+        permuted, alignment = matched(spare, states, samples.examples(2), spec)
         if permuted:
             fewer_lams = lams if choice == "always" else fewer(lams)
             merges = try_merges(spare, permuted, samples, models, logits, lams=fewer_lams, permuted=True)
@@ -212,7 +213,7 @@ def _diagnose(
     if alignment is not None:
         notes.append(f"no permutation: {alignment}")
     layers: dict[str, Records] = {}
-    ranks = weight_ranks(copies, samples)
+    ranks = weight_ranks(copies, samples.examples(2))
     for name, each in (("unpermuted", states), ("permuted", permuted)):
         if each:
             for model, state in zip(copies, each, strict=True):
@@ -228,7 +229,7 @@ def _diagnose(
         architecture=type(spare).__name__,
         inputs=len(samples.labels),
         classes=classes,
-        reset_inputs=len(samples.train) if resets else 0,
+        reset_inputs=samples.train_count if resets else 0,
         models=tuple(models),
         ensemble=ensemble_of(logits, samples),
         candidates=tuple(candidates),
@@ -258,5 +259,5 @@ def _recommended(
         return None, False
     chosen = next(each for each in candidates if each.name == conclusion.candidate)
     load_average(spare, permuted if chosen.permuted else states, samples, reset=chosen.reset)
-    folded = conclusion.beta is not None and fold_beta(spare, conclusion.beta, samples.test[:PROBED])
+    folded = conclusion.beta is not None and fold_beta(spare, conclusion.beta, samples.examples(PROBED))
     return {name: value.detach().cpu().clone() for name, value in spare.state_dict().items()}, folded

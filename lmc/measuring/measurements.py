@@ -11,7 +11,7 @@ from lmc.errors import MergeError, SpecError
 from lmc.shares import checked_shares
 from lmc.specs import RunSpec, content_key
 
-MEASURE_VERSION = 6
+MEASURE_VERSION = 7
 """Raised whenever the measuring code changes what a measurement holds; part of every key."""
 
 MIDPOINT = (0.0, 0.5, 1.0)

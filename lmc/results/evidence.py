@@ -108,7 +108,7 @@ def _add(found: dict[str, Any], home: dict[str, Any], measurement: Measurement, 
     elif isinstance(measurement, ModelMeasurement):
         drawn = {(each["setting"], each["role"], each["width"]) for each in found["histograms"]}
         if tuple(home.values()) not in drawn:
-            counts = {name: values["histogram"]["counts"] for name, values in record["relus"].items()}
+            counts = {name: values["histogram"]["counts"] for name, values in record["activations"].items()}
             found["histograms"].append({**home, "seed": measurement.spec.init_seed, "relus": counts})
 
 

@@ -25,7 +25,7 @@ from lmc.measuring.activity import (
     overlap_ratio,
     root_second_moments,
 )
-from lmc.measuring.evaluation import Inputs
+from lmc.measuring.inputs import HeldInputs
 from lmc.nets import MLP, VGG
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-14}
@@ -37,11 +37,11 @@ pairs_of_flags = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, m
 thresholds = st.floats(0.001, 0.999)
 
 
-def inputs_of(batch: int = 7) -> Inputs:
+def inputs_of(batch: int = 7) -> HeldInputs:
     images = np.random.default_rng(0).integers(0, 256, (23, 2, 4, 4), dtype=np.uint8)
     test = torch.from_numpy(images)
     scale, shift = torch.full((2, 1, 1), 1 / 64), torch.tensor([-2.0, -1.5]).view(2, 1, 1)  # exact in float32
-    return Inputs(test, torch.zeros(23).long(), test, Normaliser(scale, shift), batch, torch.float64)
+    return HeldInputs(test, torch.zeros(23).long(), test, Normaliser(scale, shift), batch, torch.float64)
 
 
 def images() -> np.ndarray:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from lmc.data import load_dataset
 from lmc.errors import MergeError
-from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
+from lmc.measuring.evaluation import evaluate_logits, logits_of
+from lmc.measuring.inputs import HeldInputs
 from lmc.merging import has_bn, interpolate, reset_bn_stats, untracked_norms
 from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
 from lmc.specs import RunSpec
@@ -216,7 +217,7 @@ def test_half_of_the_digits_gives_nearly_the_statistics_of_all() -> None:
     recipe = {"width": 1 / 8, "lr": 0.05, "weight_decay": 1e-3, "epochs": 4, "batch_size": 50}
     spec = RunSpec(dataset="digits", arch="vgg-small", train_size=1000, **recipe)
     a, b = (train(spec.with_seed(seed), digits) for seed in (2, 3))
-    model, inputs = initial_model(spec, digits), Inputs.of(digits, 1000, "cpu")
+    model, inputs = initial_model(spec, digits), HeldInputs.of(digits, 1000, "cpu")
     model.load_state_dict(interpolate(a.state, b.state, 0.5))
     losses = {}
     for images in (0, 40, 500, 1000):
