@@ -15,7 +15,7 @@ import pytest
 from serial_runs import settings_in
 from tiny_claim import CLAIM, RECIPE, TIER
 
-from lmc.claims.judging import cases, needed
+from lmc.claims.cases import cases, needed
 from lmc.executing.jobs import MeasuringJob, Missing, TrainingJob, missing_jobs
 from lmc.executing.making import Workplace
 from lmc.executing.schedule import TAIL, shared_out
