@@ -95,7 +95,8 @@ def _claim(claim: Claim, settings: tuple[Setting, ...], rng: random.Random) -> m
 
 def _on(claim: Claim, setting: Setting, rng: random.Random) -> made.Judged:
     gap = claim.known_gaps.get(setting.name, "")
-    verdict: Verdict = rng.choices([HOLDS, FAILS, INCONCLUSIVE, INVALID], [8, 1, 1, 0.4])[0]
+    verdicts: list[Verdict] = [HOLDS, FAILS, INCONCLUSIVE, INVALID]
+    verdict = rng.choices(verdicts, [8, 1, 1, 0.4])[0]
     if verdict == INVALID:
         return _judged(setting.name, INVALID, "seed 6 reaches an accuracy of 0.3", known_gap=gap)
     values = tuple(value for at in range(len(claim.study.groups)) for value in _values(claim, setting, at, rng))
