@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmc.errors import SpecError, in_one_line
+from lmc.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ def diagnose(
     data: Annotated[Path, typer.Option(help="safetensors with inputs and labels, a prepared data set, or a folder.")],
     save: Annotated[Path | None, typer.Option(help="Write the recommended merge as safetensors.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     permutation: Annotated[str, typer.Option(help="auto, always or never: weight matching.")] = "auto",
 ) -> None:
     """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where none is recommended.
@@ -52,7 +52,7 @@ def diagnose(
         if taken:
             raise SpecError(f"--save {save} would overwrite {taken[0]}, which is read; name another file")
         check_writable(save)
-    where = resolve_device(device or "auto")
+    where = resolve_device(device)
     prepare_arithmetic(cores())
     factory = find_factory(model)
     states = [read_checkpoint(path) for path in checkpoints]
@@ -92,8 +92,9 @@ def find_factory(name: str) -> Callable[[], nn.Module]:
             f"{module_name} has no {attribute!r} ({error}); name a function that builds the model"
         ) from error
     except (Exception, SystemExit) as error:  # importing runs the reader's own code, which may even exit
+        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise SpecError(
-            f"cannot import {module_name!r}: {in_one_line(error)}; it must import without running anything "
+            f"cannot import {module_name!r}: {said:.200}; it must import without running anything "
             "(a script guards that by __name__), from the current folder or an installed package"
         ) from error
     finally:
