@@ -115,7 +115,7 @@ def _diagnose(given: Sequence[nn.Module], data: Data, asked: Asked) -> Diagnosis
         architecture=type(prepared.spare).__name__,
         inputs=len(prepared.samples.labels),
         classes=prepared.classes,
-        reset_inputs=len(prepared.samples.train) if prepared.resets else 0,
+        reset_inputs=prepared.reset_inputs,
         models=tuple(prepared.models),
         ensemble=prepared.ensemble(),
         candidates=tried.merges.candidates,
