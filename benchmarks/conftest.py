@@ -11,7 +11,7 @@ from random_images import random_dataset
 from timing import THREADS, sized
 
 from lmc.data import Dataset, load_dataset
-from lmc.executing.jobs import prepare_arithmetic
+from lmc.executing.process import prepare_arithmetic
 from lmc.executing.settings import cores, fast_bf16
 
 

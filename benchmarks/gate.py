@@ -179,7 +179,7 @@ def _verdict_on_limit(old: Limited, new: Limited) -> str:
 
 def table(compared: Iterable[Compared]) -> list[str]:
     """Lines for a terminal: what happened, both figures with their spreads or limits, and the work."""
-    cells = [("", "baseline", "now", "change", "work")]
+    cells: list[tuple[str, ...]] = [("", "baseline", "now", "change", "work")]
     for row in compared:
         shown = [each.shown if each else "-" for each in (row.old, row.new)]
         change = f"{row.new.figure / row.old.figure - 1:+.0%}" if row.old and row.new and row.old.figure else "-"

@@ -102,7 +102,7 @@ def _train_lightning(spec: RunSpec, dataset: Dataset, precision: str, num_worker
     return PeerModel(trainer.global_step, module.mean_loss(), module.net.state_dict())
 
 
-class _Classifier(lightning.LightningModule):
+class _Classifier(lightning.LightningModule):  # type: ignore[misc, unused-ignore]
     """Cross-entropy with the spec's optimizer, its learning rate set after every batch."""
 
     def __init__(self, spec: RunSpec, dataset: Dataset) -> None:

@@ -11,19 +11,21 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from bench_files import read_document
 from cuda_cases import targets
+from option_table import option_table
 from table import growth_table, measures_table, runs_table, speed_table, unmeasured_table
 
-from lmc.claims.judging import cases
+from lmc.claims.cases import cases
 from lmc.claims.paper import CLAIMS, ITEMS
-from lmc.claims.verdicts import KNOWN_GAP, shown
+from lmc.claims.verdicts import KNOWN_GAP
 from lmc.executing.costs import ASSUMED
 from lmc.executing.settings import Settings
 from lmc.planning.plan import make_plan
+from lmc.results.document import Claim, Document, Judged
 from lmc.results.file import read_results
+from lmc.results.wording import asked_in_words, measured_in_words
 from lmc.tiers import load_tier, tier_names
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +37,7 @@ SPEED, SPEED_AMX = "bench-cpu-2core.json", "bench-cpu-2core-amx.json"
 """Of two classes of machines: with bf16 in vectors, and in tiles."""
 
 
-def documents() -> dict[str, dict[str, Any]]:
+def documents() -> dict[str, Document]:
     """The committed results documents there are, by tier."""
     return {tier: read_results(BASELINES / name) for tier, name in RESULTS.items() if (BASELINES / name).exists()}
 
@@ -55,14 +57,12 @@ def items() -> str:
     return "\n".join(lines)
 
 
-def _has(document: dict[str, Any], claim_id: str) -> bool:
-    return any(claim["id"] == claim_id for claim in document["claims"])
+def _has(document: Document, claim_id: str) -> bool:
+    return any(claim.id == claim_id for claim in document.claims)
 
 
-def _counted(document: dict[str, Any], ids: list[str]) -> str:
-    counts = Counter(
-        shown(setting) for claim in document["claims"] if claim["id"] in ids for setting in claim["settings"]
-    )
+def _counted(document: Document, ids: list[str]) -> str:
+    counts = Counter(judged.shown for claim, judged in document.judged() if claim.id in ids)
     return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
 
 
@@ -70,13 +70,13 @@ def counts() -> str:
     """How many verdicts of each kind every committed run has, on what machine."""
     lines = ["| run | machine | torch | trained | training | whole run | verdicts |", "|---|---|---|---|---|---|---|"]
     for tier, document in documents().items():
-        machine, models = document["machine"], document["evidence"]["models"]
+        machine, models = document.machine, document.evidence.models
         where = machine.get("gpu") or f"{machine['cores']} cores of {machine['processor']}"
-        ids = [claim["id"] for claim in document["claims"]]
-        training = sum(model["seconds"] for model in models) / 60
-        whole = f"{document['seconds']:.0f} s" if document["made"]["models"] else "from the store"
+        ids = [claim.id for claim in document.claims]
+        training = sum(model.seconds for model in models) / 60
+        whole = f"{document.seconds:.0f} s" if document.made.models else "from the store"
         lines.append(
-            f"| `{RESULTS[tier]}` | {where} | {document['versions']['torch']} | {len(models)} models "
+            f"| `{RESULTS[tier]}` | {where} | {document.versions['torch']} | {len(models)} models "
             f"| {training:.1f} core minutes | {whole} | {_counted(document, ids)} |"
         )
     return "\n".join(lines)
@@ -88,21 +88,20 @@ def verdicts(tier: str) -> str:
     if document is None:
         return f"The {tier} tier has no committed results yet."
     lines = ["| claim | where | verdict | measured | expected |", "|---|---|---|---|---|"]
-    for claim in document["claims"]:
-        for index, setting in enumerate(claim["settings"]):
-            lines.append(_row(claim if index == 0 else None, setting))
+    for claim in document.claims:
+        for index, judged in enumerate(claim.settings):
+            lines.append(_row(claim if index == 0 else None, judged))
     gaps = [
-        f"- {claim['id']} on {setting['name']}: {setting['known_gap']}"
-        for claim in document["claims"]
-        for setting in claim["settings"]
-        if shown(setting) == KNOWN_GAP
+        f"- {claim.id} on {judged.name}: {judged.known_gap}"
+        for claim, judged in document.judged()
+        if judged.shown == KNOWN_GAP
     ]
     return "\n".join([*lines, "", "Known gaps:", "", *gaps] if gaps else lines)
 
 
-def _row(claim: dict[str, Any] | None, setting: dict[str, Any]) -> str:
-    said = f"{claim['statement']} ({claim['ref']}; `{claim['id']}`)" if claim else ""
-    cells = (said, setting["name"], shown(setting), setting["reason"], setting["threshold"])
+def _row(claim: Claim | None, judged: Judged) -> str:
+    said = f"{claim.statement} ({claim.ref}; `{claim.id}`)" if claim else ""
+    cells = (said, judged.name, judged.shown, measured_in_words(judged), asked_in_words(judged.asked))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -163,6 +162,7 @@ def soak() -> str:
 
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {
+        "options": option_table,
         "items": items,
         "counts": counts,
         "speed": lambda: timed(speed_table),

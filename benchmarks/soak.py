@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from lmc.claims.judging import Case, judge
+from lmc.claims.cases import Case, judge
 from lmc.commands.finish import finish
 from lmc.commands.machine import commit, machine_facts, version_facts
 from lmc.errors import LmcError
@@ -165,7 +165,7 @@ def made(selected: list[Case], settings: Settings, folder: Path, stop_after: flo
     judged = [judge(case, found.records) for case in selected]
     results = replace(settings, results=folder / "results.json")
     done = finish(judged, found, results, baseline=None, started=datetime.now(UTC).isoformat(), seconds=0.0)
-    return done.document["claims"], found.counts
+    return done.document.claims, found.counts
 
 
 def workers_left(patience: float = 5.0) -> int:

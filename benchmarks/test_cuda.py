@@ -38,7 +38,7 @@ def images() -> dict[str, Dataset]:
     return {name: random_dataset(name, shape, count) for name, shape in shapes.items()}
 
 
-def parametrised(cases: tuple[Case, ...]) -> Any:
+def parametrised(cases: tuple[Case, ...]) -> pytest.MarkDecorator:
     """By recipe and target; a smoke run takes narrow nets only."""
     return pytest.mark.parametrize(
         ("spec", "target"),

@@ -20,8 +20,8 @@ from timing import STRICT, THREADS, seconds, sized
 from torch.nn import functional as F
 
 from lmc.data import Dataset, Normaliser
-from lmc.executing.jobs import prepare_arithmetic
-from lmc.measuring.evaluation import Inputs
+from lmc.executing.process import prepare_arithmetic
+from lmc.measuring.inputs import HeldInputs
 from lmc.measuring.paths import interpolation_path
 from lmc.merging import fit_inverse_temperature
 from lmc.merging.weight_matching import weight_matching
@@ -130,7 +130,7 @@ def test_path_by_points(benchmark: Any) -> None:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, *shape), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, 10, (images,), generator=generator)
-    inputs, states = Inputs(pixels, labels, pixels[:200], Normaliser.fit(pixels)), (a.state_dict(), b.state_dict())
+    inputs, states = HeldInputs(pixels, labels, pixels[:200], Normaliser.fit(pixels)), (a.state_dict(), b.state_dict())
 
     def path(points: int) -> float:
         lams = torch.linspace(0, 1, points, dtype=torch.float64).tolist()

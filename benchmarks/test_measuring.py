@@ -24,9 +24,10 @@ from torch.nn import functional as F
 
 from lmc.data import Normaliser
 from lmc.measuring import paths
-from lmc.measuring.evaluation import Inputs, evaluate_all, evaluate_logits, logits_of
+from lmc.measuring.endpoints import Endpoint, compare
+from lmc.measuring.evaluation import evaluate_all, evaluate_logits, logits_of
 from lmc.measuring.first_layer import answering, find_first_layer
-from lmc.measuring.layers import measure_layers_and_logits
+from lmc.measuring.inputs import HeldInputs
 from lmc.measuring.records import LAYER_IMAGES
 from lmc.merging import calibration_split, fit_inverse_temperature, interpolate, reset_bn_stats
 from lmc.nets import build, memory_format_of
@@ -43,15 +44,15 @@ def models(arch: str, width: float, shape: tuple[int, int, int]) -> list[nn.Modu
         return [build(arch, width, shape, 10).to(memory_format=memory_format_of(arch)).eval() for _ in range(3)]
 
 
-def random_inputs(shape: tuple[int, int, int], test: int, train: int) -> Inputs:
+def random_inputs(shape: tuple[int, int, int], test: int, train: int) -> HeldInputs:
     generator = torch.Generator().manual_seed(0)
     images, training = (
         torch.randint(0, 256, (size, *shape), dtype=torch.uint8, generator=generator) for size in (test, train)
     )
-    return Inputs(images, torch.randint(0, 10, (test,), generator=generator), training, Normaliser.fit(images))
+    return HeldInputs(images, torch.randint(0, 10, (test,), generator=generator), training, Normaliser.fit(images))
 
 
-def plain_path(model: nn.Module, a: Any, b: Any, inputs: Inputs) -> list[Tensor]:
+def plain_path(model: nn.Module, a: Any, b: Any, inputs: HeldInputs) -> list[Tensor]:
     """Every λ with a state dict and a forward pass of its own."""
     found = []
     for lam in LAMS:
@@ -85,8 +86,9 @@ def test_path(benchmark: Any, width: float, target: float, passes: float, passes
 
     def everything(layer_images: int) -> None:
         paths.load_interpolated(merged, *states, 0.5)
-        _, logits = measure_layers_and_logits(a, b, merged, inputs, layer_images)
-        known = {0.0: logits["b"], 0.5: logits["m"], 1.0: logits["a"]}
+        ends = Endpoint(a, inputs), Endpoint(b, inputs)
+        _, middle = compare(ends, merged, (0.5, 0.5), inputs, layer_images)
+        known = {0.0: ends[1].logits(), 0.5: middle, 1.0: ends[0].logits()}
         paths.measure_path(merged, *states, LAMS, inputs, known)
 
     assert_same(path(), plain_path(merged, *states, inputs))
@@ -152,7 +154,7 @@ def test_batchnorm_reset(benchmark: Any, arch: str, side: int) -> None:
     """
     shape = (1, side, side)
     (a, b, merged), inputs = models(arch, 0.5, shape), random_inputs(shape, 200, 1000)
-    layer = find_first_layer(merged, next(inputs.test_batches()))
+    layer = find_first_layer(merged, inputs.examples(200))
     assert layer is not None
     states = a.state_dict(), b.state_dict()
     with torch.no_grad():
@@ -183,7 +185,7 @@ def test_batchnorm_reset(benchmark: Any, arch: str, side: int) -> None:
 PATH_MEMORY = """
 import json, pathlib, torch, lmc
 from lmc.data import Normaliser
-from lmc.measuring.evaluation import Inputs
+from lmc.measuring.inputs import HeldInputs
 from lmc.nets import build
 
 def peak():  # getrusage would count the memory of the process that started this one
@@ -194,7 +196,7 @@ torch.set_num_threads(2)
 generator = torch.Generator().manual_seed(0)
 images = torch.randint(0, 256, (512, 1, 28, 28), dtype=torch.uint8, generator=generator)
 labels = torch.randint(0, 10, (512,), generator=generator)
-inputs = Inputs(images, labels, images, Normaliser.fit(images), batch=128)
+inputs = HeldInputs(images, labels, images, Normaliser.fit(images), batch=128)
 small, a, b = (build("mlp", 1 / 32, (1, 28, 28), 10) for _ in range(3))
 lmc.interpolation_path(small, a.state_dict(), b.state_dict(), {lams}, inputs)  # imports and buffers
 before = peak()

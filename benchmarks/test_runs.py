@@ -155,7 +155,7 @@ def test_core_claims_again(benchmark: Any, home: Path) -> None:
 @minutes
 def test_two_workers(benchmark: Any, tmp_path: Path) -> None:
     """Against one worker, each from nothing, in turn: MLPs of up to 128 units, each worker with one thread."""
-    asked = {"arch": "mlp", "max_width": sized(1 / 4, 1 / 16), "device": "cpu"}
+    asked: dict[str, Any] = {"arch": "mlp", "max_width": sized(1 / 4, 1 / 16), "device": "cpu"}
     numbers = itertools.count()
 
     def make(workers: int) -> None:

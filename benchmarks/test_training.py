@@ -23,7 +23,8 @@ from timing import THREADS, conclude, paired, seconds
 from torch import nn
 
 from lmc.data import Dataset
-from lmc.executing.jobs import prepare_arithmetic, prepare_process, training_block
+from lmc.executing.making import training_block
+from lmc.executing.process import prepare_arithmetic, prepare_process
 from lmc.specs import RunSpec
 from lmc.tiers import load_tier
 from lmc.training import engine

@@ -10,8 +10,9 @@ import argparse
 import torch
 from random_images import random_dataset
 
-from lmc.executing.jobs import prepare_arithmetic
-from lmc.specs import ARCHITECTURES, PRECISIONS, RunSpec
+from lmc.architectures import architecture_names
+from lmc.executing.process import prepare_arithmetic
+from lmc.specs import PRECISIONS, RunSpec
 from lmc.training.engine import train
 
 SHOWN = 8
@@ -31,7 +32,7 @@ def shares(spec: RunSpec, side: int) -> list[tuple[str, float]]:
 def main() -> None:
     """Print the shares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("arch", choices=ARCHITECTURES)
+    parser.add_argument("arch", choices=architecture_names())
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--side", type=int, default=32, help="of the images, in pixels")

@@ -9,7 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lmc.architectures import Architecture, register_architecture
     from lmc.data import Dataset, load_dataset
+    from lmc.datasets import register_dataset
     from lmc.diagnosing.diagnose import diagnose, diagnose_states
     from lmc.diagnosing.diagnosis import Diagnosis
     from lmc.diagnosing.standard import Thresholds
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from lmc.training.engine import train
 
 _HOMES = {
+    "lmc.architectures": ("Architecture", "register_architecture"),
     "lmc.data": ("Dataset", "load_dataset"),
+    "lmc.datasets": ("register_dataset",),
     "lmc.diagnosing.diagnose": ("diagnose", "diagnose_states"),
     "lmc.diagnosing.diagnosis": ("Diagnosis",),
     "lmc.diagnosing.standard": ("Thresholds",),
@@ -65,6 +69,9 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "diagnose_states",
     "Thresholds",
     "Diagnosis",
+    "Architecture",
+    "register_architecture",
+    "register_dataset",
     "LmcError",
     "SpecError",
     "DataError",

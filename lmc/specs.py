@@ -10,13 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from lmc.architectures import architecture
 from lmc.errors import SpecError
 
 RECIPE_VERSION = 2
 """Raised whenever the training code changes what a spec produces; part of every key."""
-
-ARCHITECTURES = ("mlp", "mlp-bn", "mlp-skip", "vgg11", "vgg-small", "resnet20", "resnet8")
-"""Every architecture there is, see `lmc.nets.build`."""
 
 OPTIMIZERS = ("sgd", "adam", "sophia")
 SCHEDULES = ("constant", "warmup-linear")
@@ -30,7 +28,7 @@ class RunSpec:
 
     Args:
         dataset: name of a dataset (see `lmc.data.sources.load_dataset`).
-        arch: one of `ARCHITECTURES`.
+        arch: name of an architecture (see `lmc.architectures`).
         width: multiplier of the architecture's base width (MLP 512 units, VGG 64 channels,
             ResNet 16 channels); may be a fraction as long as every layer keeps a whole width.
         depth: hidden layers of an MLP (the paper's has 3); other architectures have their own and keep 3.
@@ -79,7 +77,7 @@ class RunSpec:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        _one_of("arch", self.arch, ARCHITECTURES)
+        known = architecture(self.arch)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("precision", self.precision, PRECISIONS)
@@ -92,7 +90,7 @@ class RunSpec:
             _whole(name, getattr(self, name), low=1)
         if self.train_size is not None:
             _whole("train_size", self.train_size, low=1)
-        if self.depth != 3 and not self.arch.startswith("mlp"):
+        if self.depth != 3 and not known.any_depth:
             raise SpecError(f"depth is {self.depth}, but {self.arch} has its own depth; leave it at 3")
         for name in ("init_seed", "data_seed"):
             _whole(name, getattr(self, name), low=0)
@@ -129,18 +127,13 @@ class RunSpec:
         )
 
 
-_STACKED = {"mlp": (1 / 4, 1), "vgg-small": (3 / 4, 1), "resnet8": (2, 4)}
-"""By architecture: widths up to the first pay off in stacks of six, up to the second in stacks of three. The nets
-for 32x32 images do not: six narrow ones of them leave the cache, and a step takes five to eleven times as long."""
-
-
 def stack_seeds(spec: RunSpec) -> range:
     """The seeds that ``spec`` is trained side by side with on a CPU, its own among them.
 
     Narrow models come in blocks of six consecutive seeds, wider ones of three, wide ones alone. The block
     depends on nothing but the spec, so that the same spec always gives the same weights, to the last bit.
     """
-    narrow, middle = next((widths for name, widths in _STACKED.items() if spec.arch.startswith(name)), (0, 0))
+    narrow, middle = architecture(spec.arch).stacked
     size = 6 if spec.width <= narrow else 3 if spec.width <= middle else 1
     if spec.init_seed != spec.data_seed or spec.precision != "fp32" or spec.optimizer == "sophia":
         size = 1

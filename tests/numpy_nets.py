@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lmc.data import Normaliser
-from lmc.measuring.evaluation import Inputs
+from lmc.measuring.inputs import HeldInputs
 from lmc.measuring.layers import measure_layers
 from lmc.measuring.paths import interpolation_path, measure_path
 from lmc.merging import interpolate, reset_bn_stats
@@ -29,7 +29,7 @@ State = dict[str, Array]
 CLASSES, PIXELS, UNITS = 4, 2 * 8 * 8, 24
 PLAN = (1, None, 2, 2, None, 4)
 LAMS = (0.0, 0.25, 0.5, 0.8, 1.0)
-CLOSE = {"rel": 1e-6, "abs": 1e-9}  # float64 throughout; β is a numeric optimum on both sides
+CLOSE: dict[str, Any] = {"rel": 1e-6, "abs": 1e-9}  # float64 throughout; β is a numeric optimum on both sides
 SAME = {"rel": 1e-10, "abs": 1e-12}  # two orders of summation
 
 
@@ -147,8 +147,8 @@ def merged_state(
     if 0 < lam < 1:
         seen = [run(forward, merged, batch, batch_statistics=True).statistics for batch in batches]
         for norm in seen[0]:
-            merged[f"{norm}.running_mean"] = sum(each[norm][0] for each in seen) / len(seen)
-            merged[f"{norm}.running_var"] = sum(each[norm][1] for each in seen) / len(seen)
+            merged[f"{norm}.running_mean"] = np.mean([each[norm][0] for each in seen], axis=0)
+            merged[f"{norm}.running_var"] = np.mean([each[norm][1] for each in seen], axis=0)
     return merged
 
 
@@ -184,11 +184,13 @@ def mean_over(pairs: Iterable[tuple[Array, ...]], quantity: Callable[..., float]
 
 
 def reference_layers(a: Trace, b: Trace, m: Trace) -> dict[str, Any]:
-    found: dict[str, Any] = {"outputs": {}, "relus": {}, "weights": {}}
+    plain = not any(name.endswith("running_mean") for name in m.state)
+    found: dict[str, Any] = {"outputs": {}, "activations": {}, "weights": {}}
     for depth, name in enumerate(m.activations, start=1):
         f_m, f_a, f_b = m.activations[name], a.activations[name], b.activations[name]
         found["outputs"][name] = {
             "lewc_cosine": mean_over([(f_m, 0.5**depth * f_a + 0.5**depth * f_b)], cosine),
+            "lewc_norm_ratio": mean_over([(f_m, 0.5**depth * (f_a + f_b))], ratio) if plain else None,
             "llfc_norm_ratio": mean_over([(f_m, (f_a + f_b) / 2)], ratio),
             "endpoint_cosine": mean_over([(f_a, f_b)], cosine),
             "norm_merged": mean_over([(f_m,)], length),
@@ -199,8 +201,10 @@ def reference_layers(a: Trace, b: Trace, m: Trace) -> dict[str, Any]:
         sides = np.maximum((h_a + h_b) / 2, 0), (np.maximum(h_a, 0) + np.maximum(h_b, 0)) / 2
         active_a, active_b, channels = active_channels(h_a), active_channels(h_b), h_a.shape[1]
         p, q = len(active_a) / channels, len(active_b) / channels
-        found["relus"][name] = {
+        found["activations"][name] = {
             "additivity_cosine": mean_over([sides], cosine),
+            "function": "relu",
+            "additivity_null": (3 / 4 + 1 / math.pi) / math.sqrt(1 + 1 / math.pi),
             "active_share": (p + q) / 2,
             "overlap_ratio": overlap(active_a, active_b),
             "overlap_chance": p * q / (p + q - p * q),
@@ -264,23 +268,25 @@ def random_net(build: Callable[[], nn.Module], seed: int) -> nn.Module:
                 parameter.data[quiet] *= 0.01
         reset_bn_stats(net, [4 * torch.rand(40, 2, 8, 8).double() - 2])
         for norm in norms:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             norm.running_mean.mul_(torch.empty_like(norm.running_mean).uniform_(0.7, 1.4))
             norm.running_var.mul_(torch.empty_like(norm.running_var).uniform_(0.7, 1.4))
     return net
 
 
-def inputs_for(a: nn.Module, b: nn.Module) -> Inputs:
+def inputs_for(a: nn.Module, b: nn.Module) -> HeldInputs:
     """Random images, labelled by chance as the two models and their merges find likely."""
     rng = np.random.default_rng(0)
     test, train = (torch.from_numpy(rng.integers(0, 256, (count, 2, 8, 8), dtype=np.uint8)) for count in (60, 81))
     scale, shift = torch.full((2, 1, 1), 1 / 64), torch.tensor([-2.0, -1.5]).view(2, 1, 1)  # exact in float32
-    inputs = Inputs(test, torch.zeros(60).long(), train, Normaliser(scale, shift), 40, torch.float64)
+    inputs = HeldInputs(test, torch.zeros(60).long(), train, Normaliser(scale, shift), 40, torch.float64)
     _, logits = interpolation_path(copy.deepcopy(a), a.state_dict(), b.state_dict(), LAMS, replace(inputs, batch=40))
     scores = sum(each / each.std() for each in logits).numpy()
     return replace(inputs, labels=torch.from_numpy((scores + rng.gumbel(size=scores.shape)).argmax(1)))
 
 
-Setting = tuple[nn.Module, nn.Module, nn.Module, Inputs]
+Setting = tuple[nn.Module, nn.Module, nn.Module, HeldInputs]
 
 
 @cache
@@ -304,14 +310,14 @@ def numpy_state(net: nn.Module) -> State:
     return {key: tensor.numpy().copy() for key, tensor in net.state_dict().items()}
 
 
-def merge_midpoint(merged: nn.Module, a: nn.Module, b: nn.Module, inputs: Inputs) -> nn.Module:
+def merge_midpoint(merged: nn.Module, a: nn.Module, b: nn.Module, inputs: HeldInputs) -> nn.Module:
     merged.load_state_dict(interpolate(a.state_dict(), b.state_dict(), 0.5))
     reset_bn_stats(merged, inputs.train_batches(100))
     return merged
 
 
-def measure(a: nn.Module, b: nn.Module, merged: nn.Module, inputs: Inputs, lams: tuple[float, ...] = LAMS) -> Any:
-    layers = measure_layers(a, b, merge_midpoint(merged, a, b, inputs), inputs)
+def measure(a: nn.Module, b: nn.Module, merged: nn.Module, inputs: HeldInputs, lams: tuple[float, ...] = LAMS) -> Any:
+    layers, _ = measure_layers([a, b], merge_midpoint(merged, a, b, inputs), inputs)
     return {"layers": layers, "path": measure_path(merged, a.state_dict(), b.state_dict(), lams, inputs)}
 
 
@@ -325,7 +331,7 @@ def leaves(record: Any, where: str = "") -> Iterator[tuple[str, float | None]]:
         yield where, record
 
 
-def differences(found: Any, expected: Any, **tolerance: float) -> dict[str, tuple[Any, Any]]:
+def differences(found: Any, expected: Any, **tolerance: Any) -> dict[str, tuple[Any, Any]]:
     """Where two records differ: names that only one has, another order of names, numbers that are not close."""
     found_leaves, expected_leaves = dict(leaves(found)), dict(leaves(expected))
     if list(found_leaves) != list(expected_leaves):
@@ -333,5 +339,5 @@ def differences(found: Any, expected: Any, **tolerance: float) -> dict[str, tupl
     return {
         key: (found_leaves[key], value)
         for key, value in expected_leaves.items()
-        if found_leaves[key] != (value if value is None else pytest.approx(value, **tolerance))
+        if found_leaves[key] != (pytest.approx(value, **tolerance) if isinstance(value, int | float) else value)
     }

@@ -1,26 +1,27 @@
-"""Runs in this process: an executor that makes one cell after another, and settings for a folder."""
+"""Runs in this process: an executor that makes one job after another, and settings for a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmc.executing.jobs import Cell, Workplace, make_cell
-from lmc.executing.local import OnDone
+from lmc.executing.jobs import Job
+from lmc.executing.making import Workplace
 from lmc.executing.settings import Settings
+from lmc.executing.supervising import OnDone
 
 
 class Serial:
-    """Makes one cell after another in this process; remembers what it was asked for."""
+    """Makes one job after another in this process; remembers what it was asked for."""
 
     def __init__(self) -> None:
-        self.rounds: list[list[Cell]] = []
+        self.rounds: list[list[Job]] = []
 
-    def run(self, cells: Sequence[Cell], workplace: Workplace, on_done: OnDone) -> None:
-        self.rounds.append(list(cells))
-        for cell in sorted(cells, key=lambda each: not each.trains):
-            make_cell(cell, workplace)
-            on_done(cell)
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnDone) -> None:
+        self.rounds.append(list(jobs))
+        for job in sorted(jobs, key=lambda each: bool(each.needs)):
+            job.make(workplace)
+            on_done(job)
 
 
 def settings_in(folder: Path) -> Settings:

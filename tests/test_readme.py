@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lmc.claims.judgement import ALPHA
 from lmc.claims.paper import CLAIMS
+from lmc.claims.parts import ALPHA
 from lmc.claims.verdicts import HOLDS
 from lmc.results.file import read_results
 
 ROOT = Path(__file__).parents[1]
+BASELINES = ROOT / "benchmarks" / "baselines"
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -26,38 +27,36 @@ def test_tables_are_those_of_the_committed_results() -> None:
 
 
 def test_every_claim_has_a_committed_verdict() -> None:
-    document = read_results(ROOT / "benchmarks" / "baselines" / "quick-cpu.json")
-    assert [claim["id"] for claim in document["claims"]] == [claim.id for claim in CLAIMS]
+    document = read_results(BASELINES / "quick-cpu.json")
+    assert [claim.id for claim in document.claims] == [claim.id for claim in CLAIMS]
 
 
 def test_committed_results_are_of_commits() -> None:
-    for path in (ROOT / "benchmarks" / "baselines").glob("*-cpu.json"):
+    for path in BASELINES.glob("*-cpu.json"):
         commit = json.loads(path.read_text("utf-8"))["commit"]
         assert re.fullmatch("[0-9a-f]{40}", commit), f"{path.name}: {commit}"
 
 
 def test_every_verdict_that_holds_has_an_effect_a_p_value_and_three_independent_pairs() -> None:
     """Of trained models; a merge of a model with itself, and a theorem, are exact."""
-    for path in (ROOT / "benchmarks" / "baselines").glob("*-cpu.json"):
-        document = json.loads(path.read_text("utf-8"))
-        for claim in document.get("claims", []):
-            for setting in claim["settings"]:
-                if setting["verdict"] == HOLDS and setting["name"] != "theory" and claim["id"] != "control-self-merge":
-                    named = f"{path.name}: {claim['id']} on {setting['name']}"
-                    assert setting["effect"], named
-                    assert setting["p_value"] <= ALPHA, named
-                    independent = {value["pair"] for value in setting["values"] if value["independent"]}
-                    assert len(independent) >= 3, named
+    for name in ("quick-cpu", "pilot-quick-cpu", "preview-cpu", "standard-mlp-cpu"):
+        for claim, judged in read_results(BASELINES / f"{name}.json").judged():
+            if judged.verdict == HOLDS and judged.name != "theory" and claim.id != "control-self-merge":
+                named = f"{name}: {claim.id} on {judged.name}"
+                assert judged.effect, named
+                assert judged.p_value is not None, named
+                assert judged.p_value <= ALPHA, named
+                assert len({value.seeds for value in judged.values if value.independent}) >= 3, named
 
 
 @pytest.mark.parametrize("name", ["quick-cpu", "pilot-quick-cpu"])
 def test_a_sixth_of_the_pairs_of_wide_vggs_carries_more_than_half_of_their_barrier(name: str) -> None:
     """Why all of them are measured."""
-    document = read_results(ROOT / "benchmarks" / "baselines" / f"{name}.json")
-    (claim,) = (each for each in document["claims"] if each["id"] == "fig2b-calibrated-barrier-approaches-zero")
-    (values,) = (setting["values"] for setting in claim["settings"] if setting["name"] == "vgg-digits")
-    widest = max(each["width"] for each in values)
-    barriers = sorted(each["value"] for each in values if each["width"] == widest)
+    document = read_results(BASELINES / f"{name}.json")
+    (claim,) = (each for each in document.claims if each.id == "fig2b-calibrated-barrier-approaches-zero")
+    (values,) = (judged.values for judged in claim.settings if judged.name == "vgg-digits")
+    widest = max(each.width for each in values)
+    barriers = sorted(each.value for each in values if each.width == widest and each.value is not None)
     assert len(barriers) == 66
     assert sum(barriers[-11:]) > sum(barriers) / 2
 
@@ -65,11 +64,8 @@ def test_a_sixth_of_the_pairs_of_wide_vggs_carries_more_than_half_of_their_barri
 def test_thresholds_come_from_other_seeds_than_verdicts() -> None:
     seeds = []
     for name in ("quick-cpu", "pilot-quick-cpu"):
-        document = read_results(ROOT / "benchmarks" / "baselines" / f"{name}.json")
-        settings = [setting for claim in document["claims"] for setting in claim["settings"]]
-        trained = [setting["values"] for setting in settings if setting["name"] != "theory"]
-        pairs = {value["pair"] for values in trained for value in values}
-        seeds.append({int(seed) for pair in pairs for seed in pair.split("-")})
+        document = read_results(BASELINES / f"{name}.json")
+        seeds.append({seed for _, judged in document.judged() for value in judged.values for seed in value.seeds})
     assert seeds[0]
     assert seeds[1]
     assert not seeds[0] & seeds[1]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmc import specs
+from lmc.architectures import architecture, architecture_names
 from lmc.errors import SpecError
 from lmc.specs import RunSpec, content_key, stack_seeds
 
@@ -112,7 +113,7 @@ def test_every_mlp_may_have_another_depth(arch: str) -> None:
     assert dataclasses.replace(BASE, arch=arch, depth=5).depth == 5
 
 
-@pytest.mark.parametrize("arch", [arch for arch in specs.ARCHITECTURES if not arch.startswith("mlp")])
+@pytest.mark.parametrize("arch", [arch for arch in architecture_names() if architecture(arch).kind != "mlp"])
 def test_only_mlps_have_a_depth_to_choose(arch: str) -> None:
     assert dataclasses.replace(BASE, arch=arch).depth == 3
     with pytest.raises(SpecError, match=f"depth is 4, but {arch} has its own depth; leave it at 3"):
@@ -147,7 +148,8 @@ def test_key_changes_with_every_field() -> None:
 def test_equal_specs_have_equal_keys(field: str) -> None:
     """0 and 0.0, 1 and 1.0 are one recipe and must not be trained twice."""
     number = 1 if field in ("width", "lr") else 0
-    whole, fraction = (dataclasses.replace(BASE, **{field: kind(number)}) for kind in (int, float))
+    made: list[Any] = [{field: kind(number)} for kind in (int, float)]
+    whole, fraction = (dataclasses.replace(BASE, **each) for each in made)
     assert whole == fraction
     assert whole.key == fraction.key
 

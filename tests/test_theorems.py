@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,8 +104,8 @@ def test_the_error_grows_in_proportion_to_the_violation(
     def error(size: float) -> float:
         rng = np.random.default_rng(seed)
         inputs = rng.standard_normal((20, 6))
-        sizes = {"layers": layers, "units": 12, "inputs": 6, "classes": 4}
-        return lewc_error(orthogonal_nets(rng, models=len(weights), **sizes, **{violated: size}), weights, inputs)
+        sizes: dict[str, Any] = {"layers": layers, "units": 12, "inputs": 6, "classes": 4}
+        return lewc_error(orthogonal_nets(rng, models=len(weights), **sizes | {violated: size}), weights, inputs)
 
     small, double = error(1e-6), error(2e-6)
     assert small > 1e-8, "a violated condition must show"
@@ -116,8 +117,8 @@ def test_the_error_grows_in_proportion_to_the_violation(
 @pytest.mark.parametrize("violated", VIOLATIONS)
 def test_a_large_violation_is_a_large_error(violated: str) -> None:
     rng = np.random.default_rng(0)
-    sizes = {"models": 2, "layers": 4, "units": 16, "inputs": 8, "classes": 4}
-    error = lewc_error(orthogonal_nets(rng, **sizes, **{violated: 0.5}), [0.5, 0.5], rng.standard_normal((50, 8)))
+    sizes: dict[str, Any] = {"models": 2, "layers": 4, "units": 16, "inputs": 8, "classes": 4}
+    error = lewc_error(orthogonal_nets(rng, **sizes | {violated: 0.5}), [0.5, 0.5], rng.standard_normal((50, 8)))
     assert 0.05 < error < math.inf
 
 
@@ -144,7 +145,7 @@ def test_one_model_alone_or_with_all_the_weight_has_no_error_whatever_is_violate
 def test_weights_that_are_no_average_are_refused(count: int, weights: list[float], message: str) -> None:
     rng = np.random.default_rng(0)
     nets = orthogonal_nets(rng, models=2, layers=2, units=2, inputs=3, classes=2)[:count]
-    for call in (average_nets, lambda *given: lewc_error(*given, np.ones((1, 3)))):
+    for call in (average_nets, lambda nets, weights: lewc_error(nets, weights, np.ones((1, 3)))):
         with pytest.raises(MergeError, match=message):
             call(nets, weights)
 
@@ -180,7 +181,7 @@ def test_orthogonal_nets_meet_the_definitions() -> None:
 
 @pytest.mark.parametrize("name", ["models", "layers", "units", "inputs", "classes"])
 def test_empty_nets_are_refused(name: str) -> None:
-    sizes = {"models": 2, "layers": 2, "units": 2, "inputs": 2, "classes": 2, name: 0}
+    sizes: dict[str, Any] = {"models": 2, "layers": 2, "units": 2, "inputs": 2, "classes": 2, name: 0}
     with pytest.raises(SpecError, match="at least 1"):
         orthogonal_nets(np.random.default_rng(0), **sizes)
 
@@ -236,7 +237,7 @@ def test_additivity_limit_equals_the_integrals(lam: float) -> None:
 
     kink = math.pi - math.atan2(lam, 1 - lam)  # λx + (1-λ)y = 0
     product, merged_square, average_square = (
-        gaussian_mean(lambda x, y, f=f, g=g: f(x, y) * g(x, y), kink)
+        gaussian_mean(lambda x, y, f=f, g=g: f(x, y) * g(x, y), kink)  # type: ignore[misc]
         for f, g in ((merged, average), (merged, merged), (average, average))
     )
     assert merged_square == pytest.approx((lam**2 + (1 - lam) ** 2) / 2, abs=1e-6)  # half a Gaussian's variance

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lmc.data import Dataset, load_dataset
-from lmc.measuring.evaluation import Inputs
+from lmc.measuring.inputs import HeldInputs
 from lmc.measuring.measurements import Measurement, PairMeasurement
 from lmc.measuring.records import measure
 from lmc.nets import build, memory_format_of
@@ -121,9 +121,9 @@ def network(spec: RunSpec, state: State) -> nn.Module:
     return net.to(memory_format=memory_format_of(spec.arch)).eval()
 
 
-def inputs_of(images: Dataset = DIGITS) -> Inputs:
+def inputs_of(images: Dataset = DIGITS) -> HeldInputs:
     """The images as the models' inputs."""
-    return Inputs.of(images, None, "cpu")
+    return HeldInputs.of(images, None, "cpu")
 
 
 def measured(measurement: Measurement, images: Dataset = DIGITS) -> dict[str, Any]:
@@ -138,4 +138,5 @@ def seeds(name: str, count: int) -> tuple[RunSpec, ...]:
 
 def pair(name: str, **changes: Any) -> PairMeasurement:
     """The first two models of one of `SPECS`."""
-    return PairMeasurement(*seeds(name, 2), **changes)
+    a, b = seeds(name, 2)
+    return PairMeasurement(a, b, **changes)

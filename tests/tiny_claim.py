@@ -31,3 +31,4 @@ CLAIM = Claim(
     why="-",
     kinds=("mlp",),
 )
+CLAIMS = (CLAIM,)

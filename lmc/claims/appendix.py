@@ -1,7 +1,7 @@
 """The claims of Appendix C (commutativity) and D (flatness), in paper order.
 
-Thresholds were chosen before the verdict seeds were trained, from the pilot seeds (``lmc run --pilot``), whose numbers
-are kept in ``benchmarks/baselines/pilot-quick-cpu.json``; ``why`` gives the reason, and says so where it was not so.
+Bounds were chosen before the verdict seeds were trained, from the pilot seeds (``lmc run --pilot``), whose numbers
+are kept in ``benchmarks/baselines/pilot-quick-cpu.json``; ``history`` says so where it was not so.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ APPENDIX: tuple[Claim, ...] = (
     Claim(
         id="fig11a-commutativity-fails",
         ref="App. C, Fig. 11(a)",
+        items=("Figure 11",),
         statement="Without permutation, wide models do not commute: W^a z^b and W^b z^a differ in every layer.",
         unit="‖x - y‖² / (‖x‖² + ‖y‖²)",
         study=over_pairs(layers("weights", "relative_commutativity"), widest=True),
         expect=Level(above=0.25),
         why="Unrelated sides give 1, equal ones 0. Deviates: Zhou et al. divide by ‖x‖ ‖y‖, which is twice this at "
-        "equal norms but has no mean where single models' layers collapse (pilots: 10,000 in ResNet's first block). "
-        "Pilots: 0.5 or more in every layer.",
+        "equal norms but has no mean where single models' layers collapse (10,000 in a pilot's first block of a "
+        "ResNet).",
+        history="Pilots: 0.5 or more in every layer.",
         known_gaps={
             "mlp-mnist": "Seen in the verdict itself: holds in the first three layers (0.4 to 0.96) but not in the "
             "last (0.17). There both sides are a fifth to a third of the models' own responses (Fig. 7), and what is "
@@ -43,16 +45,18 @@ APPENDIX: tuple[Claim, ...] = (
     Claim(
         id="fig11b-matching-restores-commutativity",
         ref="App. C, Fig. 11(b)",
+        items=("Figure 11",),
         statement="Weight matching brings W^a z^b and W^b z^a closer to each other in every layer.",
         unit="‖x - y‖² / (‖x‖² + ‖y‖²)",
-        study=over_aligned(layers("weights", "relative_commutativity"), "none", "matching", widest=True),
-        expect=Contrast("none", "matching", by=NOTICEABLE, pooled=True),
+        study=over_aligned(layers("weights", "relative_commutativity"), "unpermuted", "matching", widest=True),
+        expect=Contrast("unpermuted", "matching", by=NOTICEABLE, pooled=True),
         why="The paper claims the direction.",
         core=False,
     ),
     Claim(
         id="appC-norms-tell-lewc-from-llfc",
         ref="App. C.1",
+        items=("Figure 11",),
         statement="The merged MLP's outputs halve against the endpoints' average with every layer, as LEWC says "
         "and LLFC denies.",
         unit="log2 / layer",
@@ -65,6 +69,7 @@ APPENDIX: tuple[Claim, ...] = (
     Claim(
         id="fig12-random-step-harms-less-with-width",
         ref="App. D.1, Fig. 12",
+        items=("Figure 12",),
         statement="A random step as long as the distance between two models costs less accuracy as they widen.",
         unit="share",
         study=study(Arm(perturbed("accuracy"), sample=flatness)),
@@ -75,6 +80,7 @@ APPENDIX: tuple[Claim, ...] = (
     Claim(
         id="fig12-random-step-is-harmless-when-wide",
         ref="App. D.1, Fig. 12",
+        items=("Figure 12",),
         statement="At the largest width a random step of that length costs almost no accuracy.",
         unit="share",
         study=study(Arm(perturbed("accuracy"), sample=flatness)),
@@ -85,6 +91,7 @@ APPENDIX: tuple[Claim, ...] = (
     Claim(
         id="appD-random-step-harms-less-than-merging",
         ref="App. D.2, D.3",
+        items=("Figure 12",),
         statement="At the largest width the uncalibrated loss rises less along the random step than by merging.",
         unit="nats",
         study=study(
@@ -99,6 +106,7 @@ APPENDIX: tuple[Claim, ...] = (
     Claim(
         id="fig13-perturbed-activations-stay-with-width",
         ref="App. D.2, Fig. 13",
+        items=("Figure 13",),
         statement="The perturbed model's activations resemble the original's more as the models widen.",
         unit="cosine",
         study=study(Arm(perturbation_cosine, sample=flatness)),
@@ -109,6 +117,7 @@ APPENDIX: tuple[Claim, ...] = (
     Claim(
         id="fig14-trained-models-differ-more-than-perturbed",
         ref="App. D.3, Fig. 13, 14",
+        items=("Figure 14",),
         statement="At the largest width two trained models' activations differ where a perturbed model's do not.",
         unit="cosine",
         study=study(

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lmc.claims.judgement import Expectation
+from lmc.claims.parts import Expectation
 from lmc.claims.statistics import Observation
 from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting
 
 NOTICEABLE = 0.01
 """The least change of a share or cosine that counts as an effect where the paper claims no more than a direction.
-Until every recorded one was larger (0.014 at least, mostly above 0.1) any change in the direction counted."""
+Any change in the direction counted before, until every recorded one was larger (0.014 at least, mostly above 0.1)."""
 
 Records = Mapping[str, dict[str, Any]]
 """Measured records by measurement key."""
@@ -39,13 +39,16 @@ class Claim:
     """One statement of the paper (or a control) as a testable expectation.
 
     Args:
-        id: unique, stable, starts with the figure or theorem.
+        id: unique and stable; a name, nothing is read from it.
         ref: where the paper says it.
         statement: what it says, in one sentence.
         unit: of the values.
         study: where the numbers come from.
         expect: the test they must pass.
-        why: the reason for the thresholds, from pilot seeds.
+        why: the reason for the bound.
+        items: names of the paper's items that it stands for, see `lmc.claims.paper.ITEMS`; empty where it is beyond
+            the paper.
+        history: what the bound was before, and what had been seen of the numbers when it was chosen.
         kinds: architectures the paper claims it for; empty where no model is needed.
         dataset: the one dataset it is about; empty for any.
         known_gaps: setting name to the reason why it is known not to reproduce there.
@@ -60,6 +63,8 @@ class Claim:
     study: Study
     expect: Expectation
     why: str
+    items: tuple[str, ...] = ()
+    history: str = ""
     kinds: tuple[str, ...] = ("mlp", "vgg", "resnet")
     dataset: str = ""
     known_gaps: Mapping[str, str] = field(default_factory=dict)

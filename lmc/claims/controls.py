@@ -17,18 +17,21 @@ CONTROLS: tuple[Claim, ...] = (
         unit="nats or share",
         study=self_merge(),
         expect=Within(0.0, 0.1),
-        why="Only the BatchNorm statistics change: recomputed in one pass, where training kept a running "
-        "mean. Pilots: up to 0.052, and always an improvement. A third of what counts as a barrier below.",
+        why="Only the BatchNorm statistics change: recomputed in one pass, where training kept a running mean. A "
+        "third of what counts as a barrier below.",
+        history="Pilots: up to 0.052, and always an improvement.",
         wide=False,
     ),
     Claim(
         id="control-narrow-barrier",
         ref="Fig. 1, 2 (control)",
+        items=("Figure 1",),
         statement="Narrow models show a calibrated loss barrier.",
         unit="nats",
         study=over_pairs(barrier("calibrated_loss")),
         expect=Level(above=0.3, at="narrowest"),
-        why="Pilots: 1.0 to 1.6; a suite that sees no barrier here could not see one anywhere.",
+        why="A suite that sees no barrier here could not see one anywhere.",
+        history="Pilots: 1.0 to 1.6.",
         wide=False,
     ),
 )
@@ -37,6 +40,7 @@ THEOREMS: tuple[Claim, ...] = (
     Claim(
         id="thm5.3-conditions-imply-lewc",
         ref="Thm. 5.3, E.1",
+        items=("Theorem 5.3",),
         statement="Bias-free nets that meet both conditions satisfy LEWC exactly, for any number of models.",
         unit="relative error",
         study=computed(theorems.theorem_5_3_errors),
@@ -47,6 +51,7 @@ THEOREMS: tuple[Claim, ...] = (
     Claim(
         id="thm5.3-error-proportional-to-violation",
         ref="Thm. 5.3",
+        items=("Theorem 5.3",),
         statement="LEWC's error grows in proportion to a violation of either condition or of the bias premise.",
         unit="exponent",
         study=computed(theorems.theorem_5_3_slopes),
@@ -57,6 +62,7 @@ THEOREMS: tuple[Claim, ...] = (
     Claim(
         id="thm5.4-gaussian-limit",
         ref="Thm. 5.4, E.2",
+        items=("Theorem 5.4",),
         statement="For independent Gaussian pre-activations the additivity cosine tends to 0.93044.",
         unit="cosine",
         study=computed(theorems.theorem_5_4_limit),
@@ -67,6 +73,7 @@ THEOREMS: tuple[Claim, ...] = (
     Claim(
         id="thm5.4-concentration-rate",
         ref="Thm. 5.4, E.2",
+        items=("Theorem 5.4",),
         statement="The cosine's deviation from its limit shrinks like one over the root of the dimension.",
         unit="exponent",
         study=computed(theorems.theorem_5_4_rate),
@@ -77,6 +84,7 @@ THEOREMS: tuple[Claim, ...] = (
     Claim(
         id="thm5.4-general-lambda",
         ref="Thm. 5.4 at any λ",
+        items=("Theorem 5.4",),
         statement="The closed form c(λ) agrees with sampled Gaussian pre-activations.",
         unit="difference of cosines",
         study=computed(theorems.theorem_5_4_lambdas),

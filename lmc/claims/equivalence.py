@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lmc.claims.asked import Asked
 from lmc.claims.expectations import grouped
-from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
+from lmc.claims.parts import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
 from lmc.claims.statistics import Estimate, Observation, by_width, difference, estimate, one_sided_p_value
 
 
@@ -27,13 +28,13 @@ class Similar:
     pooled: bool = False
 
     @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        where = " on average over layers" if self.pooled else ""
-        return f"{self.one} and {self.other} differ by less than {self.within:g}{where}, p <= {ALPHA:g}"
+    def asked(self) -> Asked:
+        """Of the difference of the two means."""
+        low, high, groups = -self.within, self.within, (self.one, self.other)
+        return Asked(quantity="difference", low=low, high=high, groups=groups, pooled=self.pooled, alpha=ALPHA)
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_mean(self, observations) if self.pooled else judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -66,12 +67,12 @@ class NonInferior:
     margin: float
 
     @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        return f"{self.one} exceeds {self.other} by less than {self.margin:g}, p <= {ALPHA:g}"
+    def asked(self) -> Asked:
+        """Of the difference of the two means."""
+        return Asked(quantity="difference", high=self.margin, groups=(self.one, self.other), alpha=ALPHA)
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -102,12 +103,13 @@ class Near:
     within: float
 
     @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        return f"within {self.within:g} of {self.target:g} at the widest width, p <= {ALPHA:g}"
+    def asked(self) -> Asked:
+        """Of the mean at the widest."""
+        low, high = self.target - self.within, self.target + self.within
+        return Asked(quantity="value", low=low, high=high, target=self.target, at="widest", alpha=ALPHA)
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
-from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
+from lmc.claims.asked import Asked
+from lmc.claims.parts import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
 from lmc.claims.statistics import (
     Estimate,
     Observation,
@@ -17,7 +19,7 @@ from lmc.claims.statistics import (
     one_sided_p_value,
     slope,
 )
-from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, Verdict
 from lmc.errors import SpecError
 
 
@@ -40,16 +42,13 @@ class Trend:
     slack: float = 0.0
 
     @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        way, back = ("rises", "falls") if self.increasing else ("falls", "rises")
-        if not self.pooled:
-            return f"{way} by at least {self.by:g}, p <= {ALPHA:g}"
-        slack = f" by more than {self.slack:g}" if self.slack else ""
-        return f"{way} by at least {self.by:g} on average over layers, none {back} significantly{slack}, p <= {ALPHA:g}"
+    def asked(self) -> Asked:
+        """Of the change of the mean from the narrowest to the widest."""
+        low, high = (self.by, None) if self.increasing else (None, -self.by)
+        return Asked(quantity="change", low=low, high=high, pooled=self.pooled, slack=self.slack, alpha=ALPHA)
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_mean(self, observations, self._opposed) if self.pooled else judge_parts(self, observations)
 
     def _opposed(self, observations: Sequence[Observation]) -> float:
@@ -92,20 +91,19 @@ class Level:
 
     above: float | None = None
     below: float | None = None
-    at: str = "widest"
+    at: Literal["widest", "narrowest"] = "widest"
 
     def __post_init__(self) -> None:
         if (self.above is None) == (self.below is None) or self.at not in ("widest", "narrowest"):
             raise SpecError(f"{self} needs one of above and below, at the widest or the narrowest width")
 
     @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        side = f"above {self.above:g}" if self.above is not None else f"below {self.below:g}"
-        return f"{side} at the {self.at} width, p <= {ALPHA:g}"
+    def asked(self) -> Asked:
+        """Of the mean at that width."""
+        return Asked(quantity="value", low=self.above, high=self.below, at=self.at, alpha=ALPHA)
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -141,13 +139,13 @@ class Contrast:
     pooled: bool = False
 
     @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        where = f" on average over layers, {self.smaller} significantly at none" if self.pooled else ""
-        return f"{self.larger} exceeds {self.smaller} by at least {self.by:g}{where}, p <= {ALPHA:g}"
+    def asked(self) -> Asked:
+        """Of the difference of the two means."""
+        groups = self.larger, self.smaller
+        return Asked(quantity="difference", low=self.by, groups=groups, pooled=self.pooled, alpha=ALPHA)
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_mean(self, observations, self._opposed) if self.pooled else judge_parts(self, observations)
 
     def _opposed(self, observations: Sequence[Observation]) -> float:
@@ -195,12 +193,12 @@ class Ordered:
     by: float
 
     @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        return f"rises by at least {self.by:g} along {', '.join(self.families)}, p <= {ALPHA:g}"
+    def asked(self) -> Asked:
+        """Of the rise from the first family to the last."""
+        return Asked(quantity="rise", low=self.by, groups=self.families, alpha=ALPHA)
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -228,17 +226,17 @@ class Within:
     tolerance: float
 
     @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        return f"within {self.tolerance:g} of {self.target:g}"
+    def asked(self) -> Asked:
+        """Of the farthest value's deviation."""
+        return Asked(quantity="deviation", low=-self.tolerance, high=self.tolerance, target=self.target)
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
         """The verdict on one part."""
         values = [float(each.value or 0.0) for each in observations]
         far = max(values, key=lambda value: abs(value - self.target))
-        verdict = HOLDS if abs(far - self.target) <= self.tolerance else FAILS
+        verdict: Verdict = HOLDS if abs(far - self.target) <= self.tolerance else FAILS
         return Judgement(verdict, f"the farthest of {len(values)} values is {far:.6g}", far - self.target)

@@ -25,6 +25,7 @@ EXTENSIONS: tuple[Claim, ...] = (
     Claim(
         id="kmodels-follow-lambda-law",
         ref="Thm. 5.3 for k models",
+        items=("Theorem 5.3",),
         statement="The logits of 2, 3 or 4 averaged bias-free MLPs near Σ λ_i^L f_L(θ_i) with width.",
         unit="cosine",
         study=study(*(Arm(merged_lewc, "many", sample) for sample in (_TWO, _UNEQUAL, _FOUR))),
@@ -36,6 +37,7 @@ EXTENSIONS: tuple[Claim, ...] = (
     Claim(
         id="kmodels-accuracy-rises-with-width",
         ref="Thm. 5.3 for k models",
+        items=("Theorem 5.3",),
         statement="The accuracy of 2 or 4 averaged bias-free MLPs rises with width.",
         unit="share",
         study=study(*(Arm(merged_accuracy, "many", sample) for sample in (_TWO, _FOUR))),
@@ -47,6 +49,7 @@ EXTENSIONS: tuple[Claim, ...] = (
     Claim(
         id="kmodels-merge-worse-than-two",
         ref="Thm. 5.3 for k models",
+        items=("Theorem 5.3",),
         statement="At a given width models lose more accuracy by averaging the more there are, from two to eight.",
         unit="share",
         study=study(*(Arm(merged_accuracy_loss, "crowd", merges(models=k), _named(k)) for k in _SIZES)),
@@ -58,6 +61,7 @@ EXTENSIONS: tuple[Claim, ...] = (
     Claim(
         id="kmodels-law-loosens-with-k",
         ref="Thm. 5.3 for k models",
+        items=("Theorem 5.3",),
         statement="At a given width averages are farther from Σ λ_i^L f_L(θ_i) the more models there are.",
         unit="cosine",
         study=study(*(Arm(merged_last_lewc, "crowd", merges(models=k), _named(k)) for k in _SIZES)),

@@ -43,7 +43,7 @@ def layers(group: str, quantity: str, *, skip: int = 0, only_last: bool = False)
     """``quantity`` of every layer of a pair.
 
     Args:
-        group: ``outputs``, ``relus`` or ``weights`` (see `lmc.measuring.layers.measure_layers`).
+        group: ``outputs``, ``activations`` or ``weights`` (see `lmc.measuring.layers.measure_layers`).
         quantity: its name there.
         skip: how many first layers are left out.
         only_last: the last layer alone.
@@ -126,12 +126,12 @@ def ranks(quantity: str, *, skip: int = 0) -> Extract:
 
 def activity(quantity: str) -> Extract:
     """``active_share`` of every ReLU of one model."""
-    return lambda record: {name: values[quantity] for name, values in record["relus"].items()}
+    return lambda record: {name: values[quantity] for name, values in record["activations"].items()}
 
 
 def leftmost_share(record: Record) -> Values:
     """Share of each ReLU's channels in the leftmost bin of Figure 21."""
-    return {name: values["histogram"]["leftmost_share"] for name, values in record["relus"].items()}
+    return {name: values["histogram"]["leftmost_share"] for name, values in record["activations"].items()}
 
 
 def perturbed(quantity: str) -> Extract:
@@ -146,7 +146,7 @@ def perturbed(quantity: str) -> Extract:
 
 def perturbation_cosine(record: Record) -> Values:
     """Cosine of every ReLU's output before and after the random step (Fig. 13)."""
-    return {name: values["perturbation_cosine"] for name, values in record["relus"].items()}
+    return {name: values["perturbation_cosine"] for name, values in record["activations"].items()}
 
 
 def endpoint_cosine(record: Record) -> Values:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lmc.claims.judgement import ALPHA, Judgement, conclude, judge_parts, too_few
+from lmc.claims.asked import Asked
+from lmc.claims.parts import ALPHA, Judgement, conclude, judge_parts, too_few
 from lmc.claims.statistics import Estimate, Observation, by_width, estimate, one_sided_p_value
 from lmc.claims.verdicts import INCONCLUSIVE
 
@@ -88,12 +89,12 @@ class PowerLaw:
     tolerance: float
 
     @property
-    def threshold(self) -> str:
-        """The threshold as text."""
-        return f"width^-a with a above {self.exponent:g}, p <= {ALPHA:g}"
+    def asked(self) -> Asked:
+        """Of the exponent."""
+        return Asked(quantity="exponent", low=self.exponent, alpha=ALPHA)
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.judgement.Expectation`."""
+        """See `lmc.claims.parts.Expectation`."""
         return judge_parts(self, observations)
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:

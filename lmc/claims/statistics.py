@@ -20,11 +20,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Observation:
-    """One number of one pair.
+    """One number of one pair of models, or of as many as it was measured on.
 
     Args:
         width: width multiplier.
-        pair: the seeds of the models it was measured on, ``"i"``, ``"i-j"``, ``"i-j-k"``, ...
+        seeds: of the models it was measured on: one, a pair or more; empty where it rests on none.
         value: the number; ``None`` where it is undefined.
         independent: whether the pair is one of the disjoint ones.
         part: the layer, where a claim is about every layer.
@@ -32,7 +32,7 @@ class Observation:
     """
 
     width: float
-    pair: str
+    seeds: tuple[int, ...]
     value: float | None
     independent: bool = True
     part: str = ""
@@ -67,7 +67,7 @@ def estimate(observations: Sequence[Observation]) -> Estimate:
     Raises:
         ValueError: fewer than three units to leave out, or an undefined value.
     """
-    values = [(_models(each.pair), _defined(each.value)) for each in observations]
+    values = [(frozenset(each.seeds), _defined(each.value)) for each in observations]
     units = _units([models for models, _ in values])
     if len(units) < 3:
         raise ValueError(f"{len(units)} independent units are too few for an interval")
@@ -81,7 +81,7 @@ def estimate(observations: Sequence[Observation]) -> Estimate:
     return Estimate(mean, math.sqrt((n - 1) / n * spread), n - 1)
 
 
-def _units(measured: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+def _units(measured: Sequence[frozenset[int]]) -> list[frozenset[int]]:
     """What is left out in turn: groups of models that no other group shares, else single models."""
     groups = list(dict.fromkeys(measured))
     models = sorted(frozenset().union(*groups))
@@ -138,10 +138,6 @@ def by_width(observations: Iterable[Observation]) -> dict[float, list[Observatio
     for each in observations:
         groups[each.width].append(each)
     return dict(sorted(groups.items()))
-
-
-def _models(pair: str) -> frozenset[str]:
-    return frozenset(pair.split("-"))
 
 
 def _defined(value: float | None) -> float:

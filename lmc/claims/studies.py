@@ -105,7 +105,7 @@ def study(*arms: Arm, widest: bool = False) -> Study:
         return [
             Observation(
                 width,
-                "-".join(str(spec.init_seed) for spec in measurement.specs),
+                tuple(spec.init_seed for spec in measurement.specs),
                 value,
                 independent=independent,
                 part=part,
@@ -124,8 +124,8 @@ def over_pairs(extract: Extract, *families: str, widest: bool = False) -> Study:
 
 
 def over_aligned(extract: Extract, *alignments: str, widest: bool = False) -> Study:
-    """Pairs merged after ``matching`` or ``random`` permutations, or without any (``none``); groups of that name."""
-    arms = [Arm(extract, sample=pairs if each == "none" else aligned(each), label=each) for each in alignments]
+    """Pairs merged after ``matching`` or ``random`` permutations, or ``unpermuted``; groups of that name."""
+    arms = [Arm(extract, sample=pairs if each == "unpermuted" else aligned(each), label=each) for each in alignments]
     return study(*arms, widest=widest)
 
 
@@ -139,7 +139,7 @@ def self_merge() -> Study:
 
     def observe(setting: Setting, records: Records) -> list[Observation]:
         return [
-            Observation(each.a.width, f"{each.a.init_seed}-{each.a.init_seed}", value, part=name)
+            Observation(each.a.width, (each.a.init_seed, each.b.init_seed), value, part=name)
             for each in chosen(setting)
             for name, value in records[each.key]["path"]["barriers"].items()
             if name.endswith("midpoint")
@@ -152,6 +152,6 @@ def computed(compute: Callable[[], Sequence[tuple[str, float]]]) -> Study:
     """A study that trains nothing: named numbers computed on the spot, from a fixed seed."""
 
     def observe(setting: Setting, records: Records) -> list[Observation]:
-        return [Observation(0.0, "0-0", value, part=part) for part, value in compute()]
+        return [Observation(0.0, (), value, part=part) for part, value in compute()]
 
     return Study(lambda _: [], observe, ())

@@ -1,17 +1,18 @@
-"""The verdicts there are. Imports nothing, so that reading a results file stays light."""
+"""The verdicts there are. Imports nothing heavy, so that reading a results file stays light."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Final, Literal
 
-HOLDS, FAILS, INCONCLUSIVE, INVALID, NOT_RUN = "holds", "fails", "inconclusive", "invalid", "not-run"
-SEVERITY = (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
+Verdict = Literal["holds", "fails", "inconclusive", "invalid", "not-run"]
+
+HOLDS: Final = "holds"
+FAILS: Final = "fails"
+INCONCLUSIVE: Final = "inconclusive"
+INVALID: Final = "invalid"
+NOT_RUN: Final = "not-run"
+SEVERITY: tuple[Verdict, ...] = (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
 """Verdicts from best to worst; a claim's verdict is the worst of its settings', theirs of their parts'."""
 
-KNOWN_GAP = "known gap"
-
-
-def shown(setting: Mapping[str, Any]) -> str:
-    """The verdict of a results file's claim on a setting; where a known gap explains it, that."""
-    return KNOWN_GAP if setting["known_gap"] and setting["verdict"] != HOLDS else str(setting["verdict"])
+KNOWN_GAP: Final = "known gap"
+"""What is shown instead of the verdict where a known gap explains it, see `lmc.results.document.Judged.shown`."""

@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from lmc.commands import diagnose, results, store
+from lmc.commands.cli_options import with_settings
 from lmc.errors import LmcError
+from lmc.executing.settings import Settings
 
 app = typer.Typer(
     help="Can independently trained networks be merged by averaging their weights? Judge the claims.",
@@ -19,66 +21,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Tier = Annotated[str | None, typer.Option(help="quick, preview, standard or paper (LMC_TIER).")]
-StoreDir = Annotated[Path | None, typer.Option("--store", help="Models and measurements (LMC_STORE).")]
-DataDir = Annotated[Path | None, typer.Option("--data", help="Prepared datasets (LMC_DATA).")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda (LMC_DEVICE).")]
-Claims = Annotated[str | None, typer.Option(help="Only ids that contain this; commas; core (LMC_CLAIMS).")]
-Arch = Annotated[str | None, typer.Option(help="Only mlp, vgg or resnet (LMC_ARCH).")]
-OnDataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset (LMC_DATASET).")]
-MaxWidth = Annotated[str | None, typer.Option(help="No model wider than this (LMC_MAX_WIDTH).")]
-Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16 (LMC_PRECISION).")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes (LMC_WORKERS).")]
-Executor = Annotated[str | None, typer.Option(help="local or ray (LMC_EXECUTOR).")]
-RayAddress = Annotated[str | None, typer.Option(help="The Ray cluster, host:port or auto (LMC_RAY_ADDRESS).")]
+SELECTION = ("tier", "extra-claims", "claims", "arch", "dataset", "max-width", "precision")
+"""What of the claims and of the tier is meant."""
 
 
 @app.command()
+@with_settings(*SELECTION, "store", "data", "device", "workers", "executor", "ray-address", "results", "baseline")
 def run(
-    tier: Tier = None,
-    store: StoreDir = None,
-    data: DataDir = None,
-    device: Device = None,
-    workers: Workers = None,
-    executor: Executor = None,
-    ray_address: RayAddress = None,
-    results: Annotated[Path | None, typer.Option(help="The results file (LMC_RESULTS).")] = None,
-    claims: Claims = None,
-    arch: Arch = None,
-    dataset: OnDataset = None,
-    max_width: MaxWidth = None,
-    precision: Precision = None,
-    baseline: Annotated[Path | None, typer.Option(help="Results file to compare with (LMC_BASELINE).")] = None,
+    settings: Settings,
     pilot: Annotated[bool, typer.Option(help="Train the pilot seeds that thresholds are chosen on.")] = False,
 ) -> None:
     """Judge the claims of a tier, training and measuring what is missing.
 
     Exits with 1 where a claim without a known gap does not hold, or anything got worse than in the baseline.
     """
-    from lmc.claims.judging import judge
+    from lmc.claims.cases import judge
     from lmc.claims.verdicts import HOLDS, NOT_RUN
     from lmc.commands.baseline import read_baseline
     from lmc.commands.finish import finish
     from lmc.executing.session import make_missing, selected_cases
-    from lmc.executing.settings import Settings
 
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    settings = Settings.resolve(
-        tier=tier,
-        store=store,
-        data=data,
-        device=device,
-        workers=workers,
-        executor=executor,
-        ray_address=ray_address,
-        results=results,
-        claims=claims,
-        arch=arch,
-        dataset=dataset,
-        max_width=max_width,
-        precision=precision,
-        baseline=baseline,
-    )
     selected = selected_cases(settings, pilot=pilot)
     compared = read_baseline(settings.baseline, settings.tier, selected) if settings.baseline else None
     made = make_missing(selected, settings)
@@ -92,12 +55,14 @@ def run(
 
 
 @app.command("claims")
-def list_claims() -> None:
+@with_settings("extra-claims", device="cpu")
+def list_claims(settings: Settings) -> None:
     """List the claims with their references."""
-    from lmc.claims.paper import CLAIMS
+    from lmc.claims.own import all_claims
+    from lmc.results.wording import asked_in_words
 
-    for claim in CLAIMS:
-        typer.echo(f"{claim.id}\n    {claim.ref}: {claim.statement}\n    {claim.expect.threshold}")
+    for claim in all_claims(settings.extra_claims):
+        typer.echo(f"{claim.id}\n    {claim.ref}: {claim.statement}\n    {asked_in_words(claim.expect.asked)}")
 
 
 @app.command()
@@ -110,10 +75,10 @@ def diff(
     """What changed between two runs: verdicts, effects, run time. Exits with 1 where something got worse."""
     import json
 
-    from lmc.results.comparing import compare
+    from lmc.results.comparing import difference_between
     from lmc.results.file import read_results
 
-    found = compare(read_results(old), read_results(new), tolerance=tolerance)
+    found = difference_between(read_results(old), read_results(new), tolerance=tolerance)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:
@@ -133,44 +98,26 @@ def summary(results: Annotated[Path, typer.Argument(help="A results file.")]) ->
 
 
 @app.command()
+@with_settings(*SELECTION, "store", "device", "workers")
 def plan(
-    tier: Tier = None,
-    store: StoreDir = None,
-    device: Device = None,
-    workers: Workers = None,
-    claims: Claims = None,
-    arch: Arch = None,
-    dataset: OnDataset = None,
-    max_width: MaxWidth = None,
-    precision: Precision = None,
+    settings: Settings,
     gpus: Annotated[str, typer.Option(help="Simulate the schedule on so many GPUs, e.g. 8 or 1,8,64.")] = "",
 ) -> None:
     """What a tier would train and measure: models, FLOPs, time, memory and disk; how long it takes on GPUs."""
-    from lmc.executing.settings import Settings
     from lmc.planning.plan import gpu_counts, make_plan
+    from lmc.planning.text import lines
 
-    settings = Settings.resolve(
-        tier=tier,
-        store=store,
-        device=device,
-        workers=workers,
-        claims=claims,
-        arch=arch,
-        dataset=dataset,
-        max_width=max_width,
-        precision=precision,
-    )
-    for line in make_plan(settings, gpu_counts(gpus)).lines():
+    for line in lines(make_plan(settings, gpu_counts(gpus))):
         typer.echo(line)
 
 
 @app.command()
-def doctor(store: StoreDir = None, data: DataDir = None, device: Device = None) -> None:
+@with_settings("store", "data", "device", "workers", "tier", "extra-claims")
+def doctor(settings: Settings) -> None:
     """Look at this machine: threads, precision, device, memory, disk, data. Exits with 1 on a problem."""
     from lmc.commands.doctor import examine
-    from lmc.executing.settings import Settings
 
-    findings = examine(Settings.resolve(store=store, data=data, device=device))
+    findings = examine(settings)
     for finding in findings:
         typer.echo(f"{'ok     ' if finding.fine else 'PROBLEM'}  {finding.what:<12} {finding.found}")
     if not all(finding.fine for finding in findings):

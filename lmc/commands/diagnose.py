@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmc.errors import SpecError
+from lmc.references import find
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +41,7 @@ def diagnose(
     from lmc.diagnosing.checkpoints import read_checkpoint, read_data
     from lmc.diagnosing.diagnose import diagnose_states
     from lmc.diagnosing.diagnosis import check_writable
-    from lmc.executing.jobs import prepare_arithmetic
+    from lmc.executing.process import prepare_arithmetic
     from lmc.executing.settings import cores, resolve_device
 
     if len(checkpoints) < 2:
@@ -78,28 +77,9 @@ def find_factory(name: str) -> Callable[[], nn.Module]:
     Raises:
         SpecError: the name is of another form, or there is no such module or function.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise SpecError(f"model is {name!r}; write package.module:factory, e.g. torchvision.models:resnet18")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        found: object = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except AttributeError as error:
-        raise SpecError(
-            f"{module_name} has no {attribute!r} ({error}); name a function that builds the model"
-        ) from error
-    except (Exception, SystemExit) as error:  # importing runs the reader's own code, which may even exit
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SpecError(
-            f"cannot import {module_name!r}: {said:.200}; it must import without running anything "
-            "(a script guards that by __name__), from the current folder or an installed package"
-        ) from error
-    finally:
-        sys.path.remove(here)
+    wanted = "a function that builds the model"
+    found = find(name, option="model", example="torchvision.models:resnet18", wanted=wanted)
     if not callable(found):
-        raise SpecError(f"{name} is a {type(found).__name__}; name a function that builds the model")
+        raise SpecError(f"{name} is a {type(found).__name__}; name {wanted}")
     factory: Callable[[], nn.Module] = found
     return factory

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from lmc.executing.costs import SHAPES
+from lmc.datasets import Embedded, Torchvision, dataset_info, dataset_names
 from lmc.executing.settings import Settings, cores
 
 MIN_MEMORY_GIB = 2.0
@@ -28,7 +28,8 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at threads, precision, device, memory, disk, packages and data."""
+    """Look at threads, precision, device, memory, disk, packages and data, also what somebody's tier registers."""
+    settings.modules.load()
     return [
         _threads(settings),
         _precision(),
@@ -103,13 +104,15 @@ def _packages() -> Finding:
 
 
 def _data(folder: Path) -> list[Finding]:
-    found = []
-    for name in SHAPES:
-        if name == "digits":
-            state = "embedded"
-        elif (folder / f"{name}.safetensors").exists():
-            state = f"prepared in {folder}"
-        else:
-            state = f"not in {folder}; downloaded when a tier needs it"
-        found.append(Finding("data", True, f"{name}: {state}"))
-    return found
+    return [Finding("data", True, f"{name}: {_where(name, folder)}") for name in dataset_names()]
+
+
+def _where(name: str, folder: Path) -> str:
+    source = dataset_info(name).source
+    if isinstance(source, Embedded):
+        return "embedded"
+    if not isinstance(source, Torchvision):
+        return f"registered, from {source}"
+    if (folder / f"{name}.safetensors").exists():
+        return f"prepared in {folder}"
+    return f"not in {folder}; downloaded when a tier needs it"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from lmc.claims.judging import CaseResult
+from lmc.claims.cases import CaseResult
 from lmc.commands.machine import commit, machine_facts, version_facts
 from lmc.errors import StoreError
 from lmc.executing.session import Made
@@ -17,10 +16,12 @@ from lmc.executing.settings import Settings
 from lmc.reporting.markdown import summary
 from lmc.reporting.report import report, write_page
 from lmc.reporting.table import verdict_table
-from lmc.results.comparing import compare
+from lmc.results.building import build_document
+from lmc.results.comparing import difference_between
 from lmc.results.difference import Difference
+from lmc.results.document import Document, MadeCounts
 from lmc.results.evidence import evidence
-from lmc.results.file import results_document, write_results
+from lmc.results.file import write_results
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Finished:
         difference: from the baseline; ``None`` where there is none.
     """
 
-    document: dict[str, Any]
+    document: Document
     written: tuple[Path, ...]
     difference: Difference | None
 
@@ -53,7 +54,7 @@ def finish(
     made: Made,
     settings: Settings,
     *,
-    baseline: Mapping[str, Any] | None,
+    baseline: Document | None,
     started: str,
     seconds: float,
     pilot: bool = False,
@@ -74,7 +75,7 @@ def finish(
     Raises:
         StoreError: a file cannot be written, or an interrupted run has nothing in common with the baseline.
     """
-    document = results_document(
+    document = build_document(
         results,
         tier=settings.tier,
         machine=machine_facts(settings),
@@ -82,16 +83,16 @@ def finish(
         commit=commit(),
         started=started,
         seconds=seconds,
-        made=made.counts,
+        made=MadeCounts(**made.counts),
         evidence=evidence([each.case for each in results], made.records, made.logs),
         selection=settings.selection(pilot=pilot),
     )
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    path = settings.results or settings.home / "results" / f"{settings.tier}-{stamp}.json"
+    path = settings.results or settings.home / "results" / f"{settings.tier.replace(':', '.')}-{stamp}.json"
     write_results(document, path)
     page, text = path.with_suffix(".html"), path.with_suffix(".md")
     write_page(report(document), page)
-    difference = compare(baseline, document, time_counts=False) if baseline else None
+    difference = difference_between(baseline, document, time_counts=False) if baseline else None
     told = summary(document, difference)
     write_page(told, text)
     _tell_the_job(told)

@@ -16,27 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from lmc.claims.judging import Case, CaseResult
+    from lmc.claims.cases import Case, CaseResult
     from lmc.commands.finish import Finished
     from lmc.executing.session import Made
     from lmc.executing.settings import Settings
-
-_OPTIONS = {
-    "tier": "what to train: quick (default), preview, standard or paper",
-    "store": "folder of trained models and measurements",
-    "data": "folder of prepared datasets",
-    "device": "auto (default), cpu or cuda",
-    "workers": "worker processes (default: one per core)",
-    "results": "where the results file goes",
-    "claims": "only claims whose id contains one of these, separated by commas; core for the core claims",
-    "arch": "only mlp, vgg or resnet",
-    "dataset": "only this dataset",
-    "max-width": "no model wider than this multiplier",
-    "precision": "auto (default), fp32 or bf16",
-    "executor": "local (default) or ray",
-    "ray-address": "the Ray cluster, host:port or auto (default: RAY_ADDRESS, or one started here)",
-    "baseline": "results file to compare with; what got worse than in it fails the run",
-}
+    from lmc.results.document import Document
 
 
 @dataclass
@@ -49,7 +33,7 @@ class _Run:
     clock: float = field(default_factory=time.monotonic)
     made: Made | None = None
     results: list[CaseResult] = field(default_factory=list)
-    baseline: dict[str, Any] | None = None
+    baseline: Document | None = None
     finished: Finished | None = None
 
 
@@ -58,13 +42,11 @@ _RUN = pytest.StashKey[_Run]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the ``--lmc-`` options; each is also an environment variable ``LMC_...``."""
+    from lmc.executing.options import OPTIONS
+
     group = parser.getgroup("lmc", "claims about merging networks by averaging (pytest -m paper)")
-    for name, text in _OPTIONS.items():
-        group.addoption(f"--lmc-{name}", default=None, help=f"{text}; also LMC_{_variable(name)}")
-
-
-def _variable(name: str) -> str:
-    return name.upper().replace("-", "_")
+    for option in OPTIONS:
+        group.addoption(f"--lmc-{option.name}", default=None, metavar=option.metavar, help=option.text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,11 +67,12 @@ def run_of(config: pytest.Config) -> _Run:
         pytest.UsageError: a setting is wrong.
     """
     from lmc.errors import LmcError
+    from lmc.executing.options import OPTIONS
     from lmc.executing.session import selected_cases
     from lmc.executing.settings import Settings
 
     if _RUN not in config.stash:
-        options = {name.replace("-", "_"): config.getoption(f"--lmc-{name}") for name in _OPTIONS}
+        options = {option.field: config.getoption(f"--lmc-{option.name}") for option in OPTIONS}
         try:
             settings = Settings.resolve(**options)
             found = selected_cases(settings)
@@ -155,7 +138,7 @@ def _selected(session: pytest.Session) -> list[Case]:
 @pytest.fixture
 def lmc_result(lmc_case: Case, request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> CaseResult:
     """The verdict on one case, kept for the results file and, as properties of the test, for ``--junitxml``."""
-    from lmc.claims.judging import judge
+    from lmc.claims.cases import judge
 
     run = run_of(pytestconfig)
     assert run.made is not None, "the run loop makes what is missing before the first test"
@@ -166,15 +149,17 @@ def lmc_result(lmc_case: Case, request: pytest.FixtureRequest, pytestconfig: pyt
 
 
 def _properties(result: CaseResult) -> list[tuple[str, object]]:
+    from lmc.results.wording import asked_in_words, measured_in_words
+
     claim, found = result.case.claim, result.judgement
     said = {
         "claim": claim.id,
         "ref": claim.ref,
         "setting": result.case.name,
         "verdict": found.verdict,
-        "reason": found.reason,
+        "reason": measured_in_words(found),
         "known_gap": result.known_gap,
-        "threshold": found.threshold,
+        "threshold": asked_in_words(found.asked),
         "unit": claim.unit,
         "effect": found.effect,
         "interval": found.interval and "{:.6g} to {:.6g}".format(*found.interval),

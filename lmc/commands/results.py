@@ -1,4 +1,4 @@
-"""What the command line makes of results files: report, figures, tables, history. Loads no torch."""
+"""What the command line makes of results files: report, figures, tables, history, newer files. Loads no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,29 @@ from typing import Annotated
 
 import typer
 
+from lmc.errors import SpecError
+
 Results = Annotated[Path, typer.Argument(help="A results file.")]
+
+results_app = typer.Typer(help="Look after results files.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@results_app.command()
+def migrate(
+    files: Annotated[list[Path], typer.Argument(help="Results files.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A folder; else in place.")] = None,
+) -> None:
+    """Write results files in the schema that this version writes; nothing is written unless all can be read."""
+    from lmc.results.file import read_results, write_results
+
+    targets = {path: path if output is None else output / path.name for path in files}
+    if len({*targets.values()}) < len(targets):
+        raise SpecError(f"several of the files would be written to one in {output}; migrate them one by one")
+    documents = {path: read_results(path) for path in files}
+    for path, document in documents.items():
+        before = path.stat().st_size
+        write_results(document, targets[path], option="-o")
+        typer.echo(f"{targets[path]}: {before:,} -> {targets[path].stat().st_size:,} bytes")
 
 
 def report(
@@ -57,8 +79,9 @@ def history(
     pilot: Annotated[bool, typer.Option(help="The runs of pilot seeds, not those of verdicts.")] = False,
 ) -> None:
     """Every claim's effect from run to run, and where verdicts changed."""
-    from lmc.reporting.history import history_page, read_history
+    from lmc.reporting.history_page import history_page
     from lmc.reporting.report import write_page
+    from lmc.results.history import read_history
 
     found = read_history(folder, tier, pilot=pilot)
     for each in found.skipped:
@@ -78,3 +101,4 @@ def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
     for command in (report, figures, export, history):
         app.command()(command)
+    app.add_typer(results_app, name="results")

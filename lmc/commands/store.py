@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmc.commands.cli_options import with_settings
 from lmc.errors import StoreError
+from lmc.executing.settings import Settings
 
 if TYPE_CHECKING:
     from lmc.store.store import Store
 
-StoreDir = Annotated[Path | None, typer.Option("--store", help="Models and measurements (LMC_STORE).")]
+ExtraClaims = Annotated[
+    str | None, typer.Option(help="Also what these claims need: package.module:NAME; commas.", metavar="NAMES")
+]
+in_store = with_settings("store", device="cpu")
 store_app = typer.Typer(help="Check a store, free space in it, carry it to another machine.", no_args_is_help=True)
 
 
 @store_app.command()
-def verify(store: StoreDir = None) -> None:
+@in_store
+def verify(settings: Settings) -> None:
     """Check every record and weights file. Exits with 1 where one is damaged, after setting it aside."""
     from lmc.store.leases import Leases, describe
     from lmc.store.upkeep import RECORDS, files_of
     from lmc.store.upkeep import verify as check
 
-    opened = _opened(store)
+    opened = _opened(settings.store)
     rest = files_of(opened)
     sound, size, problems = check(opened)
     typer.echo(f"{_counted(sound)}; {_size(size)} of weights")
@@ -40,16 +46,18 @@ def verify(store: StoreDir = None) -> None:
 
 
 @store_app.command()
+@in_store
 def prune(
-    store: StoreDir = None,
+    settings: Settings,
     keep_tier: Annotated[str | None, typer.Option(help="Also models that no claim of these needs; commas.")] = None,
+    extra_claims: ExtraClaims = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, only say what would be freed.")] = False,
 ) -> None:
     """Remove what nothing needs: damaged and temporary files, checkpoints of finished models."""
     from lmc.store.store import remove
     from lmc.store.upkeep import prunable, size_of
 
-    useless = prunable(_opened(store), _keys(keep_tier))
+    useless = prunable(_opened(settings.store), _keys(keep_tier, extra_claims))
     total = sum(map(size_of, useless.values()))
     for reason, paths in useless.items():
         if paths:
@@ -60,47 +68,48 @@ def prune(
 
 
 @store_app.command("export")
+@in_store
 def export_archive(
+    settings: Settings,
     archive: Annotated[Path, typer.Argument(help="The file to write (tar).")],
-    store: StoreDir = None,
     tier: Annotated[str | None, typer.Option(help="Only what claims of these need; commas.")] = None,
+    extra_claims: ExtraClaims = None,
     weights: Annotated[bool, typer.Option(help="With weights, and checkpoints of unfinished models.")] = True,
 ) -> None:
     """Write the store's cells into one file that ``lmc store import`` reads."""
     from lmc.store.archive import export_cells
 
-    written = export_cells(_opened(store), archive, _keys(tier), weights=weights)
+    written = export_cells(_opened(settings.store), archive, _keys(tier, extra_claims), weights=weights)
     typer.echo(f"{archive}: {_counted(written)}, {_size(archive.stat().st_size)}")
 
 
 @store_app.command("import")
+@in_store
 def import_archive(
-    archive: Annotated[Path, typer.Argument(help="A file that lmc store export wrote.")], store: StoreDir = None
+    settings: Settings,
+    archive: Annotated[Path, typer.Argument(help="A file that lmc store export wrote.")],
 ) -> None:
     """Put the cells of an exported file into the store; what is there already stays."""
     from lmc.store.archive import import_cells
 
-    done = import_cells(_opened(store, new=True), archive)
+    done = import_cells(_opened(settings.store, new=True), archive)
     typer.echo(f"new: {_counted(done.new)}; there already: {done.same}")
     for path in done.differing:
         typer.echo(f"differs, kept as it is: {path}")
 
 
-def _opened(folder: Path | None, *, new: bool = False) -> Store:
-    from lmc.executing.settings import Settings
+def _opened(root: Path, *, new: bool = False) -> Store:
     from lmc.store.store import Store
 
-    root = Settings.resolve(store=folder, device="cpu").store
     if not new and not root.is_dir():
         raise StoreError(f"there is no store {root}; name one with --store or LMC_STORE")
     return Store(root)
 
 
-def _keys(tiers: str | None) -> frozenset[str] | None:
+def _keys(tiers: str | None, extra_claims: str | None) -> frozenset[str] | None:
     """Keys of what the claims of ``tiers`` need, in any precision; ``None`` where none is named."""
-    from lmc.claims.judging import needed
+    from lmc.claims.cases import needed
     from lmc.executing.session import selected_cases
-    from lmc.executing.settings import Settings
     from lmc.specs import PRECISIONS
 
     if tiers is None:
@@ -108,7 +117,8 @@ def _keys(tiers: str | None) -> frozenset[str] | None:
     found = set()
     for tier in tiers.split(","):
         for precision in PRECISIONS:
-            for each in needed(selected_cases(Settings.resolve({}, tier=tier, device="cpu", precision=precision))):
+            chosen = {"tier": tier, "extra_claims": extra_claims, "precision": precision}
+            for each in needed(selected_cases(Settings.resolve({}, device="cpu", **chosen))):
                 found |= {each.key, *(spec.key for spec in each.specs)}
     return frozenset(found)
 

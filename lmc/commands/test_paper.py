@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lmc.claims.judging import CaseResult
+from lmc.claims.cases import CaseResult
 from lmc.claims.verdicts import HOLDS, NOT_RUN
+from lmc.results.wording import asked_in_words, measured_in_words
 
 
 @pytest.mark.paper
@@ -18,8 +19,8 @@ def test_claim(lmc_result: CaseResult) -> None:
         f"{claim.ref}: {claim.statement}\n"
         f"  setting    {lmc_result.case.name}\n"
         f"  verdict    {found.verdict}\n"
-        f"  measured   {found.reason} ({claim.unit})\n"
-        f"  threshold  {found.threshold}\n"
+        f"  measured   {measured_in_words(found)} ({claim.unit})\n"
+        f"  threshold  {asked_in_words(found.asked)}\n"
         f"  effect     {found.effect}\n"
         f"  p-value    {found.p_value}"
     )

@@ -2,6 +2,6 @@
 
 from lmc.data.batches import Normaliser, augment, epoch_order, random_crops
 from lmc.data.dataset import Dataset
-from lmc.data.sources import available, load_dataset
+from lmc.data.sources import load_dataset
 
-__all__ = ["Dataset", "Normaliser", "augment", "available", "epoch_order", "load_dataset", "random_crops"]
+__all__ = ["Dataset", "Normaliser", "augment", "epoch_order", "load_dataset", "random_crops"]

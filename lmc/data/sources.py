@@ -1,8 +1,8 @@
 """Where datasets come from: embedded digits, prepared files, image folders, torchvision.
 
-A dataset called NAME is looked for, in this order: the embedded digits; ``<data dir>/NAME.safetensors``
-(prepared); ``<data dir>/NAME/train/<class>/*.png`` (image folder); a torchvision download, which is
-announced and then kept as a prepared file.
+A dataset called NAME is looked for, in this order: in the table of `lmc.datasets`, where it is embedded or somebody
+registered it; ``<data dir>/NAME.safetensors`` (prepared); ``<data dir>/NAME/train/<class>/*.png`` (image folder); in
+that table again for a torchvision download, which is announced and then kept as a prepared file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +20,12 @@ import torch
 from torch import Tensor
 
 from lmc.data.dataset import Dataset
+from lmc.datasets import GREY_MODES, DatasetInfo, Embedded, Size, Torchvision, dataset_info, dataset_names
 from lmc.errors import DataError
 
-DOWNLOADS = {  # name: (torchvision class, size of the download)
-    "mnist": ("MNIST", "12 MB"),
-    "fashion-mnist": ("FashionMNIST", "31 MB"),
-    "cifar10": ("CIFAR10", "171 MB"),
-    "cifar100": ("CIFAR100", "169 MB"),
-}
 DIGITS_TRAIN = 1000
 _TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 _MAX_HEADER = 1 << 20
-
-
-def available() -> tuple[str, ...]:
-    """Names that `load_dataset` knows without a file in the data folder."""
-    return ("digits", *DOWNLOADS)
 
 
 def load_dataset(name: str, data_dir: Path, *, download: bool = True) -> Dataset:
@@ -52,8 +43,9 @@ def load_dataset(name: str, data_dir: Path, *, download: bool = True) -> Dataset
         >>> load_dataset("digits", Path("data")).test_images.shape
         torch.Size([797, 1, 8, 8])
     """
-    if name == "digits":
-        return _digits()
+    info = dataset_info(name) if name in dataset_names() else None
+    if info is not None and not isinstance(info.source, Torchvision):
+        return _made(info)
     if name in ("", "..") or Path(name).name != name:
         raise DataError(f"dataset name {name!r} is not a plain name; put the data under {data_dir}")
     prepared = data_dir / f"{name}.safetensors"
@@ -66,14 +58,35 @@ def load_dataset(name: str, data_dir: Path, *, download: bool = True) -> Dataset
         return read_prepared(prepared)
     if is_folder:
         return read_image_folder(folder)
-    if name not in DOWNLOADS:
+    if info is None:
         raise DataError(
             f"unknown dataset {name!r}: there is no {prepared} and no folder {folder}, "
-            f"and it is none of {', '.join(available())}"
+            f"and it is none of {', '.join(dataset_names())}"
         )
     if not download:
         raise DataError(f"dataset {name!r} is not in {data_dir}; allow its download or put {prepared} there")
-    return _download(name, prepared)
+    assert isinstance(info.source, Torchvision)
+    return _download(name, info.source, prepared)
+
+
+def _made(info: DatasetInfo) -> Dataset:
+    """A dataset that is embedded or registered; it must be as large as the table says."""
+    if isinstance(info.source, Embedded):
+        dataset = _digits()
+    elif isinstance(info.source, Path):
+        dataset = replace(read_image_folder(info.source), name=info.name)
+    else:
+        assert not isinstance(info.source, Torchvision)
+        given: object = info.source()
+        if not isinstance(given, Dataset):
+            raise DataError(
+                f"dataset {info.name!r} comes from a function that gives a {type(given).__name__}; give an lmc.Dataset"
+            )
+        dataset = replace(given, name=info.name)
+    found = Size(dataset.shape, len(dataset.classes), len(dataset.train_images), len(dataset.test_images))
+    if info.stated is not None and found != info.stated:
+        raise DataError(f"dataset {info.name!r} has {found}, but was registered with {info.stated}; say what it has")
+    return dataset
 
 
 def _digits() -> Dataset:
@@ -230,21 +243,20 @@ def _read_png(path: Path) -> Tensor:
         with Image.open(path) as image:
             if image.mode.startswith("I"):
                 raise ValueError("it has 16 bits per channel, not 8")
-            mode = "L" if image.mode in ("1", "L") else "RGB"
+            mode = "L" if image.mode in GREY_MODES else "RGB"
             pixels = np.array(image.convert(mode))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"cannot read {path}: {error}; replace or remove it") from error
     return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[:, :, None]).permute(2, 0, 1)
 
 
-def _download(name: str, prepared: Path) -> Dataset:
-    class_name, size = DOWNLOADS[name]
+def _download(name: str, source: Torchvision, prepared: Path) -> Dataset:
     root = prepared.parent / "torchvision"
-    print(f"lmc: downloading {name} ({size}) through torchvision to {root}", file=sys.stderr, flush=True)
+    print(f"lmc: downloading {name} ({source.download}) through torchvision to {root}", file=sys.stderr, flush=True)
     try:
         from torchvision import datasets
 
-        make = getattr(datasets, class_name)
+        make = getattr(datasets, source.class_name)
         train, test = (make(root, train=split, download=True) for split in (True, False))
     except (OSError, RuntimeError, ImportError) as error:
         raise DataError(
@@ -257,7 +269,7 @@ def _download(name: str, prepared: Path) -> Dataset:
         _images(test.data),
         torch.as_tensor(test.targets, dtype=torch.int64),
         tuple(train.classes),
-        f"torchvision {class_name}",
+        f"torchvision {source.class_name}",
     )
     write_prepared(dataset, prepared)
     return dataset

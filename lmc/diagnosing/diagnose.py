@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from lmc.diagnosing.diagnosis import Diagnosis
-from lmc.diagnosing.layers import Records, measure_layers, weight_ranks
 from lmc.diagnosing.models import built
 from lmc.diagnosing.options import Asked, Options, checked
 from lmc.diagnosing.preparing import Prepared, prepare
@@ -17,6 +16,8 @@ from lmc.diagnosing.recommending import recommended
 from lmc.diagnosing.samples import Data
 from lmc.diagnosing.trying import Tried, pairwise, try_to_merge
 from lmc.errors import SpecError
+from lmc.measuring.layers import Records, measure_layers
+from lmc.measuring.ranks import weight_ranks
 from lmc.merging import State
 
 
@@ -107,7 +108,7 @@ def _told_apart(
 def _diagnose(given: Sequence[nn.Module], data: Data, asked: Asked) -> Diagnosis:
     prepared = prepare(given, data, asked)
     tried = try_to_merge(prepared, asked)
-    ranks = weight_ranks(prepared.copies, prepared.samples)
+    ranks = weight_ranks(prepared.copies, prepared.samples.examples(2))
     layers, remarks = _layers(prepared, tried, asked)
     pairs = pairwise(prepared)
     best = recommended(prepared, tried)

@@ -30,8 +30,8 @@ class Diagnosis:
         ensemble: what the mean of their logits does.
         candidates: the ways to merge that were tried, at equal weights.
         paths: by candidate's name, two models only.
-        layers: by ``"unpermuted"`` and ``"permuted"``: see `lmc.diagnosing.layers.measure_layers`.
-        ranks: by layer, one number per model: see `lmc.diagnosing.layers.weight_ranks`.
+        layers: by ``"unpermuted"`` and ``"permuted"``: see `lmc.measuring.layers.measure_layers`.
+        ranks: by layer, one number per model: see `lmc.measuring.ranks.weight_ranks`.
         pairs: by pair such as ``"1-2"``, three models and more: accuracy lost, loss and calibrated loss added.
         alignment: why no permutation was tried; ``None`` if one was.
         notes: what was undefined or done to measure, and why.

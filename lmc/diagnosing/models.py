@@ -16,8 +16,6 @@ from lmc.merging.weights import check_same_architecture
 PROBED = 8
 """Inputs that models are tried on before anything is measured."""
 
-_RESCALING = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
-
 
 def copies_of(models: Sequence[nn.Module], device: torch.device) -> tuple[list[nn.Module], list[str]]:
     """Copies of the models in evaluation mode on ``device``, and remarks about what was found.
@@ -178,11 +176,6 @@ def gives_probabilities(outputs: Tensor) -> bool:
         return False
     rounding = 16 * torch.finfo(outputs.dtype).eps
     return bool((outputs >= 0).all() and ((outputs.double().sum(1) - 1).abs() <= rounding).all())
-
-
-def normalises(model: nn.Module) -> bool:
-    """Whether a normalisation layer rescales what layers give."""
-    return any(kind in type(module).__name__ for module in model.modules() for kind in _RESCALING)
 
 
 def identical(states: Sequence[State]) -> bool:

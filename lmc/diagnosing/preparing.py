@@ -14,7 +14,8 @@ from lmc.diagnosing.models import PROBED, copies_of, gives_probabilities, identi
 from lmc.diagnosing.options import Asked
 from lmc.diagnosing.samples import Data, check_labels, read_samples, with_training
 from lmc.diagnosing.standard import Standard
-from lmc.measuring.evaluation import Evaluation, Inputs, evaluate_all, logits_of
+from lmc.measuring.evaluation import Evaluation, evaluate_all, logits_of
+from lmc.measuring.inputs import Inputs
 from lmc.merging import State, has_bn, merge, reset_bn_stats, untracked_norms
 
 
@@ -47,12 +48,12 @@ class Prepared:
     @property
     def probe(self) -> Tensor:
         """A few test inputs."""
-        return self.samples.test[:PROBED]
+        return self.samples.examples(PROBED)
 
     @property
     def reset_inputs(self) -> int:
         """Inputs that BatchNorm statistics are reset on; 0 without BatchNorm."""
-        return len(self.samples.train) if self.resets else 0
+        return self.samples.train_count if self.resets else 0
 
     def load_average(self, states: Sequence[State], *, reset: bool) -> nn.Module:
         """``spare``, overwritten with the mean of the states, its BatchNorm statistics reset if asked for."""
@@ -98,17 +99,17 @@ def prepare(given: Sequence[nn.Module], data: Data, asked: Asked) -> Prepared:
     copies, notes = copies_of(given, asked.device)
     spare = copy.deepcopy(copies[0])
     samples = read_samples(data, copies[0], asked.device)
-    classes = try_out(copies, spare, samples.test[:PROBED])
+    classes = try_out(copies, spare, samples.examples(PROBED))
     check_labels(samples.labels, classes)
     states: list[State] = [{name: each.clone() for name, each in model.state_dict().items()} for model in copies]
     if asked.spec is not None:
-        check_spec(asked.spec, spare, states, samples.test[:2])
+        check_spec(asked.spec, spare, states, samples.examples(2))
     untracked = untracked_norms(spare)
     resets = has_bn(spare) and not untracked
     if resets:
         samples = with_training(samples, asked.train_data, asked.reset_inputs)
         source = "the test inputs, as no training data was given" if asked.train_data is None else "training data"
-        notes.append(f"BatchNorm statistics were reset on {len(samples.train)} inputs of {source}")
+        notes.append(f"BatchNorm statistics were reset on {samples.train_count} inputs of {source}")
     if untracked:
         notes.append(
             f"the BatchNorm layer {untracked[0]!r} keeps no running statistics (track_running_stats=False), so no "

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lmc.data import Normaliser
 from lmc.errors import DataError
-from lmc.measuring.evaluation import BATCH, Inputs
+from lmc.measuring.inputs import BATCH, HeldInputs, StreamedInputs
 
 HELD_BYTES = 512 * 2**20
 """Inputs held in memory, at most; more are read from the data loader on every pass."""
@@ -23,54 +22,13 @@ BATCH_NUMBERS = 200 * 3 * 64 * 64
 LEAST = 5
 """Inputs needed, as β is fitted on a fifth of them."""
 
+Samples = HeldInputs | StreamedInputs
+
 Data = Iterable[Any] | tuple[Tensor, Tensor]
 """A DataLoader of (inputs, labels) batches, or one such pair of tensors."""
 
 
-class Unchanged(Normaliser):
-    """Gives a copy of the inputs as they are: a model that works in place must not change the reader's data."""
-
-    def __init__(self) -> None:
-        super().__init__(torch.ones(()), torch.zeros(()))
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The same numbers in new memory."""
-        return images.clone()
-
-
-@dataclass(frozen=True)
-class Streamed(Inputs):
-    """Inputs too many to hold: ``test`` is the first batch, the rest is read from ``loader`` on every pass.
-
-    Args:
-        loader: gives the same (inputs, labels) batches in the same order every time.
-        device: where the models are.
-    """
-
-    loader: Iterable[Any] = ()
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def test_batches(self) -> Iterator[Tensor]:
-        """The inputs, in order.
-
-        Raises:
-            DataError: the labels come in another order than the first time.
-        """
-        position = 0
-        for item in self.loader:
-            inputs, labels = _pair(item)
-            expected = self.labels[position : position + len(labels)].cpu()
-            if not torch.equal(labels.cpu().long(), expected):
-                raise DataError(
-                    "the data comes in another order on every pass and is too large to hold "
-                    f"({HELD_BYTES >> 20} MiB); pass a DataLoader with shuffle=False"
-                )
-            position += len(labels)
-            for part in torch.split(inputs, self.batch):
-                yield part.to(self.device, self.dtype).clone()
-
-
-def read_samples(data: Data, model: nn.Module, device: torch.device, *, held_bytes: int = HELD_BYTES) -> Inputs:
+def read_samples(data: Data, model: nn.Module, device: torch.device, *, held_bytes: int = HELD_BYTES) -> Samples:
     """Read and check labelled inputs; BatchNorm statistics will be reset on the same, see `with_training`.
 
     Args:
@@ -108,11 +66,13 @@ def read_samples(data: Data, model: nn.Module, device: torch.device, *, held_byt
     per_input = max(1, math.prod(test.shape[1:]))
     held = test.to(device, dtype)
     batch = max(8, min(BATCH, BATCH_NUMBERS // per_input))
-    found = Inputs(held, torch.cat(labels).long().to(device), held, Unchanged(), batch, dtype)
-    return Streamed(**vars(found), loader=data, device=device) if streamed else found
+    classes = torch.cat(labels).long().to(device)
+    if streamed:
+        return StreamedInputs(held, classes, held, data, batch)
+    return HeldInputs(held, classes, held, torch.clone, batch, dtype)  # clone: a model may work in place
 
 
-def with_training(samples: Inputs, train_data: Data | Tensor | None, limit: int) -> Inputs:
+def with_training(samples: Samples, train_data: Data | Tensor | None, limit: int) -> Samples:
     """The same samples, with what BatchNorm statistics are reset on: at most ``limit`` inputs.
 
     Args:
@@ -123,8 +83,8 @@ def with_training(samples: Inputs, train_data: Data | Tensor | None, limit: int)
     Raises:
         DataError: the training inputs are none, or of another shape than the test inputs.
     """
-    per_input = max(1, samples.test[0].numel()) * samples.test.element_size()
-    limit = max(2, min(limit, HELD_BYTES // per_input))
+    example = samples.examples(1)
+    limit = max(2, min(limit, HELD_BYTES // max(1, example.numel() * example.element_size())))
     source: Iterable[Tensor]
     if train_data is None:
         source = samples.test_batches()
@@ -134,26 +94,17 @@ def with_training(samples: Inputs, train_data: Data | Tensor | None, limit: int)
         source = (_inputs(item) for item in _batches(train_data))
     found: list[Tensor] = []
     for batch in source:
-        if batch.shape[1:] != samples.test.shape[1:]:
+        if batch.shape[1:] != example.shape[1:]:
             raise DataError(
                 f"the training inputs are of shape {tuple(batch.shape[1:])}, the test inputs of shape "
-                f"{tuple(samples.test.shape[1:])}; prepare both alike"
+                f"{tuple(example.shape[1:])}; prepare both alike"
             )
-        found.append(batch[: limit - sum(map(len, found))].to(samples.test.device, samples.dtype))
+        found.append(batch[: limit - sum(map(len, found))].to(example.device, example.dtype))
         if sum(map(len, found)) >= limit:
             break
     if sum(map(len, found)) < 2:
         raise DataError("the training data holds fewer than two inputs; BatchNorm statistics need some hundreds")
     return replace(samples, train=torch.cat(found))
-
-
-def first_inputs(samples: Inputs, count: int, size: int) -> Iterator[Tensor]:
-    """The first ``count`` inputs in batches of at most ``size``."""
-    for batch in samples.test_batches():
-        yield from torch.split(batch[:count], size)
-        count -= len(batch)
-        if count <= 0:
-            return
 
 
 def check_labels(labels: Tensor, classes: int) -> None:

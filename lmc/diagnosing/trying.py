@@ -11,7 +11,6 @@ from lmc.diagnosing.candidates import NAMES, Candidate, LinearPath, excess_of
 from lmc.diagnosing.conclusion import Conclusion, conclude
 from lmc.diagnosing.options import Asked
 from lmc.diagnosing.preparing import Prepared, evaluated
-from lmc.diagnosing.samples import Streamed
 from lmc.measuring.evaluation import Evaluation, logits_of
 from lmc.measuring.measurements import MIDPOINT
 from lmc.measuring.paths import barriers, interpolation_path, load_interpolated
@@ -149,7 +148,7 @@ def _path(prepared: Prepared, states: Sequence[State], lams: Sequence[float], *,
     spare, samples = prepared.spare, prepared.samples
     known = {1.0: prepared.logits[0], 0.0: prepared.logits[1]}
     # That path resets every BatchNorm there is, and refuses one without statistics.
-    if reset == prepared.resets and not untracked_norms(spare) and not isinstance(samples, Streamed):
+    if reset == prepared.resets and not untracked_norms(spare):
         return interpolation_path(spare, a, b, lams, samples, known)[0]  # with the first layer answered from memory
     for lam in lams:
         if lam not in known:

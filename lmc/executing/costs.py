@@ -1,31 +1,25 @@
-"""What a cell costs before it is made, from its networks' size alone: time and share of a GPU, memory.
+"""What making something costs, before it is made: the one place that prices time, a share of a GPU, and memory.
 
-Times are those of an assumed GPU, for simulating a schedule on a machine without one; ``lmc plan`` on a machine
-with a GPU probes instead. Memory decides how many narrow models share a GPU.
+The price of a piece of `Work` is its amount, counted on the networks themselves, at the `Pace` of a processor. That
+pace is assumed for the order of work and the progress of a run, and where a schedule is simulated for GPUs that are
+elsewhere; ``lmc plan`` measures it on the machine at hand (see `lmc.planning.probe`).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lmc.errors import SpecError
-from lmc.executing.jobs import Cell
+from lmc.datasets import dataset_info
 from lmc.measuring.measurements import FlatnessMeasurement, Measurement, PairMeasurement
 from lmc.specs import RunSpec
 
 if TYPE_CHECKING:
     from lmc.nets.costs import NetCost
 
-SHAPES = {  # name: (C, H, W), classes, training images, test images
-    "digits": ((1, 8, 8), 10, 1_000, 797),
-    "mnist": ((1, 28, 28), 10, 60_000, 10_000),
-    "fashion-mnist": ((1, 28, 28), 10, 60_000, 10_000),
-    "cifar10": ((3, 32, 32), 10, 50_000, 10_000),
-    "cifar100": ((3, 32, 32), 100, 50_000, 10_000),
-}
 SHARED_BYTES = 450 << 20
 """Memory of torch and what else is imported, which a machine holds once however many processes use it."""
 OWN_BYTES = 250 << 20
@@ -35,18 +29,18 @@ whole."""
 CONTEXT_BYTES = 600 << 20
 """Memory of a CUDA context, on its GPU and again beside it."""
 PER_GPU = 4
-"""At most so many cells share a GPU, for their kernels run in turn, and only the gaps between them are won."""
+"""At most so many jobs share a GPU, for their kernels run in turn, and only the gaps between them are won."""
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """The GPU that times are estimated for.
+class Processor:
+    """What computes a job: a GPU, or a core of a CPU.
 
     Args:
         bytes: its memory.
         bf16_flops: FLOP per second reached in training in bf16.
         fp32_flops: likewise in fp32.
-        layer_seconds: least time of a layer's kernels in a recorded training step, whatever its width.
+        layer_seconds: least time of a layer in a training step, whatever its width.
     """
 
     bytes: float = 80e9
@@ -60,65 +54,134 @@ class Gpu:
             f"in fp32, {self.layer_seconds * 1e3:g} ms a layer and step"
         )
 
+    def pace(self, spec: RunSpec) -> Pace:
+        """How fast it trains and evaluates the network of ``spec``."""
+        from lmc.measuring.inputs import BATCH
 
-ASSUMED = Gpu()
+        cost = cost_of_net(spec)
+        rate = self.bf16_flops if spec.precision == "bf16" else self.fp32_flops
+        launches = cost.layers * self.layer_seconds
+        step = launches + cost.training_flops * spec.batch_size / rate
+        return Pace(step, launches / 3 / BATCH + cost.training_flops / 3 / self.fp32_flops)  # a third of a step
+
+
+ASSUMED = Processor()
 """An H100 as it is assumed to be, not measured."""
+CORE = Processor(math.inf, bf16_flops=1e11, fp32_flops=3e10)
+"""A core of an x86 CPU with AMX: by it, all trainings of the quick tier are estimated within a factor of two."""
 
 
-def step_times(spec: RunSpec, gpu: Gpu = ASSUMED) -> tuple[float, float]:
-    """Seconds of a training step, and per image of a large forward pass, on a GPU."""
-    cost = cost_of_net(spec)
-    rate = gpu.bf16_flops if spec.precision == "bf16" else gpu.fp32_flops
-    launches = cost.layers * gpu.layer_seconds
-    step = launches + cost.training_flops * spec.batch_size / rate
-    image = launches / 3 / 1000 + cost.training_flops / 3 / gpu.fp32_flops  # a third of a step, 1,000 images at once
-    return step, image
+@dataclass(frozen=True)
+class Pace:
+    """How fast a network is computed somewhere.
 
-
-def gpu_share(cell: Cell, gpu: Gpu = ASSUMED) -> float:
-    """The part of a GPU that a cell takes: of its memory or of its time, whichever is more; at least 1/`PER_GPU`."""
-    spec = cell.specs[0]
-    step, _ = step_times(spec, gpu)
-    busy = 1 - cost_of_net(spec).layers * gpu.layer_seconds / step
-    return min(1.0, max(1 / PER_GPU, busy, gpu_bytes(cell) / gpu.bytes))
-
-
-def gpu_bytes(cell: Cell) -> float:
-    """Memory that a cell takes of a GPU."""
-    return CONTEXT_BYTES + _working_bytes(cell)
-
-
-def host_bytes(cells: Iterable[Cell], device: str) -> float:
-    """Memory of a machine, not of its GPUs, that making ``cells`` at once takes, each in a process of its own.
-
-    Libraries count once. A process whose models are on a GPU keeps the dataset, and three models to save or load.
+    Args:
+        step: seconds of an optimizer step of one model.
+        image: seconds of the forward pass of one image, in batches as measurements take them.
     """
-    return SHARED_BYTES + sum(OWN_BYTES + _beside(cell, device) for cell in cells)
+
+    step: float
+    image: float
 
 
-def _beside(cell: Cell, device: str) -> float:
-    if device == "cpu":
-        return _working_bytes(cell)
-    spec = cell.specs[0]
-    return CONTEXT_BYTES + _dataset_bytes(spec) + 4 * 3 * cost_of_net(spec).parameters
+PaceOf = Callable[[RunSpec], Pace]
+
+
+def assumed_pace(device: str) -> PaceOf:
+    """The pace of what ``device`` names, as it is assumed to be."""
+    return CORE.pace if device == "cpu" else ASSUMED.pace
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much a job computes and holds.
+
+    Args:
+        spec: of its networks, equal up to their seeds.
+        steps: optimizer steps, of all its models together.
+        images: forward passes of one image.
+        weights: tensors as large as a model's weights that it holds at once.
+        batch: images whose activations it holds at once.
+    """
+
+    spec: RunSpec
+    steps: int
+    images: float
+    weights: int
+    batch: int
+
+    def seconds(self, pace: Pace) -> float:
+        """Its time on one processor."""
+        return self.steps * pace.step + self.images * pace.image
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of its optimizer steps."""
+        return float(cost_of_net(self.spec).training_flops) * self.spec.batch_size * self.steps
+
+    @property
+    def bytes(self) -> float:
+        """Memory of its tensors, where they are computed on, the dataset among them."""
+        cost = cost_of_net(self.spec)
+        return _dataset_bytes(self.spec) + 4.0 * (self.weights * cost.parameters + self.batch * cost.activations)
+
+
+def training_work(specs: Sequence[RunSpec]) -> Work:
+    """Of models trained side by side: weights, gradients, an optimizer's two moments and what is in passing."""
+    spec, models = specs[0], len(specs)
+    _, _, train_images, _ = shape_of(spec)
+    return Work(spec, models * spec.steps(train_images), 0.0, 5 * models, spec.batch_size * models)
+
+
+def measuring_work(measurements: Sequence[Measurement]) -> Work:
+    """Of measurements that share models: each model is evaluated once, all else for each measurement."""
+    spec, models = measurements[0].specs[0], {spec for each in measurements for spec in each.specs}
+    _, _, train_images, test_images = shape_of(spec)
+    images = sum(image_passes(each, train_images, test_images) for each in measurements)
+    return Work(spec, 0, images + len(models) * test_images, 5, spec.batch_size)
 
 
 def image_passes(measurement: Measurement, train_images: int, test_images: int) -> float:
-    """Forward passes of one image that a measurement takes."""
+    """Forward passes of one image that a measurement takes, beside those of its models over the test set."""
     from lmc.measuring.paths import BN_IMAGES
     from lmc.measuring.records import LAYER_IMAGES
 
     spec, models = measurement.specs[0], len(measurement.specs)
     layers = 10 * min(LAYER_IMAGES, test_images)  # three models, seven maps
     if isinstance(measurement, PairMeasurement):
-        passes, merged = len(measurement.lams), len(measurement.lams) - 2
+        passes = merged = len(measurement.lams) - 2
         layers = 0 if measurement.alignment == "random" else layers
     elif isinstance(measurement, FlatnessMeasurement):
-        passes, merged = len(measurement.alphas) + 4, len(measurement.alphas) - 1
+        passes, merged = len(measurement.alphas) + 2, len(measurement.alphas) - 1
     else:
-        passes, merged = models + 1, int(models > 1)
+        passes, merged = 1, int(models > 1)
     resets = 0 if spec.arch in ("mlp", "mlp-skip") else merged * min(BN_IMAGES, train_images)
     return resets + passes * test_images + layers
+
+
+def gpu_share(work: Work, gpu: Processor = ASSUMED) -> float:
+    """The part of a GPU that a job takes: of its memory or of its time, whichever is more; at least 1/`PER_GPU`."""
+    busy = 1 - cost_of_net(work.spec).layers * gpu.layer_seconds / gpu.pace(work.spec).step
+    return min(1.0, max(1 / PER_GPU, busy, gpu_bytes(work) / gpu.bytes))
+
+
+def gpu_bytes(work: Work) -> float:
+    """Memory that a job takes of a GPU."""
+    return CONTEXT_BYTES + work.bytes
+
+
+def host_bytes(works: Iterable[Work], device: str) -> float:
+    """Memory of a machine, not of its GPUs, that jobs take at once, each in a process of its own.
+
+    Libraries count once. A process whose models are on a GPU keeps the dataset, and three models to save or load.
+    """
+    return SHARED_BYTES + sum(OWN_BYTES + _beside(work, device) for work in works)
+
+
+def _beside(work: Work, device: str) -> float:
+    if device == "cpu":
+        return work.bytes
+    return CONTEXT_BYTES + _dataset_bytes(work.spec) + 4 * 3 * cost_of_net(work.spec).parameters
 
 
 def shape_of(spec: RunSpec) -> tuple[tuple[int, int, int], int, int, int]:
@@ -127,10 +190,8 @@ def shape_of(spec: RunSpec) -> tuple[tuple[int, int, int], int, int, int]:
     Raises:
         SpecError: its size is unknown.
     """
-    if spec.dataset not in SHAPES:
-        raise SpecError(f"cannot plan for dataset {spec.dataset!r}; known are {', '.join(SHAPES)}")
-    shape, classes, train_images, test_images = SHAPES[spec.dataset]
-    return shape, classes, spec.train_size or train_images, test_images
+    size = dataset_info(spec.dataset).size
+    return size.shape, size.classes, spec.train_size or size.train_images, size.test_images
 
 
 def cost_of_net(spec: RunSpec) -> NetCost:
@@ -144,14 +205,6 @@ def _cost(arch: str, width: float, shape: tuple[int, int, int], classes: int, bi
     from lmc.nets.costs import net_cost
 
     return net_cost(arch, width, shape, classes, bias=bias, depth=depth)
-
-
-def _working_bytes(cell: Cell) -> float:
-    """Models, gradients, optimizer and activations, or the models and activations of a measurement; the dataset."""
-    spec = cell.specs[0]
-    cost = cost_of_net(spec)
-    models = max(1, len(cell.trains))
-    return _dataset_bytes(spec) + models * 4 * (5 * cost.parameters + spec.batch_size * cost.activations)
 
 
 def _dataset_bytes(spec: RunSpec) -> float:

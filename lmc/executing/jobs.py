@@ -1,85 +1,211 @@
-"""What a run still has to make, and how a piece of it is made (in a worker process)."""
+"""What a run still has to make, in pieces of work that a worker makes at a time."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
-import os
+import itertools
+import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
-from lmc.errors import DataError, LmcError, MergeError
-from lmc.measuring.measurements import Measurement, PairMeasurement
-from lmc.specs import RunSpec, stack_seeds
+from lmc.executing import costs, making
+from lmc.executing.costs import PaceOf, Work, assumed_pace
+from lmc.executing.making import Workplace, training_block
+from lmc.executing.process import aside
+from lmc.measuring.measurements import Measurement, families_of
+from lmc.specs import RunSpec
 from lmc.store.leases import POLL, Leases, describe
 from lmc.store.store import Store
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-    from lmc.data import Dataset
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A piece of work: models to train side by side, or something to measure of trained ones.
-
-    Args:
-        what: the specs or the measurement.
-        cost: relative expected time, for the order of work.
-    """
-
-    what: tuple[RunSpec, ...] | Measurement
-    cost: float
+class Job(Protocol):
+    """A piece of work, which makes records of the store."""
 
     @property
-    def trains(self) -> tuple[RunSpec, ...]:
-        """The specs it trains; none where it measures."""
-        return self.what if isinstance(self.what, tuple) else ()
-
-    @property
-    def measures(self) -> Measurement | None:
-        """The measurement, or ``None`` where it trains."""
-        return None if isinstance(self.what, tuple) else self.what
-
-    @property
-    def makes(self) -> tuple[str, ...]:
-        """Keys of the store's records this makes."""
-        return tuple(spec.key for spec in self.what) if isinstance(self.what, tuple) else (self.what.key,)
+    def cost(self) -> float:
+        """Expected seconds on one processor, for the order of work and the progress."""
+        ...
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
-        """The models it trains or measures."""
-        return self.what if isinstance(self.what, tuple) else self.what.specs
+        """The models it trains or measures, each once."""
+        ...
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """Keys of the records."""
+        ...
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Keys of the models that must be finished first."""
-        return () if isinstance(self.what, tuple) else tuple(spec.key for spec in self.what.specs)
+        ...
+
+    @property
+    def work(self) -> Work:
+        """How much it computes and holds."""
+        ...
 
     def describe(self) -> str:
         """One line for logs and error messages."""
-        if not isinstance(self.what, tuple):
-            return self.what.describe()
-        others = f" and {len(self.what) - 1} more seeds" if len(self.what) > 1 else ""
-        return self.what[0].describe() + others
+        ...
+
+    def parts(self, longest: float, /) -> Sequence[Job]:
+        """The same work in jobs of at most ``longest`` expected seconds, as far as it can be divided."""
+        ...
+
+    def waits(self, busy: Collection[str]) -> bool:
+        """Whether nothing of it can be made as long as others are making what ``busy`` names by its keys."""
+        ...
+
+    def make(self, workplace: Workplace) -> None:
+        """Make what the store lacks and no other run is making.
+
+        Raises:
+            LmcError: data, store or device problems.
+        """
+        ...
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """What a worker needs to know to make a cell."""
+class TrainingJob:
+    """Models that are trained side by side.
 
-    store: Path
-    data: Path
-    device: str
+    Args:
+        specs: of the models, equal up to their seeds.
+        cost: see `Job`.
+    """
+
+    specs: tuple[RunSpec, ...]
+    cost: float
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """See `Job`."""
+        return tuple(spec.key for spec in self.specs)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """See `Job`."""
+        return ()
+
+    @property
+    def work(self) -> Work:
+        """See `Job`."""
+        return costs.training_work(self.specs)
+
+    def describe(self) -> str:
+        """See `Job`."""
+        return self.specs[0].describe() + _and_more(len(self.specs) - 1, "seeds")
+
+    def parts(self, _: float) -> Sequence[Job]:
+        """See `Job`: the same neighbours give the same bits, so it stays whole."""
+        return [self]
+
+    def waits(self, busy: Collection[str]) -> bool:
+        """See `Job`."""
+        return any(key in busy for key in self.makes)
+
+    def make(self, workplace: Workplace) -> None:
+        """See `Job`."""
+        making.train_missing(self.specs, workplace)
 
 
-def missing_cells(measurements: Iterable[Measurement], store: Store, device: str) -> list[Cell]:
-    """The measurements the store lacks, and the models they need that it lacks."""
+@dataclass(frozen=True)
+class MeasuringJob:
+    """Measurements that share models, so that each model is loaded and evaluated once.
+
+    Args:
+        measurements: of one family, see `lmc.measuring.measurements.families_of`.
+        cost: see `Job`.
+    """
+
+    measurements: tuple[Measurement, ...]
+    cost: float
+
+    @functools.cached_property
+    def specs(self) -> tuple[RunSpec, ...]:
+        """See `Job`."""
+        return tuple(dict.fromkeys(spec for each in self.measurements for spec in each.specs))
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """See `Job`."""
+        return tuple(each.key for each in self.measurements)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """See `Job`."""
+        return tuple(spec.key for spec in self.specs)
+
+    @property
+    def work(self) -> Work:
+        """See `Job`."""
+        return costs.measuring_work(self.measurements)
+
+    def describe(self) -> str:
+        """See `Job`."""
+        return self.measurements[0].describe() + _and_more(len(self.measurements) - 1, "measurements")
+
+    def parts(self, longest: float) -> Sequence[Job]:
+        """See `Job`: consecutive measurements stay together, as they share most models."""
+        whole = len(self.measurements)
+        count = min(whole, math.ceil(self.cost / longest)) if longest > 0 else whole
+        ends = [whole * number // max(1, count) for number in range(count + 1)]
+        chunks = [self.measurements[start:end] for start, end in itertools.pairwise(ends)]
+        return [dataclasses.replace(self, measurements=each, cost=self.cost * len(each) / whole) for each in chunks]
+
+    def waits(self, busy: Collection[str]) -> bool:
+        """See `Job`."""
+        return all(any(key in busy for key in (each.key, *_keys(each.specs))) for each in self.measurements)
+
+    def make(self, workplace: Workplace) -> None:
+        """See `Job`."""
+        making.measure_missing(self.measurements, workplace)
+
+
+class Missing(NamedTuple):
+    """What the store lacks for a run."""
+
+    trainings: list[TrainingJob]
+    measurings: list[MeasuringJob]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All there is to make."""
+        return [*self.trainings, *self.measurings]
+
+    @property
+    def models(self) -> int:
+        """How many models are to be trained."""
+        return sum(len(job.specs) for job in self.trainings)
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """Those to be carried out."""
+        return [each for job in self.measurings for each in job.measurements]
+
+    @property
+    def pieces(self) -> int:
+        """How many records are to be made."""
+        return sum(len(job.makes) for job in self.jobs)
+
+
+def missing_jobs(
+    measurements: Iterable[Measurement], store: Store, device: str, pace_of: PaceOf | None = None
+) -> Missing:
+    """The measurements the store lacks, and the models they need that it lacks.
+
+    Args:
+        measurements: what a run needs.
+        store: where it may stand already.
+        device: where all else is made.
+        pace_of: how fast networks are computed there; ``None`` for what is assumed of the device.
+    """
     missing: dict[str, Measurement] = {}
     blocks: dict[tuple[RunSpec, ...], None] = {}
     for measurement in measurements:
@@ -90,170 +216,41 @@ def missing_cells(measurements: Iterable[Measurement], store: Store, device: str
             block = training_block(spec, device)
             if block not in blocks and not store.has("models", spec.key):
                 blocks[block] = None
-    trainings = [Cell(block, sum(map(cost_of, block))) for block in blocks]
-    return [*trainings, *(Cell(each, cost_of(each)) for each in missing.values())]
+    trainings = [TrainingJob(block, 0.0) for block in blocks]
+    measurings = [MeasuringJob(family, 0.0) for family in families_of(missing.values())]
+    if not measurings:
+        return Missing([], [])
+    jobs: list[Job] = [*trainings, *measurings]
+    prices = iter(_prices(jobs, pace_of) if pace_of else aside(_prices, jobs, assumed_pace(device)))
+    return Missing(
+        [dataclasses.replace(job, cost=next(prices)) for job in trainings],
+        [dataclasses.replace(job, cost=next(prices)) for job in measurings],
+    )
 
 
-def training_block(spec: RunSpec, device: str) -> tuple[RunSpec, ...]:
-    """The specs that are trained side by side with ``spec``, in the order of their seeds."""
-    seeds = stack_seeds(spec) if device == "cpu" else (spec.init_seed,)
-    return tuple(spec.with_seed(seed) for seed in seeds) if len(seeds) > 1 else (spec,)
+def _prices(jobs: Sequence[Job], pace_of: PaceOf) -> list[float]:
+    return [work.seconds(pace_of(work.spec)) for work in (job.work for job in jobs)]
 
 
-def cost_of(what: RunSpec | Measurement) -> float:
-    """Relative expected time, in rough seconds; only the order of work and the progress depend on it."""
-    if not isinstance(what, RunSpec):
-        points = len(what.lams) if isinstance(what, PairMeasurement) else len(what.specs)
-        return 0.03 * points + 0.005 * cost_of(what.specs[0])
-    convolutional = not what.arch.startswith("mlp")
-    per_epoch = (0.15 if convolutional else 0.02) + (0.3 if convolutional else 0.1) * what.width**2
-    return per_epoch * what.epochs
-
-
-class _MadeElsewhereError(Exception):
-    """Another run is making what is needed here."""
-
-
-def make_cell(cell: Cell, workplace: Workplace) -> None:
-    """Train the models or measure them, and put the outcome into the store.
-
-    A cell that is there already, or that another run is making, is left as it is.
-
-    Raises:
-        LmcError: data, store or device problems.
-    """
-    store = Store(workplace.store)
-    with contextlib.suppress(_MadeElsewhereError), _gpu_memory_given_back(workplace.device):
-        if isinstance(cell.what, tuple):
-            _train(cell.what, store, workplace)
-        else:
-            _measure(cell.what, store, workplace)
-
-
-@contextlib.contextmanager
-def _gpu_memory_given_back(device: str) -> Iterator[None]:
-    """Torch keeps what a cell took of a GPU for the next one in the same process; others that share it need it."""
-    try:
-        yield
-    finally:
-        if device != "cpu":
-            import torch
-
-            torch.cuda.empty_cache()
-
-
-@contextlib.contextmanager
-def _claimed(store: Store, keys: Sequence[str]) -> Iterator[None]:
-    with Leases(store.root).claim(keys) as ours:
-        if not ours:
-            raise _MadeElsewhereError
-        yield
-
-
-def _train(block: tuple[RunSpec, ...], store: Store, workplace: Workplace) -> None:
-    from lmc.training.checkpoints import Checkpoint
-    from lmc.training.engine import train, train_stack
-
-    with _claimed(store, [spec.key for spec in block]):
-        missing = [spec for spec in block if not store.has("models", spec.key)]
-        if not missing:
-            return
-        dataset = _dataset(block[0].dataset, workplace.data)
-        checkpoint = Checkpoint(store, block, workplace.device)
-        if len(block) == 1:
-            models = [train(block[0], dataset, workplace.device, checkpoint=checkpoint)]
-        else:
-            models = train_stack(block, dataset, workplace.device, checkpoint=checkpoint)
-        for spec, trained in zip(block, models, strict=True):
-            if spec in missing:
-                store.save_model(spec.key, trained.state, {"spec": asdict(spec), **trained.log})
-        checkpoint.remove()
-
-
-def _measure(measurement: Measurement, store: Store, workplace: Workplace) -> None:
-    from lmc.measuring.records import measure
-
-    with _claimed(store, [measurement.key]):
-        if store.has("measurements", measurement.key):
-            return
-        started = time.perf_counter()
-        for spec in measurement.specs:
-            record = store.read("models", spec.key) or _trained(spec, store, workplace)[0]
-            if record["status"] != "trained":
-                store.write("measurements", measurement.key, {"status": f"{spec.describe()} {record['status']}"})
-                return
-        states = (_trained(spec, store, workplace)[1] for spec in measurement.specs)  # one at a time in memory
-        dataset = _dataset(measurement.specs[0].dataset, workplace.data)
-        try:
-            body = measure(measurement, states, dataset, workplace.device)
-        except MergeError as error:
-            body = {"status": str(error)}
-        store.write("measurements", measurement.key, {**body, "seconds": time.perf_counter() - started})
-
-
-def _trained(spec: RunSpec, store: Store, workplace: Workplace) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A model's record and weights; one that is damaged or gone since it was trained is trained again."""
-    for _ in range(2):
-        record, state = store.read("models", spec.key), store.load_model(spec.key)
-        if record is not None and state is not None:
-            return record, state
-        _train(training_block(spec, workplace.device), store, workplace)
-    raise LmcError(f"the store loses the weights of {spec.describe()}; check the disk of {store.root}")
-
-
-def wait_for_others(cells: Sequence[Cell], leases: Leases) -> None:
-    """Return as soon as one of ``cells`` can be made, because no other run is making it or what it needs."""
+def wait_for_others(jobs: Sequence[Job], leases: Leases) -> None:
+    """Return as soon as something of ``jobs`` can be made, because no other run is making it or what it needs."""
     said = False
     while True:
         others = leases.others()
-        busy = {key for cell in cells if not others.keys().isdisjoint(cell.makes) for key in cell.makes}
-        if not all(busy & {*cell.makes, *cell.needs} for cell in cells):
+        busy = {*others, *(key for job in jobs if job.waits(others) for key in job.makes)}
+        if not all(job.waits(busy) for job in jobs):
             return
         if not said:
             makers = sorted({describe(content) for content in others.values()})
-            print(f"lmc: waiting for {', '.join(makers)} to make {len(busy)} pieces", file=sys.stderr, flush=True)
+            pieces = sum(len(job.makes) for job in jobs)
+            print(f"lmc: waiting for {', '.join(makers)} to make {pieces} pieces", file=sys.stderr, flush=True)
             said = True
         time.sleep(POLL)
 
 
-@functools.lru_cache(maxsize=2)
-def _dataset(name: str, data_dir: Path) -> Dataset:
-    from lmc.data import load_dataset
-
-    try:
-        return load_dataset(name, data_dir)
-    except ImportError as error:
-        raise DataError(f"dataset {name!r} needs a missing package: {error}; install it") from error
+def _keys(specs: Iterable[RunSpec]) -> list[str]:
+    return [spec.key for spec in specs]
 
 
-def prepare_process(threads: int) -> None:
-    """Set up a worker process: its arithmetic, Ctrl-C left to the main process, no life after it."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    prepare_arithmetic(threads)
-    _exit_with_parent()
-
-
-def prepare_arithmetic(threads: int) -> None:
-    """Set the threads, and flush the denormals of strong decay: they slow a CPU by up to twelve times."""
-    import torch
-
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(threads)
-
-
-def _exit_with_parent() -> None:
-    import multiprocessing
-    import multiprocessing.connection
-    import threading
-
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _and_more(count: int, what: str) -> str:
+    return f" and {count} more {what}" if count else ""

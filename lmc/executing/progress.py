@@ -7,24 +7,24 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lmc.executing.jobs import Cell
-from lmc.executing.local import OnDone
+from lmc.executing.jobs import Job
+from lmc.executing.supervising import OnDone
 
 LINE_EVERY = 15.0
 """Seconds between plain lines."""
 
 
 @contextmanager
-def showing_progress(cells: Sequence[Cell]) -> Iterator[OnDone]:
-    """Show progress over ``cells``, weighted by cost; yields what to call after each cell."""
-    total = sum(cell.cost for cell in cells)
-    if not cells:
+def showing_progress(jobs: Sequence[Job]) -> Iterator[OnDone]:
+    """Show progress over the models and measurements of ``jobs``, weighted by cost; yields what to call after each."""
+    total, count = sum(job.cost for job in jobs), sum(len(job.makes) for job in jobs)
+    if not jobs:
         yield lambda _: None
     elif sys.stderr.isatty():
-        with _bar(total, len(cells)) as advance:
+        with _bar(total, count) as advance:
             yield advance
     else:
-        yield _lines(total, len(cells))
+        yield _lines(total, count)
 
 
 @contextmanager
@@ -44,10 +44,10 @@ def _bar(total: float, count: int) -> Iterator[OnDone]:
         task = progress.add_task(f"0/{count} pieces", total=total)
         done = 0
 
-        def advance(cell: Cell) -> None:
+        def advance(job: Job) -> None:
             nonlocal done
-            done += 1
-            progress.update(task, advance=cell.cost, description=f"{done}/{count} pieces")
+            done += len(job.makes)
+            progress.update(task, advance=job.cost, description=f"{done}/{count} pieces")
 
         yield advance
 
@@ -56,9 +56,9 @@ def _lines(total: float, count: int) -> OnDone:
     started = last = time.monotonic()
     done, spent = 0, 0.0
 
-    def advance(cell: Cell) -> None:
+    def advance(job: Job) -> None:
         nonlocal done, spent, last
-        done, spent = done + 1, spent + cell.cost
+        done, spent = done + len(job.makes), spent + job.cost
         now = time.monotonic()
         if now - last >= LINE_EVERY or done == count:
             last, elapsed = now, now - started

@@ -1,6 +1,6 @@
-"""Cells as tasks of a Ray cluster whose nodes share the folders of store and data. Imported only where it is asked for.
+"""Jobs as tasks of a Ray cluster whose nodes share the folders of store and data. Imported only where it is asked for.
 
-A task that is lost with its node is asked for again. One whose cell turns out to be another's, be it a dead node's
+A task that is lost with its node is asked for again. One whose work turns out to be another's, be it a dead node's
 whose lease has not run out, ends without making it; `lmc.executing.session.make_missing` then waits and asks again.
 
 While it runs, a task also holds a lease of its own name. One whose lease counts no more hangs: its process is stopped,
@@ -12,18 +12,16 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lmc.errors import DeviceError, LmcError
 from lmc.executing.costs import gpu_share, host_bytes
-from lmc.executing.jobs import Cell, Workplace, make_cell, prepare_arithmetic
-from lmc.executing.local import OnDone, note_lost
-from lmc.executing.schedule import Queue
-from lmc.executing.worker import LostError, out_of_memory
+from lmc.executing.jobs import Job
+from lmc.executing.making import Workplace
+from lmc.executing.process import LostError, out_of_memory, prepare_arithmetic
+from lmc.executing.supervising import OnDone, supervise
 from lmc.store.leases import Leases
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -34,10 +32,6 @@ try:
 except ImportError as missing:
     raise LmcError(f"executor 'ray' needs Ray ({missing}): pip install 'lmc[ray]', or use 'local'") from None
 
-ATTEMPTS = 5
-"""So often a cell may be begun, as nodes of a cluster come and go."""
-LOOK_EVERY = 5.0
-"""Seconds between two looks at the leases of tasks."""
 SILENT_LOOKS = 24
 """A task whose lease stood still over so many looks hangs, which is as long as makes a lease dead (see
 `lmc.store.leases`), but in looks instead of seconds, so that a driver which was stopped itself blames no task."""
@@ -61,54 +55,66 @@ class RayExecutor:
         self.address = address or os.environ.get("RAY_ADDRESS") or "local"
         self.workers = workers
 
-    def run(self, cells: Sequence[Cell], workplace: Workplace, on_done: OnDone) -> None:
-        """See `lmc.executing.local.Executor`; Ctrl-C cancels what is running.
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnDone) -> None:
+        """See `lmc.executing.supervising.Executor`; Ctrl-C cancels what is running.
 
         Raises:
             DeviceError: CUDA is asked for and no node has a GPU.
         """
-        if not cells:
-            return
-        tasks: dict[Any, tuple[int, str]] = {}
-        pulses = Pulses(workplace.store)
-        look = time.monotonic() + LOOK_EVERY
-        lost: Counter[str] = Counter()
         with _connected(self.address, self.workers):
-            most_memory = _check_nodes(workplace.device)
-            cores = int(ray.cluster_resources().get("CPU", 1))
-            queue = Queue(cells, range(2 * cores), lambda _: 1.0)  # as many again wait at Ray, ready to start
-            try:
-                while True:
-                    while (found := queue.take()) is not None:
-                        number, cell = found
-                        options = _options(cell, workplace.device, most_memory, alone=cell.makes[0] in lost)
-                        name = f"task-{os.urandom(8).hex()}"
-                        ref = _task.options(**options).remote(cell, workplace, name)
-                        tasks[ref] = number, name
-                    if not tasks:
-                        return
-                    timeout = max(0.0, look - time.monotonic())
-                    ended, running = ray.wait(list(tasks), num_returns=1, timeout=timeout)
-                    hung: list[Any] = []
-                    if time.monotonic() >= look:
-                        hung = [ref for ref in running if pulses.silent(tasks[ref][1])]
-                        look = time.monotonic() + LOOK_EVERY
-                    for ref in [*ended, *hung]:
-                        number, name = tasks.pop(ref)
-                        pulses.forget(name)
-                        try:
-                            if ref in hung:
-                                ray.cancel(ref, force=True)
-                                raise LostError("a task of Ray hung and was cancelled")
-                            _result(ref)
-                        except LostError as error:
-                            note_lost(queue.put_back(number), str(error), lost, ATTEMPTS)
-                        else:
-                            on_done(queue.done(number))
-            finally:
-                for ref, (_, name) in tasks.items():
-                    ray.cancel(ref, force=True)
-                    pulses.forget(name)
+            supervise(jobs, _Tasks(workplace), on_done)
+
+
+class _Tasks:
+    """Tasks of the cluster this process is connected to, see `lmc.executing.supervising.Backend`.
+
+    A number is a place at Ray, not a node: there are twice as many as cores, so that as many tasks again wait there,
+    ready to start.
+    """
+
+    attempts = 5  # as nodes of a cluster come and go
+
+    def __init__(self, workplace: Workplace) -> None:
+        self._workplace = workplace
+        self._most_memory = _check_nodes(workplace.device)
+        self.devices = range(2 * int(ray.cluster_resources().get("CPU", 1)))
+        self._pulses = Pulses(workplace.store)
+        self._tasks: dict[int, tuple[Any, str, Job]] = {}
+        self._lost: set[str] = set()
+
+    def share(self, _: Job) -> float:
+        return 1.0
+
+    def start(self, number: int, job: Job) -> None:
+        options = _options(job, self._workplace.device, self._most_memory, alone=job.makes[0] in self._lost)
+        name = f"task-{os.urandom(8).hex()}"
+        self._tasks[number] = _task.options(**options).remote(job, self._workplace, name), name, job
+
+    def wait(self, busy: Collection[int], seconds: float) -> Collection[int]:
+        refs = {self._tasks[number][0]: number for number in busy}
+        ended, _ = ray.wait(list(refs), num_returns=1, timeout=seconds)
+        return [refs[ref] for ref in ended]
+
+    def finish(self, number: int) -> None:
+        ref, name, _ = self._tasks[number]
+        self._pulses.forget(name)
+        _result(ref)
+        del self._tasks[number]
+
+    def hangs(self, number: int) -> str:
+        silent = self._pulses.silent(self._tasks[number][1])
+        return "a task of Ray hung and was cancelled" if silent else ""
+
+    def give_up(self, number: int) -> None:
+        ref, name, job = self._tasks.pop(number)
+        self._lost.add(job.makes[0])
+        ray.cancel(ref, force=True)
+        self._pulses.forget(name)
+
+    def close(self) -> None:
+        for ref, name, _ in self._tasks.values():
+            ray.cancel(ref, force=True)
+            self._pulses.forget(name)
 
 
 class Pulses:
@@ -178,22 +184,22 @@ def _check_nodes(device: str) -> float:
     return max(float(node.get("memory", 0.0)) for node in nodes)
 
 
-def _options(cell: Cell, device: str, most_memory: float, *, alone: bool) -> dict[str, Any]:
-    share = 0.0 if device == "cpu" else 1.0 if alone else round(gpu_share(cell), 4)
+def _options(job: Job, device: str, most_memory: float, *, alone: bool) -> dict[str, Any]:
+    share = 0.0 if device == "cpu" else 1.0 if alone else round(gpu_share(job.work), 4)
     return {
         "num_cpus": 1,
         "num_gpus": share,
-        "memory": int(min(host_bytes([cell], device), most_memory)),
+        "memory": int(min(host_bytes([job.work], device), most_memory)),
         "max_retries": 0,  # Ray would repeat for ever what no node has the memory for, and say nothing
         "runtime_env": {"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},  # has to stand before torch is imported
     }
 
 
-def _make(cell: Cell, workplace: Workplace, name: str) -> None:
+def _make(job: Job, workplace: Workplace, name: str) -> None:
     try:
         with Leases(workplace.store).claim([name]):
             prepare_arithmetic(1)
-            make_cell(cell, workplace)
+            job.make(workplace)
     except Exception as error:
         if out_of_memory(error):
             raise LostError(f"{workplace.device} ran out of memory") from None

@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lmc.claims.cases import Case, cases, needed
 from lmc.claims.claim import Claim
-from lmc.claims.judging import Case, cases, needed
-from lmc.claims.paper import CLAIMS
+from lmc.claims.own import all_claims
 from lmc.errors import LmcError, SpecError
-from lmc.executing.jobs import Workplace, missing_cells, wait_for_others
-from lmc.executing.local import Executor, LocalExecutor
+from lmc.executing.jobs import missing_jobs, wait_for_others
+from lmc.executing.local import LocalExecutor
+from lmc.executing.making import Workplace
 from lmc.executing.progress import showing_progress
 from lmc.executing.settings import Settings, fast_bf16, gpu_memories
+from lmc.executing.supervising import Executor
 from lmc.store.leases import Leases
 from lmc.store.store import Store
 from lmc.tiers import load_tier, restricted, with_pilot_seeds, with_precision
@@ -29,9 +31,10 @@ def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
         pilot: on the seeds that thresholds are chosen on.
 
     Raises:
-        SpecError: nothing is left of the tier or of the claims.
+        SpecError: nothing is left of the tier or of the claims, or somebody else's are not sound.
     """
     whole = tier = load_tier(settings.tier)
+    known = all_claims(settings.extra_claims)
     asked_for = {"arch": settings.arch, "dataset": settings.dataset, "max-width": settings.max_width}
     limits = " ".join(f"--{name} {value}" for name, value in asked_for.items() if value is not None)
     if limits:
@@ -44,7 +47,7 @@ def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
     if precision:
         tier = with_precision(tier, precision)
     asked = settings.claims
-    claims = [each for each in CLAIMS if not asked or any(_named(each, part) for part in asked)]
+    claims = [each for each in known if not asked or any(_named(each, part) for part in asked)]
     if not claims:
         raise SpecError(f"no claim's id contains {' or '.join(asked)}; see lmc claims")
     return cases(claims, with_pilot_seeds(tier) if pilot else tier, left_out, f"left out by {limits}")
@@ -70,13 +73,13 @@ class Made:
     counts: dict[str, int]
 
 
-def _executor(settings: Settings, cells: int) -> Executor:
+def _executor(settings: Settings) -> Executor:
     if settings.executor == "ray":
         from lmc.executing.ray_executor import RayExecutor
 
         return RayExecutor(settings.ray_address, settings.workers)
     gpus = gpu_memories() if settings.device == "cuda" else []
-    return LocalExecutor(min(settings.workers, cells), gpus)
+    return LocalExecutor(settings.workers, gpus)
 
 
 def make_missing(selected: Iterable[Case], settings: Settings, executor: Executor | None = None) -> Made:
@@ -89,17 +92,19 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
     """
     store = Store(settings.store)
     measurements = needed(selected)
-    cells = missing = missing_cells(measurements, store, settings.device)
+    found = missing = missing_jobs(measurements, store, settings.device)
     leases, fruitless = Leases(store.root), 0
-    while missing:
-        wait_for_others(missing, leases)
-        with showing_progress(missing) as on_done:
-            chosen = executor or _executor(settings, len(missing))
-            chosen.run(missing, Workplace(settings.store, settings.data, settings.device), on_done)
-        left = missing_cells([each for cell in missing if (each := cell.measures)], store, settings.device)
-        fruitless = fruitless + 1 if len(left) == len(missing) else 0
+    workplace = Workplace(settings.store, settings.data, settings.device, settings.modules)
+    while missing.jobs:
+        wait_for_others(missing.jobs, leases)
+        with showing_progress(missing.jobs) as on_done:
+            chosen = executor or _executor(settings)
+            chosen.run(missing.jobs, workplace, on_done)
+        left = missing_jobs(missing.measurements, store, settings.device)
+        fruitless = fruitless + 1 if left.pieces == missing.pieces else 0
         if fruitless == _FRUITLESS:
-            raise LmcError(f"{left[0].describe()} does not stay in {store.root}; check its disk, and its leases folder")
+            what = left.jobs[0].describe()
+            raise LmcError(f"{what} does not stay in {store.root}; check its disk, and its leases folder")
         missing = left
     leases.others()  # removes those of the dead, also where nothing was missing
     records = {}
@@ -110,8 +115,5 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
         records[measurement.key] = record
     keys = {spec.key for measurement in measurements for spec in measurement.specs}
     logs = {key: log for key in keys if (log := store.read("models", key)) is not None}
-    counts = {
-        "models": sum(len(cell.trains) for cell in cells),
-        "measurements": sum(cell.measures is not None for cell in cells),
-    }
+    counts = {"models": found.models, "measurements": len(found.measurements)}
     return Made(records, logs, counts)

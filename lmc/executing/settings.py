@@ -1,19 +1,20 @@
-"""Where things live and what to run on: options, environment variables, defaults."""
+"""Where things live and what to run on: what options, environment variables and defaults amount to."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lmc.errors import DeviceError, SpecError
-from lmc.specs import PRECISIONS
+from msgspec import convert
+from msgspec.structs import replace
 
-DEVICES = ("auto", "cpu", "cuda")
-EXECUTORS = ("local", "ray")
+from lmc.errors import DeviceError, SpecError
+from lmc.executing.options import HOME, OPTION_NAMED, OPTIONS
+from lmc.references import Modules
+from lmc.results.document import Selection
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class Settings:
     """Resolved settings of one run.
 
     Args:
-        tier: name of the tier.
+        tier: name of the tier, or ``package.module:name`` of somebody else's.
         store: folder of models and measurements.
         data: folder of prepared datasets.
         device: ``"cpu"`` or ``"cuda"``.
         workers: worker processes.
-        results: where the results file goes; ``None`` for a new file in the results folder.
         home: the folder everything lives in by default.
+        results: where the results file goes; ``None`` for a new file in the results folder.
+        extra_claims: ``package.module:NAME`` of somebody else's claims, judged beside ours.
         claims: only claims whose id contains one of these; ``core`` stands for the paper's core claims.
             Empty for all.
         arch: only this kind of architecture; ``None`` for all.
@@ -44,8 +46,9 @@ class Settings:
     data: Path
     device: str
     workers: int
-    results: Path | None
     home: Path
+    results: Path | None = None
+    extra_claims: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     arch: str | None = None
     dataset: str | None = None
@@ -61,54 +64,42 @@ class Settings:
 
         Args:
             environ: environment variables; ``None`` reads the process's.
-            **options: any of ``tier``, ``store``, ``data``, ``device``, ``workers``, ``results``, ``claims``
-                (separated by commas), ``arch``, ``dataset``, ``max_width``, ``precision``, ``baseline``,
-                ``executor``, ``ray_address``; ``None`` counts as not given.
+            **options: fields of `lmc.executing.options.OPTIONS`; ``None`` counts as not given.
 
         Raises:
             SpecError: a value is out of range.
             DeviceError: CUDA is asked for and absent.
         """
         environ = os.environ if environ is None else environ
-
-        def chosen(name: str) -> str | None:
-            value = options.get(name)
-            return str(value) if value is not None else environ.get(f"LMC_{name.upper()}") or None
-
-        def path(name: str) -> Path | None:
-            return Path(value).expanduser() if (value := chosen(name)) else None
-
         default_home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmc"
         home = Path(environ.get("LMC_HOME") or default_home).expanduser()
-        executor = _executor(chosen("executor"))
+        found: dict[str, Any] = {}
+        for option in OPTIONS:
+            value = options.get(option.field)
+            text = str(value) if value is not None else environ.get(option.variable)
+            text = text or option.default.replace(HOME, str(home))
+            if text:
+                found[option.field] = option.parse(text)
+        executor = found["executor"]
         if executor != "ray" and (address := options.get("ray_address")) is not None:
             raise SpecError(f"a Ray cluster was named, {str(address)!r}, for executor {executor!r}; add --executor ray")
-        return cls(
-            tier=chosen("tier") or "quick",
-            store=path("store") or home / "store",
-            data=path("data") or home / "data",
-            device=resolve_device(chosen("device") or "auto", here=executor == "local"),
-            workers=_workers(chosen("workers")),
-            results=path("results"),
-            home=home,
-            claims=tuple(filter(None, (part.strip() for part in (chosen("claims") or "").split(",")))),
-            arch=chosen("arch"),
-            dataset=chosen("dataset"),
-            max_width=_width(chosen("max_width")),
-            precision=_precision(chosen("precision")),
-            baseline=path("baseline"),
-            executor=executor,
-            ray_address=chosen("ray_address"),
-        )
+        device = resolve_device(found.pop("device"), here=executor == "local")
+        return cls(home=home, device=device, workers=found.pop("workers", None) or cores(), **found)
 
-    def selection(self, *, pilot: bool = False) -> dict[str, Any]:
-        """What is asked to be judged, JSON-ready, for the results file; a precision that is left open stays ``None``.
+    @property
+    def modules(self) -> Modules:
+        """Somebody else's modules that the tier and the claims come from."""
+        references = (self.tier, *self.extra_claims)
+        names = tuple(dict.fromkeys(name for name, colon, _ in (each.partition(":") for each in references) if colon))
+        return Modules(names, os.getcwd()) if names else Modules()
+
+    def selection(self, *, pilot: bool = False) -> Selection:
+        """What is asked to be judged, for the results file; a precision that is left open stays ``None``.
 
         Args:
             pilot: whether the seeds are those that thresholds are chosen on.
         """
-        names = ("arch", "dataset", "max_width", "precision")
-        return {"pilot": pilot, "claims": list(self.claims), **{name: getattr(self, name) for name in names}}
+        return replace(convert(self, Selection, from_attributes=True), pilot=pilot)
 
 
 def resolve_device(name: str, *, here: bool = True) -> str:
@@ -122,8 +113,7 @@ def resolve_device(name: str, *, here: bool = True) -> str:
         SpecError: the name is unknown.
         DeviceError: CUDA is asked for and absent.
     """
-    if name not in DEVICES:
-        raise SpecError(f"unknown device {name!r}; choose one of {', '.join(DEVICES)}")
+    OPTION_NAMED["device"].parse(name)
     if name == "cuda" and not here:
         return "cuda"
     if name == "cpu" or (name == "auto" and not Path("/proc/driver/nvidia").exists()):
@@ -147,42 +137,6 @@ def gpu_memories() -> list[int]:
 def cores() -> int:
     """Processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _executor(value: str | None) -> str:
-    if value is None:
-        return "local"
-    if value not in EXECUTORS:
-        raise SpecError(f"unknown executor {value!r}; choose one of {', '.join(EXECUTORS)}")
-    return value
-
-
-def _workers(value: str | None) -> int:
-    if value is None:
-        return cores()
-    if not value.isdigit() or int(value) < 1:
-        raise SpecError(f"workers is {value!r}; it must be a whole number of at least 1")
-    return int(value)
-
-
-def _width(value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        width = float(Fraction(value))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        width = 0.0
-    if not 0 < width < float("inf"):
-        raise SpecError(f"max_width is {value!r}; it must be a number above 0, e.g. 2 or 1/4")
-    return width
-
-
-def _precision(value: str | None) -> str | None:
-    if value in (None, "auto"):
-        return None
-    if value not in PRECISIONS:
-        raise SpecError(f"unknown precision {value!r}; choose one of auto, {', '.join(PRECISIONS)}")
-    return value
 
 
 def fast_bf16(device: str) -> bool:

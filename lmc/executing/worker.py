@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import multiprocessing.connection
 import traceback
-from collections.abc import Callable
 from dataclasses import replace
 
 import psutil
 
 from lmc.errors import LmcError
-from lmc.executing.jobs import Cell, Workplace, prepare_process
+from lmc.executing.jobs import Job
+from lmc.executing.making import Workplace
+from lmc.executing.process import LostError, forkserver, out_of_memory, prepare_process
 
-LOOK_EVERY = 5.0
-"""Seconds between two looks at the processor time of busy workers."""
 SILENT_LOOKS = 60
 """A worker that computes nothing for so many looks hangs. Looks are counted, not seconds, because a machine that was
 suspended, or a run that was stopped, has no worker to blame."""
 _SIGN_OF_LIFE = 0.05
-"""Seconds of processor time. A cell takes that within a second, whatever it does; the beat of a hung one's lease
+"""Seconds of processor time. A job takes that within a second, whatever it does; the beat of a hung one's lease
 takes less in an hour."""
-
-Make = Callable[[Cell, Workplace], None]
-
-
-class LostError(Exception):
-    """The worker cannot finish what it was making; another may."""
 
 
 class Worker:
-    """A process that makes one cell after another, with one thread.
+    """A process that makes one job after another, with one thread.
 
     Args:
         device: where it computes.
     """
 
     def __init__(self, device: str) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["lmc.executing.preload"])
+        context = forkserver()
         self.connection, theirs = context.Pipe()
         self.device = device
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
@@ -47,18 +38,18 @@ class Worker:
         theirs.close()
         self._computed, self._silent = 0.0, 0
 
-    def start(self, make: Make, cell: Cell, workplace: Workplace) -> None:
-        """Have it make ``cell``; `answer` tells how that ended."""
+    def start(self, job: Job, workplace: Workplace) -> None:
+        """Have it make ``job``; `answer` tells how that ended."""
         self._silent = 0
         with contextlib.suppress(OSError):  # a dead worker's answer is that it is dead
-            self.connection.send((make, cell, replace(workplace, device=self.device)))
+            self.connection.send((job, replace(workplace, device=self.device)))
 
     def answer(self) -> None:
-        """Return when the cell is made.
+        """Return when the job is made.
 
         Raises:
             LostError: the process died or ran out of memory.
-            LmcError: the cell cannot be made.
+            LmcError: the job cannot be made.
             RuntimeError: an error of another kind, with its traceback.
         """
         try:
@@ -69,7 +60,7 @@ class Worker:
             raise error
 
     def hangs(self) -> bool:
-        """Whether it has computed nothing for long; to be asked every `LOOK_EVERY` seconds while it is busy."""
+        """Whether it has computed nothing for long; to be asked at every look while it is busy."""
         with contextlib.suppress(psutil.Error):
             times = psutil.Process(self.process.pid).cpu_times()
             computed = times.user + times.system
@@ -90,25 +81,19 @@ def _serve(connection: multiprocessing.connection.Connection) -> None:
     prepare_process(1)
     while True:
         try:
-            make, cell, workplace = connection.recv()
+            job, workplace = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(_outcome(make, cell, workplace))
+        connection.send(_outcome(job, workplace))
 
 
-def _outcome(make: Make, cell: Cell, workplace: Workplace) -> Exception | None:
+def _outcome(job: Job, workplace: Workplace) -> Exception | None:
     try:
-        make(cell, workplace)
+        job.make(workplace)
     except LmcError as error:
         return error
     except Exception as error:
         if out_of_memory(error):
             return LostError(f"{workplace.device} ran out of memory")
-        return RuntimeError(f"a worker process failed while making {cell.describe()}:\n{traceback.format_exc()}")
+        return RuntimeError(f"a worker process failed while making {job.describe()}:\n{traceback.format_exc()}")
     return None
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, be it Python's, torch's on the CPU (a plain RuntimeError), a GPU's or a new thread's."""
-    said = ("allocate memory", "out of memory", "not enough memory", "start new thread")
-    return isinstance(error, MemoryError) or any(words in str(error) for words in said)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lmc.errors import MergeError, SpecError
-from lmc.measuring.capture import capturing
-from lmc.measuring.evaluation import Inputs
+from lmc.measuring.calls import ActivationCall
+from lmc.measuring.inputs import Inputs
+from lmc.measuring.tapping import Seeing
 
 ACTIVE_THRESHOLD = 0.05
 """A coordinate counts as active above this share of the layer's largest moment; §5.2 only says "negligible". Below
@@ -22,20 +23,21 @@ BINS = 50
 
 @torch.no_grad()
 def root_second_moments(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
-    """√E[h_c²] of every channel c of every ReLU input h, over the test inputs (§5.2, Fig. 5; all layers: F.7).
+    """√E[h_c²] of every channel c of every activation's input h, over the test inputs (§5.2, Fig. 5; all layers: F.7).
 
     The moment is uncentered: a coordinate that is constant but not zero does count. The test set is streamed:
     no more than one batch of activations is held.
 
     Args:
-        model: put into evaluation mode; its ReLUs are modules, each used once, with channels on axis 1.
-        inputs: the test images.
+        model: put into evaluation mode.
+        inputs: the test inputs.
 
     Returns:
-        float64 (channels,) on the model's device, by ReLU name in order of execution.
+        float64 (channels,) on the model's device, by name of the activation (see `lmc.measuring.tapping`) in order of
+        execution.
 
     Raises:
-        MergeError: a moment is not finite; the ReLU is named.
+        MergeError: a moment is not finite; the activation is named.
 
     Deviates:
         Behind a convolution the mean is over inputs *and positions*, giving one number per channel; the paper
@@ -44,10 +46,9 @@ def root_second_moments(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
     """
     model.eval()
     moments = Moments()
+    seeing = Seeing(model)
     for batch in inputs.test_batches():
-        with capturing(model) as caught:
-            model(batch)
-        moments.add(caught.preactivations)
+        moments.add(seeing(batch).tapped.activations)
     return moments.roots()
 
 
@@ -58,19 +59,17 @@ class Moments:
         self._squares: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, preactivations: Mapping[str, Tensor]) -> None:
-        """Add one batch of ReLU inputs, each (N, channels, ...)."""
-        for name, h in preactivations.items():
-            axes = [axis for axis in range(h.ndim) if axis != 1]
-            total = h.double().square().sum(axes)
-            self._squares[name] = self._squares[name] + total if name in self._squares else total
-            self._counts[name] = self._counts.get(name, 0) + h.numel() // h.shape[1]
+    def add(self, activations: Mapping[str, ActivationCall]) -> None:
+        """Add one batch."""
+        for name, call in activations.items():
+            self._squares[name] = self._squares[name] + call.squares if name in self._squares else call.squares
+            self._counts[name] = self._counts.get(name, 0) + call.count
 
     def roots(self) -> dict[str, Tensor]:
-        """By ReLU name: float64 (channels,).
+        """By activation: float64 (channels,).
 
         Raises:
-            MergeError: a moment is not finite; the ReLU is named.
+            MergeError: a moment is not finite; the activation is named.
         """
         moments = {name: (total / self._counts[name]).sqrt() for name, total in self._squares.items()}
         for name, each in moments.items():

@@ -7,37 +7,93 @@ input, to be averaged. Rows are reduced in the tensors' own precision. A row who
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
-def norm(x: Tensor) -> Tensor:
+class Rows:
+    """Answers of a layer, (N, ...), whose norms are computed once however often they are compared.
+
+    Args:
+        values: the answers, not to be changed.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    @functools.cached_property
+    def norms(self) -> Tensor:
+        """Row-wise Euclidean norms, float64 (N,)."""
+        (rows,) = _flat(self.values)
+        norms: Tensor = torch.linalg.vector_norm(rows, dim=1).double()
+        lost = _unreliable(norms, rows)
+        if lost.any():
+            norms[lost] = _rescaled_norms(rows[lost])
+        return norms
+
+
+def norm(x: Tensor | Rows) -> Tensor:
     """Row-wise Euclidean norm."""
-    rows, scale = _scaled(x)
-    norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
-    return norms.double() * scale
+    return _rows(x).norms
 
 
-def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (N, D) over their largest magnitude, and that magnitude in float64: tiny rows do not underflow."""
-    rows = x.flatten(1)
+def cosine(x: Tensor | Rows, y: Tensor | Rows) -> Tensor:
+    """Row-wise cosine similarity; 1 where both rows are zero (they agree), 0 where only one is."""
+    x, y = _rows(x), _rows(y)
+    flat_x, flat_y = _flat(x.values, y.values)
+    cosines: Tensor = torch.linalg.vecdot(flat_x, flat_y).double() / (x.norms * y.norms)
+    lost = _unreliable(x.norms, flat_x) | _unreliable(y.norms, flat_y)
+    if lost.any():
+        cosines[lost] = _rescaled_cosines(flat_x[lost], flat_y[lost])
+    return cosines
+
+
+def _rows(x: Tensor | Rows) -> Rows:
+    return x if isinstance(x, Rows) else Rows(x)
+
+
+def _flat(*tensors: Tensor) -> list[Tensor]:
+    """Tensors of one shape as (N, D), their entries in one order; channels last are not copied for it."""
+    if all(each.ndim == 4 and each.is_contiguous(memory_format=torch.channels_last) for each in tensors):
+        tensors = tuple(each.movedim(1, -1) for each in tensors)
+    return [each.flatten(1) for each in tensors]
+
+
+def _unreliable(norms: Tensor, rows: Tensor) -> Tensor:
+    """Whether squares of a row (N, D) may have under- or overflowed, by its norm; also where it is zero or not finite.
+
+    What underflows is less than D times the smallest number; above the lower bound that is no more than rounding.
+    """
+    kind = torch.finfo(rows.dtype)
+    low, high = math.sqrt(rows.shape[1] * kind.tiny / kind.eps), math.sqrt(kind.max)
+    return ~((norms >= low) & (norms <= high))
+
+
+def _rescaled_norms(rows: Tensor) -> Tensor:
+    scaled, largest = _scaled(rows)
+    norms: Tensor = torch.linalg.vector_norm(scaled, dim=1)
+    return norms.double() * largest
+
+
+def _rescaled_cosines(x: Tensor, y: Tensor) -> Tensor:
+    x, y = _scaled(x)[0], _scaled(y)[0]
+    norms_x, norms_y = (torch.linalg.vector_norm(each, dim=1).double() for each in (x, y))
+    agree = ((norms_x == 0) & (norms_y == 0)).double()
+    dots = torch.linalg.vecdot(x, y).double()
+    return torch.where(norms_x * norms_y != 0, dots / (norms_x * norms_y), agree)
+
+
+def _scaled(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (N, D) over their largest magnitude, and that magnitude in float64: no square under- or overflows."""
     largest = rows.abs().amax(1, keepdim=True)
     return rows / torch.where(largest > 0, largest, torch.ones_like(largest)), largest[:, 0].double()
 
 
-def cosine(x: Tensor, y: Tensor) -> Tensor:
-    """Row-wise cosine similarity; 1 where both rows are zero (they agree), 0 where only one is."""
-    (x, _), (y, _) = _scaled(x), _scaled(y)
-    norm_x, norm_y = norm(x), norm(y)
-    dots = torch.linalg.vecdot(x, y).double()
-    agree = ((norm_x == 0) & (norm_y == 0)).double()
-    return torch.where(norm_x * norm_y != 0, dots / (norm_x * norm_y), agree)
-
-
-def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+def ratio(numerator: Tensor | Rows, denominator: Tensor | Rows) -> Tensor:
     """Row-wise ‖numerator‖ / ‖denominator‖; 0 where both are zero, NaN where only the denominator is."""
     return _defined_quotient(norm(numerator), norm(denominator))
 
@@ -62,21 +118,31 @@ def lewc_cosine(f_merged: Tensor, f_a: Tensor, f_b: Tensor, layer: int, lam: flo
 
 
 def llfc_norm_ratio(f_merged: Tensor, f_a: Tensor, f_b: Tensor, lam: float = 0.5) -> Tensor:
-    """‖f_ℓ(θ(λ))‖ / ‖λ f_ℓ(θ_a) + (1-λ) f_ℓ(θ_b)‖: 1 under LLFC, 2^(1-ℓ) under LEWC at λ = ½ (App. C).
+    """‖f_ℓ(θ(λ))‖ / ‖λ f_ℓ(θ_a) + (1-λ) f_ℓ(θ_b)‖: 1 under LLFC, 2^(1-ℓ) under LEWC at λ = ½ (App. C)."""
+    return norm_ratio(norm(f_merged), norm(lam * f_a + (1 - lam) * f_b))
 
-    NaN where the average is zero, even if both are: 0 would count as a merged model gone silent.
+
+def norm_ratio(merged: Tensor, expected: Tensor) -> Tensor:
+    """‖f_ℓ(merged)‖ over the norm that a law expects, (N,).
+
+    NaN where the latter is zero, even if both are: 0 would count as a merged model gone silent.
     """
-    average = norm(lam * f_a + (1 - lam) * f_b)
-    return (norm(f_merged) / average).where(average != 0, torch.nan)
+    return (merged / expected).where(expected != 0, torch.nan)
 
 
-def additivity_cosine(h_a: Tensor, h_b: Tensor, lam: float = 0.5) -> Tensor:
-    """cos(σ(λ h_a + (1-λ) h_b), λ σ(h_a) + (1-λ) σ(h_b)) for ReLU σ (Def. 5.1, Fig. 4)."""
-    merged = F.relu(lam * h_a + (1 - lam) * h_b)
-    return cosine(merged, lam * F.relu(h_a) + (1 - lam) * F.relu(h_b))
+def additivity_cosine(h_a: Tensor, h_b: Tensor, sigma: Callable[[Tensor], Tensor], lam: float = 0.5) -> Tensor:
+    """cos(σ(λ h_a + (1-λ) h_b), λ σ(h_a) + (1-λ) σ(h_b)) (Def. 5.1, Fig. 4).
+
+    Args:
+        h_a: pre-activations of model a, (N, ...).
+        h_b: the same of model b.
+        sigma: σ, element-wise.
+        lam: weight λ of model a.
+    """
+    return cosine(sigma(lam * h_a + (1 - lam) * h_b), lam * sigma(h_a) + (1 - lam) * sigma(h_b))
 
 
-def orthogonality_ratio(foreign: Tensor, own: Tensor) -> Tensor:
+def orthogonality_ratio(foreign: Tensor | Rows, own: Tensor | Rows) -> Tensor:
     """‖W^b z^a‖ / ‖W^a z^a‖: 0 under reciprocal orthogonality (Def. 5.2, Fig. 7).
 
     Args:
@@ -86,7 +152,7 @@ def orthogonality_ratio(foreign: Tensor, own: Tensor) -> Tensor:
     return ratio(foreign, own)
 
 
-def recovery_cosine(w_merged: Tensor, own: Tensor) -> Tensor:
+def recovery_cosine(w_merged: Tensor | Rows, own: Tensor | Rows) -> Tensor:
     """cos(W^a z(merged), W^a z^a): 1 where model a's response survives the merge (Fig. 8)."""
     return cosine(w_merged, own)
 
@@ -101,9 +167,9 @@ class CommutativityDistance:
     def __init__(self) -> None:
         self.apart, self.first, self.second = 0.0, 0.0, 0.0
 
-    def add(self, ab: Tensor, ba: Tensor) -> None:
+    def add(self, ab: Tensor | Rows, ba: Tensor | Rows) -> None:
         """Add a batch of W^a z^b and W^b z^a, each (N, ...)."""
-        self.apart += float(norm(ab - ba).square().sum())
+        self.apart += float(norm(_rows(ab).values - _rows(ba).values).square().sum())
         self.first += float(norm(ab).square().sum())
         self.second += float(norm(ba).square().sum())
 

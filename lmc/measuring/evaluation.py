@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lmc.data import Dataset, Normaliser
 from lmc.errors import MergeError
+from lmc.measuring.inputs import Inputs
 from lmc.merging import calibration_split, fit_inverse_temperature
 from lmc.merging.temperature import scores_by_class
 
@@ -84,57 +83,6 @@ def _cross_entropy(scores: Tensor, true: Tensor) -> Tensor:
         true: those of the true classes, (points, 1, N).
     """
     return (scores.exp().sum(1).log() - true[:, 0]).mean(-1)
-
-
-BATCH = 200
-"""Images per batch, few enough for the activations of a narrow net to stay in a core's cache."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """A dataset as model inputs on a device, a batch at a time.
-
-    Args:
-        test: uint8 (M, C, H, W).
-        labels: int64 (M,).
-        train: uint8 (N, C, H, W), what BatchNorm statistics are reset on.
-        normalise: fitted on the training images the models saw.
-        batch: images per batch.
-        dtype: floating-point type of the inputs.
-    """
-
-    test: Tensor
-    labels: Tensor
-    train: Tensor
-    normalise: Normaliser
-    batch: int = BATCH
-    dtype: torch.dtype = torch.float32
-
-    @classmethod
-    def of(
-        cls,
-        dataset: Dataset,
-        train_size: int | None,
-        device: torch.device | str,
-        *,
-        batch: int = BATCH,
-        dtype: torch.dtype = torch.float32,
-    ) -> Inputs:
-        """Inputs of ``dataset`` for models trained on its first ``train_size`` images."""
-        used = dataset.limited(train_size).to(torch.device(device))
-        normalise = Normaliser.fit(used.train_images)
-        return cls(used.test_images, used.test_labels, used.train_images, normalise, batch, dtype)
-
-    def test_batches(self) -> Iterator[Tensor]:
-        """Normalised test images, in order."""
-        for part in torch.split(self.test, self.batch):
-            yield self.normalise(part).to(self.dtype)
-
-    def train_batches(self, limit: int) -> Iterator[Tensor]:
-        """The first ``limit`` training images, normalised; a last batch of one image is left out."""
-        for part in torch.split(self.train[:limit], self.batch):
-            if len(part) > 1:
-                yield self.normalise(part).to(self.dtype)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from lmc.measuring.capture import WEIGHT_LAYERS
+_WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def find_first_layer(model: nn.Module, batch: Tensor) -> FirstLayer | None:
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls.append((module, inputs[0], output if calls else output.clone()))
 
-    layers: list[nn.Module] = [module for module in model.modules() if isinstance(module, WEIGHT_LAYERS)]
+    layers: list[nn.Module] = [module for module in model.modules() if isinstance(module, _WEIGHT_LAYERS)]
     plain = {module for module in layers if _is_plain(module)}  # before the hooks below
     handles = [module.register_forward_hook(note) for module in layers]
     try:
@@ -120,7 +120,7 @@ def answering(module: nn.Module) -> Iterator[Replay]:
 def _is_plain(module: nn.Module) -> bool:
     """Whether the module is affine in its own weight and bias, and nothing is hooked in between."""
     hooked: tuple[Any, ...] = (module._forward_hooks, module._forward_pre_hooks, vars(module).get("forward"))
-    return type(module) in WEIGHT_LAYERS and "weight" in module._parameters and not any(hooked)
+    return type(module) in _WEIGHT_LAYERS and "weight" in module._parameters and not any(hooked)
 
 
 def _is_reshaped(batch: Tensor, read: Tensor) -> bool:

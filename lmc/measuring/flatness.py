@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from lmc.errors import SpecError
 from lmc.measuring import conditions
-from lmc.measuring.capture import capturing
-from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
+from lmc.measuring.evaluation import evaluate_logits, logits_of
+from lmc.measuring.inputs import Inputs
 from lmc.measuring.layers import RowMean
 from lmc.measuring.paths import BN_IMAGES
+from lmc.measuring.tapping import Seeing
 from lmc.merging import State, reset_bn_stats
 
 BN_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -95,7 +96,7 @@ def measure_flatness(
 
     Returns:
         A JSON-ready record, ``distance``, ``seed``, ``alphas``, ``points`` (accuracy, loss, β and calibrated loss at
-        each α) and ``relus``, for each ReLU ``perturbation_cosine``, between its output in the model and in
+        each α) and ``activations``, for each of them ``perturbation_cosine``, between its output in the model and in
         the perturbed model at α = 1 (whether or not 1 is among ``alphas``), averaged over the test inputs.
 
     Raises:
@@ -133,20 +134,22 @@ def measure_flatness(
         "seed": seed,
         "alphas": list(alphas),
         "points": [asdict(evaluate_logits(logits[alpha], inputs.labels)) for alpha in alphas],
-        "relus": {name: {"perturbation_cosine": mean.value} for name, mean in cosines.items()},
+        "activations": {name: {"perturbation_cosine": mean.value} for name, mean in cosines.items()},
     }
 
 
 def _compare(one: nn.Module, other: nn.Module, inputs: Inputs) -> tuple[dict[str, RowMean], Tensor, Tensor]:
-    """Cosine of every ReLU output of two models, and their logits (M, classes), in one pass over the test set."""
+    """Cosine of every activation's output of two models, and their logits (M, classes), in one pass."""
     one.eval()
     other.eval()
     cosines: dict[str, RowMean] = defaultdict(RowMean)
     logits: tuple[list[Tensor], list[Tensor]] = ([], [])
+    views = Seeing(one), Seeing(other)
     for batch in inputs.test_batches():
-        with capturing(one) as caught_one, capturing(other) as caught_other:
-            logits[0].append(one(batch))
-            logits[1].append(other(batch))
-        for name, output in caught_one.activations.items():
-            cosines[name].add(conditions.cosine(output, caught_other.activations[name]))
+        seen = [view(batch) for view in views]
+        for parts, each in zip(logits, seen, strict=True):
+            parts.append(each.output)
+        before, after = (each.tapped.activations for each in seen)
+        for name, call in before.items():
+            cosines[name].add(conditions.cosine(call.rows, after[name].rows))
     return dict(cosines), torch.cat(logits[0]), torch.cat(logits[1])

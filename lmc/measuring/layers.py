@@ -1,143 +1,236 @@
-"""LEWC and its conditions for every layer of a pair of models and their merge, in one pass."""
+"""LEWC and its conditions for every layer of k models and their average, in one pass (Def. 4.1, 5.1, 5.2; App. C)."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lmc.errors import MergeError
 from lmc.measuring import conditions
 from lmc.measuring.activity import Moments, compare_activity
-from lmc.measuring.capture import Capture, capturing, respond
-from lmc.measuring.evaluation import Inputs
+from lmc.measuring.calls import LayerCall, Seen, Tapped
+from lmc.measuring.inputs import Inputs, first_batches
+from lmc.measuring.tapping import RELU, Seeing, tapping, unseen_weights
+from lmc.theory import GAUSSIAN_NULL
 
 OUTPUT = "logits"
 
+HELD_BYTES = 2**28
+"""Activations held at once, of all models together, unless one input has more."""
+
+_RESCALING = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
+
+Records = dict[str, dict[str, dict[str, Any]]]
+"""By group (``outputs``, ``activations``, ``weights``), layer and quantity; see `measure_layers`."""
+
+
+@torch.no_grad()
+def measure_layers(
+    models: Sequence[nn.Module], merged: nn.Module, inputs: Inputs, count: int | None = None
+) -> tuple[Records, list[str]]:
+    """Every layer-wise quantity of the paper at equal weights, averaged over the first ``count`` inputs.
+
+    The inputs are streamed: no more activations are held than `HELD_BYTES`.
+
+    Args:
+        models: k >= 2, in evaluation mode with their own BatchNorm statistics; they may work in place.
+        merged: their average with weights 1/k, its BatchNorm statistics reset.
+        inputs: the test inputs.
+        count: ``None`` for all.
+
+    Returns:
+        ``outputs``: for each activation's output in order, then the logits: ``lewc_cosine`` (Fig. 3),
+        ``lewc_norm_ratio`` (of f_ℓ(merged) and Σ λ_i^ℓ f_ℓ(θ_i)), ``llfc_norm_ratio`` (App. C), ``endpoint_cosine``
+        (Fig. 14, the mean over pairs of models), ``norm_merged`` and ``norm_endpoints`` (Fig. 20).
+        Two models also give ``activations``: ``function``, ``additivity_cosine`` (Fig. 4) with the net's own function
+        and ``additivity_null`` (Thm. 5.4), ``active_share``, ``overlap_ratio`` and ``overlap_chance`` (Fig. 6, 22; see
+        `lmc.measuring.activity.compare_activity`); and
+        ``weights``: for each linear layer or convolution: ``orthogonality_ratio`` (Fig. 7, the mean of both
+        directions), ``recovery_cosine`` (Fig. 8, of both models), ``commutativity_distance`` and
+        ``relative_commutativity`` (Fig. 11; see `lmc.measuring.conditions.CommutativityDistance`).
+        ``None`` where a quantity is undefined for every input (dead layers), or for the net. Besides, remarks on what
+        is undefined and why.
+
+    Raises:
+        MergeError: the models run different layers on the same inputs.
+    """
+    networks = [*models, merged]
+    size, notes = _probe(merged, inputs.examples(2), len(networks))
+    means = LayerMeans(merged, [1 / len(models)] * len(models))
+    views = [Seeing(network) for network in networks]
+    for batch in first_batches(inputs.test_batches(), count, size):
+        *each, of_merged = (view(batch) for view in views)
+        means.add(each, of_merged)
+    return means.records(), notes + means.remarks()
+
 
 class RowMean:
-    """Mean over all rows seen that are not NaN; undefined rows are counted apart."""
+    """Mean over all rows seen that are not NaN."""
 
     def __init__(self) -> None:
-        self.total, self.rows, self.undefined = 0.0, 0, 0
+        self._rows: list[Tensor] = []
 
     def add(self, rows: Tensor) -> None:
         """Add one value per row, (N,)."""
-        defined = rows[~rows.isnan()].double()
-        self.total += float(defined.sum())
-        self.rows += len(defined)
-        self.undefined += len(rows) - len(defined)
+        self._rows.append(rows)
 
     @property
     def value(self) -> float | None:
         """The mean, or ``None`` where no row is defined or the mean is not finite."""
-        mean = self.total / self.rows if self.rows else math.nan
+        rows = torch.cat(self._rows).double()
+        mean = float(rows[~rows.isnan()].mean())
         return mean if math.isfinite(mean) else None
 
 
-def measure_layers(model_a: nn.Module, model_b: nn.Module, merged: nn.Module, inputs: Inputs) -> dict[str, Any]:
-    """Every layer-wise quantity of the paper at λ = ½, averaged over the test inputs.
-
-    The test set is streamed: no more than one batch of activations is held.
+class LayerMeans:
+    """Layer-wise quantities of k models and their average, gathered batch by batch.
 
     Args:
-        model_a: endpoint a, in evaluation mode with its own BatchNorm statistics.
-        model_b: endpoint b.
-        merged: the interpolation at λ = ½, its BatchNorm statistics reset.
-        inputs: the test images.
-
-    Returns:
-        ``outputs``: for each ReLU output in order, then the logits: ``lewc_cosine`` (Fig. 3),
-        ``llfc_norm_ratio`` (App. C), ``endpoint_cosine`` (Fig. 14), ``norm_merged`` and
-        ``norm_endpoints`` (Fig. 20).
-        ``relus``: for each ReLU: ``additivity_cosine`` (Fig. 4), ``active_share``, ``overlap_ratio`` and
-        ``overlap_chance`` (Fig. 6, 22; see `lmc.measuring.activity.compare_activity`).
-        ``weights``: for each linear layer or convolution: ``orthogonality_ratio`` (Fig. 7, the mean of
-        both directions), ``recovery_cosine`` (Fig. 8, of both models), ``commutativity_distance``
-        and ``relative_commutativity`` (Fig. 11; see `lmc.measuring.conditions.CommutativityDistance`).
-        ``None`` where a quantity is undefined for every input (dead layers).
+        merged: the average.
+        shares: λ_1 .. λ_k that it was made with.
     """
-    return measure_layers_and_logits(model_a, model_b, merged, inputs)[0]
 
+    def __init__(self, merged: nn.Module, shares: Sequence[float]) -> None:
+        self._shares, self._pair = shares, len(shares) == 2
+        self._normalises = any(kind in type(module).__name__ for module in merged.modules() for kind in _RESCALING)
+        self._plain = not self._normalises
+        self._means: dict[tuple[str, str, str], RowMean] = defaultdict(RowMean)
+        self._distances: dict[str, conditions.CommutativityDistance] = defaultdict(conditions.CommutativityDistance)
+        self._moments = [Moments() for _ in shares]
+        self._kinds: dict[str, str] = {}
 
-@torch.no_grad()
-def measure_layers_and_logits(
-    model_a: nn.Module, model_b: nn.Module, merged: nn.Module, inputs: Inputs, limit: int | None = None
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """`measure_layers` on the first ``limit`` test inputs (rounded up to whole batches; ``None`` for all).
+    def add(self, each: Sequence[Seen], merged: Seen) -> None:
+        """Add a batch, as the models and their average see it.
 
-    Returns:
-        The layers, and besides the logits (M, classes) of models ``a``, ``b`` and ``m`` (merged) on all.
-    """
-    models = {"a": model_a.eval(), "b": model_b.eval(), "m": merged.eval()}
-    modules = {key: dict(model.named_modules()) for key, model in models.items()}
-    logits: dict[str, list[Tensor]] = defaultdict(list)
-    sums: dict[tuple[str, str, str], RowMean] = defaultdict(RowMean)
-    distances: dict[str, conditions.CommutativityDistance] = defaultdict(conditions.CommutativityDistance)
-    activity = {"a": Moments(), "b": Moments()}
-    for batch in inputs.test_batches():
-        if limit is not None and sum(map(len, logits["m"])) >= limit:
-            for key, model in models.items():
-                logits[key].append(model(batch))
-            continue
-        caught: dict[str, Capture] = {}
-        for key, model in models.items():
-            with capturing(model) as capture:
-                capture.activations[OUTPUT] = model(batch)
-            logits[key].append(capture.activations[OUTPUT])
-            caught[key] = capture
-        _add_outputs(sums, caught)
-        _add_weights(sums, distances, caught, modules)
-        for key, moments in activity.items():
-            moments.add(caught[key].preactivations)
-    records: dict[str, dict[str, dict[str, float | None]]] = {"outputs": {}, "relus": {}, "weights": {}}
-    for (group, layer, quantity), mean in sums.items():
-        records[group].setdefault(layer, {})[quantity] = mean.value
-    for layer, distance in distances.items():
-        records["weights"][layer]["commutativity_distance"] = distance.value
-        records["weights"][layer]["relative_commutativity"] = distance.relative
-    of_a, of_b = activity["a"].roots(), activity["b"].roots()
-    for layer, moments_a in of_a.items():
-        records["relus"][layer] |= compare_activity(moments_a, of_b[layer])
-    return records, {key: torch.cat(parts) for key, parts in logits.items()}
+        Raises:
+            MergeError: the models run different layers on the same inputs.
+        """
+        taps = [seen.tapped for seen in each]
+        _check_alike([*taps, merged.tapped])
+        self._kinds = {name: call.kind for name, call in merged.tapped.activations.items()}
+        self._plain = not self._normalises and len(merged.tapped.layers) == len(self._kinds) + 1
+        for depth, name in enumerate(self._kinds, start=1):
+            calls = [tapped.activations[name] for tapped in taps]
+            self._add_output(name, [call.rows for call in calls], merged.tapped.activations[name].rows, depth)
+            if self._pair:
+                one, other = calls
+                rows = conditions.additivity_cosine(one.before, other.before, one.sigma, self._shares[0])
+                self._means["activations", name, "additivity_cosine"].add(rows)
+        self._add_output(OUTPUT, [seen.rows for seen in each], merged.rows, len(self._kinds) + 1)
+        if self._pair:
+            a, b = taps
+            for name, call in merged.tapped.layers.items():
+                self._add_weight(name, a.layers[name], b.layers[name], call)
+            for moments, tapped in zip(self._moments, taps, strict=True):
+                moments.add(tapped.activations)
 
-
-def _add_outputs(sums: dict[tuple[str, str, str], RowMean], caught: dict[str, Capture]) -> None:
-    a, b, merged = caught["a"], caught["b"], caught["m"]
-    for depth, (layer, f_m) in enumerate(merged.activations.items(), start=1):
-        f_a, f_b = a.activations[layer], b.activations[layer]
-        rows = {
-            "lewc_cosine": conditions.lewc_cosine(f_m, f_a, f_b, depth),
-            "llfc_norm_ratio": conditions.llfc_norm_ratio(f_m, f_a, f_b),
-            "endpoint_cosine": conditions.cosine(f_a, f_b),
-            "norm_merged": conditions.norm(f_m),
-            "norm_endpoints": (conditions.norm(f_a) + conditions.norm(f_b)) / 2,
+    def _add_output(self, name: str, each: Sequence[conditions.Rows], merged: conditions.Rows, depth: int) -> None:
+        """Add what the models and their average give at layer ``depth``."""
+        law = _combined(each, self._shares, depth)
+        average = law if len(set(self._shares)) == 1 else _combined(each, self._shares, 1)
+        largest = max(self._shares)
+        found = {
+            "lewc_cosine": conditions.cosine(merged, law),
+            "lewc_norm_ratio": conditions.norm_ratio(merged.norms, largest**depth * law.norms),
+            "llfc_norm_ratio": conditions.norm_ratio(merged.norms, largest * average.norms),
         }
-        for quantity, values in rows.items():
-            sums["outputs", layer, quantity].add(values)
-    for layer, h_a in a.preactivations.items():
-        additivity = conditions.additivity_cosine(h_a, b.preactivations[layer])
-        sums["relus", layer, "additivity_cosine"].add(additivity)
+        for quantity, rows in found.items():
+            self._means["outputs", name, quantity].add(rows)
+        for one, other in combinations(each, 2):
+            self._means["outputs", name, "endpoint_cosine"].add(conditions.cosine(one, other))
+        self._means["outputs", name, "norm_merged"].add(merged.norms)
+        for one in each:
+            self._means["outputs", name, "norm_endpoints"].add(one.norms)
+
+    def _add_weight(self, name: str, a: LayerCall, b: LayerCall, merged: LayerCall) -> None:
+        foreign_a, foreign_b = b.respond(a.inputs), a.respond(b.inputs)
+        for foreign, call in ((foreign_a, a), (foreign_b, b)):
+            rows = conditions.orthogonality_ratio(foreign, call.rows)
+            self._means["weights", name, "orthogonality_ratio"].add(rows)
+            rows = conditions.recovery_cosine(call.respond(merged.inputs), call.rows)
+            self._means["weights", name, "recovery_cosine"].add(rows)
+        self._distances[name].add(foreign_b, foreign_a)
+
+    def records(self) -> Records:
+        """See `measure_layers`."""
+        records: Records = {"outputs": {}, "activations": {}, "weights": {}}
+        for (group, name, quantity), mean in self._means.items():
+            records[group].setdefault(name, {})[quantity] = mean.value
+        if not self._plain:
+            for record in records["outputs"].values():
+                record["lewc_norm_ratio"] = None
+        for name, distance in self._distances.items():
+            records["weights"][name]["commutativity_distance"] = distance.value
+            records["weights"][name]["relative_commutativity"] = distance.relative
+        if self._pair:
+            of_a, of_b = (moments.roots() for moments in self._moments)
+            for name, record in records["activations"].items():
+                null = GAUSSIAN_NULL if self._kinds[name] == RELU else None
+                record |= {"function": self._kinds[name], "additivity_null": null}
+                record |= compare_activity(of_a[name], of_b[name])
+        return records
+
+    def remarks(self) -> list[str]:
+        """What is undefined, and why."""
+        notes = []
+        others = sorted(set(self._kinds.values()) - {RELU})
+        if others and self._pair:
+            notes.append(
+                f"weak additivity of {', '.join(others)} has no null level: 0.93 of Thm. 5.4 is a ReLU's, "
+                "whose cosine does not depend on the scale"
+            )
+        if not self._plain:
+            notes.append(
+                "the scale λ^ℓ of the law is not judged, only the direction: it needs a plain chain of layers without "
+                "normalisation, residual branches or attention"
+            )
+        if not self._pair:
+            notes.append(
+                "additivity, orthogonality, recovery and commutativity are defined for two models; compare pairs"
+            )
+        return notes
 
 
-def _add_weights(
-    sums: dict[tuple[str, str, str], RowMean],
-    distances: dict[str, conditions.CommutativityDistance],
-    caught: dict[str, Capture],
-    modules: dict[str, dict[str, nn.Module]],
-) -> None:
-    a, b, merged = caught["a"], caught["b"], caught["m"]
-    for layer, z_a in a.inputs.items():
-        z_b, z_m = b.inputs[layer], merged.inputs[layer]
-        w_a, w_b = modules["a"][layer], modules["b"][layer]
-        own_a, own_b = a.responses[layer], b.responses[layer]
-        foreign_a, foreign_b = respond(w_b, z_a), respond(w_a, z_b)
-        for foreign, own in ((foreign_a, own_a), (foreign_b, own_b)):
-            rows = conditions.orthogonality_ratio(foreign, own)
-            sums["weights", layer, "orthogonality_ratio"].add(rows)
-        for module, own in ((w_a, own_a), (w_b, own_b)):
-            rows = conditions.recovery_cosine(respond(module, z_m), own)
-            sums["weights", layer, "recovery_cosine"].add(rows)
-        distances[layer].add(foreign_b, foreign_a)
+def _combined(each: Sequence[conditions.Rows], shares: Sequence[float], depth: int) -> conditions.Rows:
+    """Σ λ_i^ℓ f_ℓ(θ_i) over the largest λ_i^ℓ, so that deep layers do not underflow."""
+    largest = max(shares)
+    terms = [
+        one.values if lam == largest else (lam / largest) ** depth * one.values
+        for one, lam in zip(each, shares, strict=True)
+    ]
+    return conditions.Rows(sum(terms[1:], start=terms[0]))
+
+
+def _check_alike(taps: Sequence[Tapped]) -> None:
+    first = taps[0]
+    for other in taps[1:]:
+        for mine, theirs in ((first.layers, other.layers), (first.activations, other.activations)):
+            if list(mine) != list(theirs):
+                odd = sorted(set(mine) ^ set(theirs))[:3] or list(mine)[:3]
+                raise MergeError(
+                    f"the models run different layers on the same inputs ({', '.join(odd)}); "
+                    "a net whose control flow depends on its values cannot be compared layer by layer"
+                )
+
+
+def _probe(model: nn.Module, batch: Tensor, networks: int) -> tuple[int, list[str]]:
+    """Inputs at once so that `HELD_BYTES` suffice for all networks, and remarks on what cannot be caught."""
+    with tapping(model) as tapped:
+        model(batch.clone())
+    notes = []
+    unseen = unseen_weights(model, tapped)
+    if unseen:
+        names = ", ".join(unseen[:4]) + (", ..." if len(unseen) > 4 else "")
+        notes.append(f"layer quantities leave out {names}: not applied as the matrix of a linear layer or convolution")
+    if not tapped.layers:
+        notes.append("no linear layer or convolution was seen to run (scripted or custom code?): no layer quantities")
+    if not tapped.activations:
+        notes.append("no activation function was seen to run: weak additivity and active neurons are undefined")
+    per_input = max(1, networks * tapped.bytes // len(batch))
+    return max(1, HELD_BYTES // per_input), notes

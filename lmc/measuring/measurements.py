@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from lmc.errors import MergeError, SpecError
 from lmc.shares import checked_shares
 from lmc.specs import RunSpec, content_key
 
-MEASURE_VERSION = 6
+MEASURE_VERSION = 7
 """Raised whenever the measuring code changes what a measurement holds; part of every key."""
 
 MIDPOINT = (0.0, 0.5, 1.0)
@@ -21,7 +22,7 @@ MATCHING_STARTS = 3
 """Starts of the coordinate descent of weight matching, the best of which counts. From the identity alone, one pair
 in five of strongly decayed VGGs ends at a poor optimum, whose merge is far worse than without matching."""
 
-ALIGNMENTS = ("none", "matching", "random")
+ALIGNMENTS = ("unpermuted", "matching", "random")
 
 
 class Measurement(Protocol):
@@ -50,7 +51,7 @@ class PairMeasurement:
         a: spec of model a, at λ = 1.
         b: spec of model b, at λ = 0; equal to ``a`` up to the seeds. The same spec is a control.
         lams: points of the path, increasing, with 0, ½ and 1.
-        alignment: what is done before the merge: ``"none"``; ``"matching"``: model b is permuted by weight
+        alignment: what is done before the merge: ``"unpermuted"``; ``"matching"``: model b is permuted by weight
             matching (App. F.2); ``"random"``: each model is permuted at random (F.4; only the path is measured).
 
     Raises:
@@ -61,7 +62,7 @@ class PairMeasurement:
     a: RunSpec
     b: RunSpec
     lams: tuple[float, ...] = MIDPOINT
-    alignment: str = "none"
+    alignment: str = "unpermuted"
 
     def __post_init__(self) -> None:
         if not set(MIDPOINT) <= set(self.lams) or sorted(set(self.lams)) != list(self.lams):
@@ -85,7 +86,7 @@ class PairMeasurement:
 
     def describe(self) -> str:
         """See `Measurement`."""
-        how = "" if self.alignment == "none" else f" ({self.alignment} permutation)"
+        how = "" if self.alignment == "unpermuted" else f" ({self.alignment} permutation)"
         return f"pair {self.a.init_seed}-{self.b.init_seed} of {self.a.describe()}{how}"
 
 
@@ -194,6 +195,21 @@ def check_one_architecture(specs: tuple[RunSpec, ...]) -> None:
                     f"cannot merge {field} {getattr(first, field)!r} with {field} {getattr(other, field)!r}; "
                     "choose equal specs"
                 )
+
+
+def families_of(measurements: Iterable[Measurement]) -> list[tuple[Measurement, ...]]:
+    """Measurements that read the same models in the same way, to be carried out together.
+
+    Returns:
+        Groups in the order of their first measurement; within one, models are equal up to their seeds, and kind and
+        alignment are the same. Every measurement stands in one group.
+    """
+    groups: dict[tuple[object, ...], list[Measurement]] = {}
+    for measurement in measurements:
+        recipe = measurement.specs[0].with_seed(0)
+        group = type(measurement), getattr(measurement, "alignment", None), recipe
+        groups.setdefault(group, []).append(measurement)
+    return [tuple(group) for group in groups.values()]
 
 
 def _key(kind: str, specs: tuple[RunSpec, ...], *settings: object) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lmc.errors import MergeError
-from lmc.measuring.evaluation import Evaluation, Inputs, evaluate_all, logits_of
+from lmc.measuring.evaluation import Evaluation, evaluate_all, logits_of
 from lmc.measuring.first_layer import FirstLayer, answering, find_first_layer
+from lmc.measuring.inputs import Inputs
 from lmc.merging import State, has_bn, reset_bn_stats
 from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
 from lmc.merging.weights import check_same_architecture
@@ -20,7 +22,7 @@ BN_IMAGES = 5000
 """Training images the merged model's BatchNorm statistics are recomputed on, at most."""
 
 KEPT_BYTES = 64 * 2**20
-"""First-layer pre-activations of both models held at once, at most, unless one batch has more."""
+"""Inputs and first-layer pre-activations of both models held at once, at most, unless one batch has more."""
 
 REPLAYED = 2**18
 """Pre-activations the rest of the net is run on at once, at least; a narrow net's time is calls, not arithmetic."""
@@ -121,7 +123,7 @@ def _logits_along(
     layer = None
     if inner:
         load_interpolated(model, a, b, 1)
-        layer = find_first_layer(model.eval(), next(inputs.test_batches())[:PROBED])
+        layer = find_first_layer(model.eval(), inputs.examples(PROBED))
     path = _ReplayedPath(model, a, b, inputs, layer, missing) if layer is not None else None
     if path is not None and path.pays:
         found |= path.logits()
@@ -154,16 +156,18 @@ class _ReplayedPath:
     ) -> None:
         self.model, self.a, self.b, self.inputs, self.layer, self.lams = model, a, b, inputs, layer, lams
         self.inner = [lam for lam in lams if 0 < lam < 1]
-        per_image = 2 * layer.outputs * inputs.dtype.itemsize
-        self.chunk = max(1, KEPT_BYTES // (per_image * inputs.batch)) * inputs.batch
-        trained = min(BN_IMAGES, len(inputs.train)) if has_bn(model) else 0
+        example = inputs.examples(1)[0]
+        self.shape = example.shape
+        per_image = (2 * layer.outputs + example.numel()) * example.element_size()
+        self.chunk = max(1, KEPT_BYTES // per_image)
+        trained = min(BN_IMAGES, inputs.train_count) if has_bn(model) else 0
         # The reset needs all its images in a row, so they are kept as a whole or not at all.
         self.kept_training = trained if trained * per_image <= KEPT_BYTES else 0
 
     @property
     def pays(self) -> bool:
         """Whether less time goes into interpolating than into running the layer for every λ."""
-        test, layer = len(self.inputs.test), self.layer
+        test, layer = len(self.inputs.labels), self.layer
         inner, endpoints = len(self.inner), len(self.lams) - len(self.inner)
         chunks = -(-test // self.chunk) + (self.kept_training > 0)
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -177,22 +181,26 @@ class _ReplayedPath:
         self.model.eval()
         statistics = self._reset() if has_bn(self.model) else {}
         parts: dict[float, list[Tensor]] = {lam: [] for lam in self.lams}
-        tests, labels = (torch.split(each, self.chunk) for each in (self.inputs.test, self.inputs.labels))
-        for test, label in zip(tests, labels, strict=True):
-            images = replace(self.inputs, test=test, labels=label)
-            ends = [_joined(self._endpoint(lam, images.test_batches(), parts.get(lam))) for lam in (0.0, 1.0)]
+        batches = self.inputs.test_batches()
+        while images := self._chunk(batches):
+            ends = [_joined(self._endpoint(lam, images, parts.get(lam))) for lam in (0.0, 1.0)]
             for lam in self.inner:
                 load_interpolated(self.model, self.a, self.b, lam)
                 if statistics:
                     write_bn_stats(self.model, statistics[lam])
                 with answering(self.layer.module) as replay:
-                    parts[lam] += map(self.model, replay(_between(ends, lam), test.shape[1:]))
+                    parts[lam] += map(self.model, replay(_between(ends, lam), self.shape))
             del ends  # before the next chunk's are made
         return {lam: torch.cat(each) for lam, each in parts.items()}
 
+    def _chunk(self, batches: Iterator[Tensor]) -> list[Tensor]:
+        """The next batches, as many as may be held; at least one, unless there is none left."""
+        first = next(batches, None)
+        return [] if first is None else [first, *islice(batches, max(0, self.chunk // len(first) - 1))]
+
     def _reset(self) -> dict[float, list[Tensor]]:
         """BatchNorm statistics of every point between the endpoints."""
-        shape, found = self.inputs.train.shape[1:], {}
+        found = {}
         ends = []
         if self.kept_training:
             ends = [self._endpoint(lam, self.inputs.train_batches(BN_IMAGES)) for lam in (0.0, 1.0)]
@@ -200,7 +208,7 @@ class _ReplayedPath:
             load_interpolated(self.model, self.a, self.b, lam)
             if ends:
                 with answering(self.layer.module) as replay:
-                    reset_bn_stats(self.model, replay(_between(ends, lam), shape))
+                    reset_bn_stats(self.model, replay(_between(ends, lam), self.shape))
             else:
                 reset_bn_stats(self.model, self.inputs.train_batches(BN_IMAGES))
             found[lam] = read_bn_stats(self.model)
@@ -275,7 +283,8 @@ def measure_path(
     Example:
         >>> from pathlib import Path
         >>> from lmc import build, load_dataset
-        >>> inputs = Inputs.of(load_dataset("digits", Path("data")), None, "cpu")
+        >>> from lmc.measuring.inputs import HeldInputs
+        >>> inputs = HeldInputs.of(load_dataset("digits", Path("data")), None, "cpu")
         >>> a, model = (build("mlp", 1 / 64, (1, 8, 8), 10) for _ in range(2))
         >>> found = measure_path(model, a.state_dict(), a.state_dict(), [0.0, 0.5, 1.0], inputs)
         >>> found["barriers"]["loss_barrier_midpoint"]  # a model merges with itself

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lmc.data import Dataset
 from lmc.errors import MergeError
-from lmc.measuring.activity import active, active_share, histogram, root_second_moments
-from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
+from lmc.measuring.activity import Moments, active, active_share, histogram
+from lmc.measuring.endpoints import Endpoint, Endpoints, compare
+from lmc.measuring.evaluation import evaluate_logits
 from lmc.measuring.flatness import measure_flatness
-from lmc.measuring.layers import measure_layers_and_logits
+from lmc.measuring.inputs import HeldInputs, Inputs
 from lmc.measuring.measurements import (
-    MATCHING_STARTS,
     FlatnessMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
+    families_of,
 )
 from lmc.measuring.merges import measure_merge
 from lmc.measuring.paths import BN_IMAGES, load_interpolated, measure_path
 from lmc.measuring.ranks import measure_ranks
+from lmc.measuring.tapping import Seeing
 from lmc.merging import reset_bn_stats
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
-
-if TYPE_CHECKING:
-    from lmc.merging.permutation_spec import Permutations, PermutationSpec
 
 LAYER_IMAGES = 400
 """Test inputs that layers are measured on; the mean of 400 cosines is known to a few thousandths, far better
@@ -41,15 +41,48 @@ than pairs of models agree."""
 _AT_ONCE = 2**22
 """Weights whose squares are held in float64 at once."""
 
-States = Iterable[Mapping[str, Tensor]]
+Load = Callable[[RunSpec], Mapping[str, Tensor]]
+"""Gives the weights of a spec."""
 
 
-def measure(measurement: Measurement, states: States, dataset: Dataset, device: torch.device | str) -> dict[str, Any]:
-    """Carry out ``measurement``.
+def measure_all(
+    measurements: Sequence[Measurement], load: Load, dataset: Dataset, device: torch.device | str
+) -> Iterator[tuple[Measurement, dict[str, Any]]]:
+    """Carry out measurements; those of one family (see `lmc.measuring.measurements.families_of`) share its models.
+
+    Every model is loaded and evaluated once, as long as the family's weights and activations fit into
+    `lmc.measuring.endpoints.MODEL_BYTES` and `SEEN_BYTES`. Of wider models no more are held than one measurement needs.
+
+    Args:
+        measurements: what to measure, of models trained on ``dataset``.
+        load: gives the weights of a spec.
+        dataset: the specs' dataset.
+        device: where to compute.
+
+    Yields:
+        Each measurement with its record (see `measure`) as soon as it is done, in any order. The record of one that
+        raises `MergeError` is its message, under ``status``.
+    """
+    for family in families_of(measurements):
+        places = {spec: place for place, spec in enumerate(spec for each in family for spec in each.specs)}
+        ordered = sorted(family, key=lambda each: [places[spec] for spec in each.specs])
+        job = _Job(ordered[0], load, dataset, device)
+        for index, measurement in enumerate(ordered):
+            job.make_room(measurement, ordered[index + 1 :])
+            try:
+                yield measurement, job.measure(measurement)
+            except MergeError as error:
+                yield measurement, {"status": str(error)}
+
+
+def measure(
+    measurement: Measurement, states: Iterable[Mapping[str, Tensor]], dataset: Dataset, device: torch.device | str
+) -> dict[str, Any]:
+    """Carry out one measurement.
 
     Args:
         measurement: what to measure.
-        states: the weights of its specs, in their order; each is read once.
+        states: the weights of its specs, in their order.
         dataset: the specs' dataset.
         device: where to compute.
 
@@ -59,83 +92,136 @@ def measure(measurement: Measurement, states: States, dataset: Dataset, device: 
         - pair: ``distance`` ‖θ_a - θ_b‖ over the parameters (after alignment), ``path`` (see
           `lmc.measuring.paths.measure_path`) and ``layers`` (see `lmc.measuring.layers.measure_layers`; on the first
           `LAYER_IMAGES` test inputs; none where permuted at random);
-        - model: ``evaluation``, ``ranks`` by layer, and ``relus`` (active share and histogram) by ReLU;
+        - model: ``evaluation``, ``ranks`` by layer, and ``activations`` (active share and histogram) by activation;
         - flatness: see `lmc.measuring.flatness.measure_flatness`;
         - merge: see `lmc.measuring.merges.measure_merge`.
 
     Raises:
         MergeError: a model's logits are not finite, or weight matching cannot trace the architecture.
     """
-    inputs = Inputs.of(dataset, measurement.specs[0].train_size, device)
-    pairs = zip(measurement.specs, states, strict=True)
-    models = [_network(spec, dataset, device, state) for spec, state in pairs]
-    if isinstance(measurement, ModelMeasurement):
-        return _model(models[0], inputs)
-    spare = _network(measurement.specs[0], dataset, device)
-    if isinstance(measurement, PairMeasurement):
-        return _pair(measurement, models[0], models[1], spare, inputs)
-    if isinstance(measurement, FlatnessMeasurement):
-        return _flatness(measurement, models[0], models[1], spare, inputs)
-    assert isinstance(measurement, MergeMeasurement)
-    found = measure_merge(models, spare, measurement.weights, inputs, LAYER_IMAGES)
-    return {"status": "measured", **found}
+    given = dict(zip(measurement.specs, states, strict=True))
+    return _Job(measurement, given.__getitem__, dataset, device).measure(measurement)
 
 
-@torch.no_grad()
-def _pair(
-    measurement: PairMeasurement, a: nn.Module, b: nn.Module, merged: nn.Module, inputs: Inputs
-) -> dict[str, Any]:
-    align(measurement, a, b, inputs)
-    state_a, state_b = a.state_dict(), b.state_dict()
-    known: dict[float, Tensor] = {}
-    layers: dict[str, Any] = {}
-    if measurement.alignment != "random":
-        load_interpolated(merged, state_a, state_b, 0.5)
-        reset_bn_stats(merged, inputs.train_batches(BN_IMAGES))
-        layers, logits = measure_layers_and_logits(a, b, merged, inputs, LAYER_IMAGES)
-        known = {0.0: logits["b"], 0.5: logits["m"], 1.0: logits["a"]}
-    path = measure_path(merged, state_a, state_b, measurement.lams, inputs, known)
-    points = path["points"]
-    return {
-        "status": "measured",
-        "accuracies": [points[-1]["accuracy"], points[0]["accuracy"]],
-        "distance": distance(a, b),
-        "path": path,
-        "layers": layers,
-    }
+class _Job:
+    """Measures a family: models of one recipe, all in one kind of measurement.
 
-
-def align(measurement: PairMeasurement, a: nn.Module, b: nn.Module, inputs: Inputs) -> None:
-    """Permute the models in place as the measurement's alignment says; their functions stay.
-
-    Raises:
-        MergeError: the architecture cannot be traced, or a permutation would change the function.
+    Args:
+        example: one of the measurements.
+        load: gives the weights of a spec.
+        dataset: the specs' dataset.
+        device: where to compute.
     """
-    if measurement.alignment == "none":
-        return
-    from lmc.merging.permutation_spec import random_permutations
-    from lmc.merging.tracing import trace_permutation_spec
-    from lmc.merging.weight_matching import weight_matching
 
-    example = next(inputs.test_batches())[:2]
-    spec = trace_permutation_spec(a, example)
-    if measurement.alignment == "matching":
-        found = weight_matching(spec, a.state_dict(), b.state_dict(), restarts=MATCHING_STARTS)
-        _reorder(b, spec, found.permutations, measurement.b, example)
-        return
-    for model, run in zip((a, b), measurement.specs, strict=True):
-        permutations = random_permutations(spec, run.init_seed)
-        _reorder(model, spec, permutations, run, example)
+    def __init__(self, example: Measurement, load: Load, dataset: Dataset, device: torch.device | str) -> None:
+        self.recipe, self.load, self.dataset, self.device = example.specs[0], load, dataset, device
+        self.random = isinstance(example, PairMeasurement) and example.alignment == "random"
+        self.inputs = HeldInputs.of(dataset, self.recipe.train_size, device)
+        self.models = Endpoints(self._model, self.inputs)
+
+    @torch.no_grad()
+    def measure(self, measurement: Measurement) -> dict[str, Any]:
+        """See `lmc.measuring.records.measure`."""
+        if isinstance(measurement, ModelMeasurement):
+            found = _model(self.models[measurement.spec].network, self.inputs)
+        elif isinstance(measurement, PairMeasurement):
+            found = self._pair(measurement)
+        elif isinstance(measurement, FlatnessMeasurement):
+            found = self._flatness(measurement)
+        else:
+            assert isinstance(measurement, MergeMeasurement)
+            models = [self.models[spec] for spec in measurement.specs]
+            found = measure_merge(models, self.spare, measurement.weights, self.inputs, LAYER_IMAGES)
+        return {"status": "measured", **found}
+
+    def make_room(self, now: Measurement, later: Sequence[Measurement]) -> None:
+        """Let go of models that these do not need, or that do not fit."""
+        self.models.make_room(now.specs, {spec for each in later for spec in each.specs})
+
+    @functools.cached_property
+    def spare(self) -> nn.Module:
+        """A network to be overwritten."""
+        with torch.device("meta"):
+            network = self._build()
+        return network.to_empty(device=self.device).to(memory_format=memory_format_of(self.recipe.arch)).eval()
+
+    def _build(self) -> nn.Module:
+        recipe, dataset = self.recipe, self.dataset
+        classes = len(dataset.classes)
+        return build(recipe.arch, recipe.width, dataset.shape, classes, bias=recipe.bias, depth=recipe.depth)
+
+    def _network(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """A network that takes the tensors of ``state`` for its own, so that a wide net is not held twice."""
+        with torch.device("meta"):
+            network = self._build()
+        network.load_state_dict(state, assign=True)
+        return network.to(self.device).to(memory_format=memory_format_of(self.recipe.arch)).eval()
+
+    def _model(self, spec: RunSpec) -> nn.Module:
+        network = self._network(self.load(spec))
+        if self.random:
+            from lmc.measuring.alignments import permute_at_random
+
+            permute_at_random(network, spec, self.inputs.examples(2))
+        return network
+
+    def _matched(self, a: nn.Module, b: nn.Module, run: RunSpec) -> Endpoint:
+        from lmc.measuring.alignments import match
+
+        network = self._network(b.state_dict())
+        match(a, network, run, self.inputs.examples(2))
+        return Endpoint(network, self.inputs)
+
+    def _pair(self, measurement: PairMeasurement) -> dict[str, Any]:
+        a, b = (self.models[spec] for spec in measurement.specs)
+        if measurement.alignment == "matching":
+            b = self._matched(a.network, b.network, measurement.b)
+        state_a, state_b = a.network.state_dict(), b.network.state_dict()
+        layers: dict[str, Any] = {}
+        known: dict[float, Tensor] = {}
+        if not self.random:
+            load_interpolated(self.spare, state_a, state_b, 0.5)
+            reset_bn_stats(self.spare, self.inputs.train_batches(BN_IMAGES))
+            layers, known[0.5] = compare([a, b], self.spare, (0.5, 0.5), self.inputs, LAYER_IMAGES)
+        known |= {0.0: b.logits(), 1.0: a.logits()}
+        path = measure_path(self.spare, state_a, state_b, measurement.lams, self.inputs, known)
+        return {
+            "accuracies": [path["points"][-1]["accuracy"], path["points"][0]["accuracy"]],
+            "distance": distance(a.network, b.network),
+            "path": path,
+            "layers": layers,
+        }
+
+    def _flatness(self, measurement: FlatnessMeasurement) -> dict[str, Any]:
+        a, b = (self.models[spec] for spec in measurement.specs)
+        length = distance(a.network, b.network)
+        if not math.isfinite(length):
+            raise MergeError("a weight of the two models is NaN or infinite; train them again")
+        state, seed = a.network.state_dict(), measurement.a.init_seed
+        found = measure_flatness(self.spare, state, length, measurement.alphas, self.inputs, seed)
+        accuracy_b = evaluate_logits(b.logits(), self.inputs.labels).accuracy
+        return {"accuracies": [found["points"][0]["accuracy"], accuracy_b], **found}
 
 
-def _reorder(
-    model: nn.Module, spec: PermutationSpec, permutations: Permutations, run: RunSpec, example: Tensor
-) -> None:
-    from lmc.merging.permutation_spec import permute, verify
-
-    verify(model, model.state_dict(), spec, permutations, example)
-    model.load_state_dict(permute(model.state_dict(), spec, permutations), assign=True)
-    model.to(memory_format=memory_format_of(run.arch))
+def _model(model: nn.Module, inputs: Inputs) -> dict[str, Any]:
+    moments, logits, weights = Moments(), [], {}
+    seeing = Seeing(model)
+    for batch in inputs.test_batches():
+        seen = seeing(batch)
+        logits.append(seen.output)
+        moments.add(seen.tapped.activations)
+        weights = seen.tapped.weights
+    evaluation = evaluate_logits(torch.cat(logits), inputs.labels)
+    activations = {
+        name: {"active_share": active_share(active(each)), "histogram": histogram(each)}
+        for name, each in moments.roots().items()
+    }
+    return {
+        "accuracies": [evaluation.accuracy],
+        "evaluation": asdict(evaluation),
+        "ranks": measure_ranks(weights),
+        "activations": activations,
+    }
 
 
 def distance(a: nn.Module, b: nn.Module) -> float:
@@ -150,40 +236,3 @@ def distance(a: nn.Module, b: nn.Module) -> float:
 
 def _in_parts(tensor: Tensor) -> tuple[Tensor, ...]:
     return torch.split(tensor.detach(), max(1, _AT_ONCE * len(tensor) // tensor.numel()))
-
-
-def _flatness(
-    measurement: FlatnessMeasurement, a: nn.Module, b: nn.Module, spare: nn.Module, inputs: Inputs
-) -> dict[str, Any]:
-    length = distance(a, b)
-    if not math.isfinite(length):
-        raise MergeError("a weight of the two models is NaN or infinite; train them again")
-    found = measure_flatness(spare, a.state_dict(), length, measurement.alphas, inputs, measurement.a.init_seed)
-    accuracy_b = evaluate_logits(logits_of(b, inputs), inputs.labels).accuracy
-    return {"status": "measured", "accuracies": [found["points"][0]["accuracy"], accuracy_b], **found}
-
-
-def _model(model: nn.Module, inputs: Inputs) -> dict[str, Any]:
-    evaluation = evaluate_logits(logits_of(model, inputs), inputs.labels)
-    relus = {
-        name: {"active_share": active_share(active(moments)), "histogram": histogram(moments)}
-        for name, moments in root_second_moments(model, inputs).items()
-    }
-    return {
-        "status": "measured",
-        "accuracies": [evaluation.accuracy],
-        "evaluation": asdict(evaluation),
-        "ranks": measure_ranks(model),
-        "relus": relus,
-    }
-
-
-def _network(
-    spec: RunSpec, dataset: Dataset, device: torch.device | str, state: Mapping[str, Tensor] | None = None
-) -> nn.Module:
-    """The network of ``spec``; the tensors of ``state`` become its own, so that a wide net is not held twice."""
-    with torch.device("cpu" if state is None else "meta"):
-        network = build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias, depth=spec.depth)
-    if state is not None:
-        network.load_state_dict(state, assign=True)
-    return network.to(device).to(memory_format=memory_format_of(spec.arch)).eval()

@@ -1,21 +1,22 @@
 """What every layer of any network sees and gives, however it is written: modules, functions, methods.
 
-`lmc.measuring.capture` hooks modules, each used once. Here every *call* is caught, by ``TorchFunctionMode``: a
-ReLU that is a module, ``F.relu``, ``torch.relu`` or ``x.relu_()`` is the same call, and one module used five
-times is five of them. Hooks only tell in which module a call happens, and so its name.
+Every *call* is caught, by ``TorchFunctionMode``: a ReLU that is a module, ``F.relu``, ``torch.relu`` or ``x.relu_()``
+is the same call, and one module used five times is five of them. Hooks only tell in which module a call happens, and
+so its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from lmc.measuring.calls import ActivationCall, LayerCall, Seen, Tapped
 
 ACTIVATIONS = frozenset(
     [
@@ -50,73 +51,45 @@ _LAYERS = frozenset(
 )
 _CLAMPS = frozenset({"clamp", "clamp_min", "clip"})
 _ATTENTION = "multi_head_attention_forward"
+_DATA = vars(torch._C.TensorBase)["data"].__get__  # changes of what it gives are not counted
 
 
-@dataclass(frozen=True)
-class LayerCall:
-    """One use of a weight: a linear layer or convolution.
+class Seeing:
+    """Runs a model and catches what its layers see and give.
 
-    Args:
-        weight: W.
-        bias: or ``None``.
-        inputs: z, (N, ...).
-        response: W z, without the bias.
-        apply: the map (z, W) -> W z with the layer's stride and so on.
-    """
-
-    weight: Tensor
-    bias: Tensor | None
-    inputs: Tensor
-    response: Tensor
-    apply: Callable[[Tensor, Tensor], Tensor]
-
-    def respond(self, inputs: Tensor) -> Tensor:
-        """W z' for other inputs."""
-        return self.apply(inputs, self.weight)
-
-
-@dataclass(frozen=True)
-class ActivationCall:
-    """One use of an activation function.
+    Tensors are held as they are, which takes half the memory of copies; for a net that works in place a batch runs
+    once more, and from then on copies are held.
 
     Args:
-        kind: its name, ``RELU`` also where it is written as ``clamp(min=0)``.
-        before: pre-activation h, (N, ...).
-        after: σ(h).
-        sigma: σ.
-        channels: the axis that holds the channels.
+        model: any network, in evaluation mode.
     """
 
-    kind: str
-    before: Tensor
-    after: Tensor
-    sigma: Callable[[Tensor], Tensor]
-    channels: int
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._copies = False
 
+    def __call__(self, batch: Tensor) -> Seen:
+        """Run the model on a copy of a batch of inputs."""
+        seen, spoilt = self._run(batch)
+        if spoilt:
+            self._copies = True
+            seen, _ = self._run(batch)
+        return seen
 
-@dataclass
-class Tapped:
-    """The calls of one forward pass, in order of execution; a later call of the same thing ends with ``#2``, ...
-
-    Args:
-        layers: by name of the weight's layer.
-        activations: by name of the module, or module and function.
-    """
-
-    layers: dict[str, LayerCall] = field(default_factory=dict)
-    activations: dict[str, ActivationCall] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        """Memory of all tensors held."""
-        held = [tensor for call in self.layers.values() for tensor in (call.inputs, call.response)]
-        held += [tensor for call in self.activations.values() for tensor in (call.before, call.after)]
-        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+    def _run(self, batch: Tensor) -> tuple[Seen, bool]:
+        with tapping(self.model, copies=self._copies) as tapped:
+            output = self.model(batch.clone())
+        return Seen(tapped, output), tapped.spoilt
 
 
 @contextmanager
-def tapping(model: nn.Module) -> Iterator[Tapped]:
-    """Catch every layer and activation call of the next forward pass of ``model``."""
+def tapping(model: nn.Module, *, copies: bool = True) -> Iterator[Tapped]:
+    """Catch every layer and activation call of the next forward pass of ``model``.
+
+    Args:
+        model: any network.
+        copies: whether copies of tensors are held; else look at `Tapped.spoilt` before using them.
+    """
     tapped = Tapped()
     places: list[tuple[str, nn.Module]] = [("", model)]
     handles = []
@@ -132,7 +105,7 @@ def tapping(model: nn.Module) -> Iterator[Tapped]:
             handles.append(module.register_forward_pre_hook(entering(name), prepend=True))
             handles.append(module.register_forward_hook(leaving))
         names = {id(tensor): name for name, tensor in model.named_parameters()}
-        with _Tap(tapped, places, names):
+        with _Tap(tapped, places, names, copies=copies):
             yield tapped
     finally:
         for handle in handles:
@@ -146,11 +119,13 @@ def unseen_weights(model: nn.Module, tapped: Tapped) -> list[str]:
 
 
 class _Tap(TorchFunctionMode):
-    """Notes calls and lets them happen. Tensors are copied: a later call may change them in place."""
+    """Notes calls and lets them happen. A later call may change a tensor in place, unless copies are held."""
 
-    def __init__(self, tapped: Tapped, places: list[tuple[str, nn.Module]], names: dict[int, str]) -> None:
+    def __init__(
+        self, tapped: Tapped, places: list[tuple[str, nn.Module]], names: dict[int, str], *, copies: bool
+    ) -> None:
         super().__init__()
-        self.tapped, self.places, self.names = tapped, places, names
+        self.tapped, self.places, self.names, self.copies = tapped, places, names, copies
         self.channels: tuple[int, int] | None = None  # axis and number of channels that the last layer gave
 
     def __torch_function__(
@@ -164,7 +139,16 @@ class _Tap(TorchFunctionMode):
             return self._attention(func, args, kwargs)
         if name in ACTIVATIONS or (name in _CLAMPS and _is_relu(args, kwargs)):
             return self._activation(RELU if name in _CLAMPS else name, func, args, kwargs)
+        if func == _DATA:
+            self.tapped.hidden = not self.copies
         return func(*args, **kwargs)
+
+    def _hold(self, tensor: Tensor) -> Tensor:
+        """The tensor as it is now."""
+        if self.copies or tensor.is_inference():  # whose changes are not counted
+            return tensor.clone()
+        self.tapped.versions.append((tensor, tensor._version))
+        return tensor
 
     def _layer(self, kind: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = func(*args, **kwargs)
@@ -180,8 +164,8 @@ class _Tap(TorchFunctionMode):
         axis = -1 if kind == "linear" else 1
         if inputs.ndim > 1:
             shape = (-1,) if kind == "linear" else (-1, *(1,) * (output.ndim - 2))
-            response = output.clone() if bias is None else output - bias.reshape(shape)
-            self._note_layer(LayerCall(given["weight"], bias, inputs.clone(), response, apply))
+            response = self._hold(output) if bias is None else output - bias.reshape(shape)
+            self._note_layer(LayerCall(given["weight"], bias, self._hold(inputs), response, apply))
         self.channels = axis, output.shape[axis]
         return output
 
@@ -214,7 +198,7 @@ class _Tap(TorchFunctionMode):
 
     def _activation(self, kind: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = args[0] if args else kwargs["input"]
-        before = given.clone()
+        before = self._hold(given)
         output = func(*args, **kwargs)
         rest, behind = {key: value for key, value in kwargs.items() if key != "input"}, args[1:]
 
@@ -227,7 +211,7 @@ class _Tap(TorchFunctionMode):
             # A module that is nothing but the activation lends it its name.
             own = path and not any(True for _ in module.children())
             label = path if own else f"{path}.{kind}".lstrip(".")
-            call = ActivationCall(kind, before, output.clone(), sigma, self._axis(before))
+            call = ActivationCall(kind, before, self._hold(output), sigma, self._axis(before))
             self.tapped.activations[_unused(label, self.tapped.activations)] = call
         return output
 

@@ -39,7 +39,7 @@ def net_cost(arch: str, width: float, shape: Shape, classes: int, *, bias: bool 
     """Count a network on the ``meta`` device: nothing is allocated.
 
     Args:
-        arch: one of `lmc.specs.ARCHITECTURES`.
+        arch: a name in the table of `lmc.architectures`.
         width: multiplier of the architecture's base width.
         shape: (C, H, W) of one image.
         classes: number of logits.

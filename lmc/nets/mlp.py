@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lmc.nets.sizes import Shape, whole_units
+
+BASE_UNITS = 512
+
 
 class HiddenLayer(nn.Module):
     """z -> σ(norm(W z + b)), plus z itself where ``skip`` (Appendix F.11).
@@ -74,3 +78,9 @@ class MLP(nn.Module):
             features = layer(features)
         logits: Tensor = self.head(features)
         return logits
+
+
+def build(width: float, shape: Shape, classes: int, *, bias: bool, depth: int, **variant: bool) -> MLP:
+    """An `MLP` of ``width`` times 512 units; ``variant`` may say ``batch_norm`` or ``skip``."""
+    pixels = shape[0] * shape[1] * shape[2]
+    return MLP(pixels, whole_units(width, BASE_UNITS), classes, depth=depth, bias=bias, **variant)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lmc.nets.sizes import Shape, whole_units
+
 BASE_CHANNELS = 16
 
 
@@ -71,3 +73,8 @@ class ResNet(nn.Module):
         features = self.stages(self.relu(self.norm(self.stem(images))))
         logits: Tensor = self.head(torch.flatten(self.pool(features), 1))
         return logits
+
+
+def build(width: float, shape: Shape, classes: int, *, bias: bool, blocks: int) -> ResNet:
+    """A `ResNet` of ``width`` times 16 channels."""
+    return ResNet(shape[0], whole_units(width, BASE_CHANNELS), classes, blocks=blocks, bias=bias)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lmc.nets.sizes import Shape, whole_units
+
 BASE_CHANNELS = 64
 
 # Channels in units of the base width; None is a 2x2 max-pool.
@@ -54,3 +56,9 @@ class VGG(nn.Module):
         pooled = torch.flatten(self.pool(self.features(images)), 1)
         logits: Tensor = self.head(pooled)
         return logits
+
+
+def build(width: float, shape: Shape, classes: int, *, bias: bool, small: bool = False) -> VGG:
+    """A `VGG` of ``width`` times 64 channels, with eight convolutions or, where ``small``, four."""
+    plan = SMALL_PLAN if small else VGG11_PLAN
+    return VGG(shape[0], whole_units(width, BASE_CHANNELS), classes, plan=plan, bias=bias)

@@ -1,1 +1,1 @@
-"""The results file and what is made of it."""
+"""What is drawn of a results document: figures, pages and tables."""

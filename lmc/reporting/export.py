@@ -6,19 +6,15 @@ import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lmc.claims.verdicts import shown
 from lmc.errors import SpecError, StoreError
+from lmc.results.document import Document, Ensemble, Home, Scalar
+from lmc.results.wording import asked_in_words, measured_in_words, seeds_in_words
 
 FORMATS = ("csv", "parquet")
 """What tables can be written as."""
 
 Row = tuple[str | float | int | bool | None, ...]
-Document = Mapping[str, Any]
-
-_POINT = ("accuracy", "loss", "beta", "calibrated_loss")
-_MODEL = ("status", "parameters", "steps", "decay_horizon", "seconds")
 
 
 @dataclass(frozen=True)
@@ -96,91 +92,99 @@ def _write_parquet(table: Table, document: Document, path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table(columns, names=list(table.columns)), path)
 
 
-def _cases(document: Document) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    for claim in document["claims"]:
-        for setting in claim["settings"]:
-            yield claim, setting
-
-
 def _verdicts(document: Document) -> Iterator[Row]:
-    for claim, setting in _cases(document):
-        low, high = setting["interval"] or (None, None)
-        numbers = (setting["effect"], low, high, setting["p_value"])
-        said = (setting["threshold"], claim["why"], setting["reason"], setting["known_gap"], claim["statement"])
-        names = (claim["id"], claim["ref"], setting["name"], setting["verdict"], shown(setting), claim["verdict"])
-        yield (*names, claim["unit"], *numbers, *said)
+    for claim, judged in document.judged():
+        low, high = judged.interval or (None, None)
+        yield (
+            *(claim.id, claim.ref, judged.name, judged.verdict, judged.shown, claim.verdict, claim.unit),
+            *(judged.effect, low, high, judged.p_value),
+            *(asked_in_words(judged.asked), claim.why, measured_in_words(judged), judged.known_gap, claim.statement),
+        )
 
 
 def _values(document: Document) -> Iterator[Row]:
-    for claim, setting in _cases(document):
-        for each in setting["values"]:
+    for claim, judged in document.judged():
+        for each in judged.values:
             yield (
-                *(claim["id"], claim["ref"], setting["name"], setting["verdict"], each["width"], each["pair"]),
-                *(each["part"], each["group"], each["value"], each["independent"]),
+                *(claim.id, claim.ref, judged.name, judged.verdict, each.width, seeds_in_words(each.seeds)),
+                *(each.part, each.group, each.value, each.independent),
             )
 
 
-def _home(row: Mapping[str, Any]) -> tuple[str, str, float]:
-    return row["setting"], row["role"], row["width"]
+def _home(row: Home) -> tuple[str, str, float]:
+    return row.setting, row.role, row.width
 
 
 def _paths(document: Document) -> Iterator[Row]:
-    for path in document["evidence"]["paths"]:
-        home = (*_home(path), path["pair"], path["alignment"])
-        for at, lam in enumerate(path["lams"]):
-            yield (*home, "path", lam, *(path[name][at] for name in _POINT))
-        yield (*home, "ensemble", None, *(path["ensemble"].get(name) for name in _POINT))
+    for path in document.evidence.paths:
+        home = (*_home(path), seeds_in_words(path.seeds), path.alignment)
+        for point in zip(path.lams, path.accuracy, path.loss, path.beta, path.calibrated_loss, strict=True):
+            yield (*home, "path", *point)
+        yield (*home, "ensemble", None, *_point(path.ensemble))
+
+
+def _point(both: Ensemble) -> tuple[float | None, ...]:
+    return both.accuracy, both.loss, both.beta, both.calibrated_loss
 
 
 def _models(document: Document) -> Iterator[Row]:
-    for model in document["evidence"]["models"]:
-        yield (*_home(model), model["seed"], *(model[name] for name in _MODEL))
+    for model in document.evidence.models:
+        facts = (model.status, model.parameters, model.steps, model.decay_horizon, model.seconds)
+        yield (*_home(model), model.seed, *facts)
 
 
 def _training(document: Document) -> Iterator[Row]:
-    for model in document["evidence"]["models"]:
-        for epoch, loss in enumerate(model["loss"], start=1):
-            yield (*_home(model), model["seed"], epoch, loss)
+    for model in document.evidence.models:
+        for epoch, loss in enumerate(model.loss, start=1):
+            yield (*_home(model), model.seed, epoch, loss)
 
 
 def _random_steps(document: Document) -> Iterator[Row]:
-    for step in document["evidence"]["random_steps"]:
-        for alpha, accuracy, loss in zip(step["alphas"], step["accuracy"], step["loss"], strict=True):
-            yield (*_home(step), step["pair"], alpha, accuracy, loss)
+    for step in document.evidence.random_steps:
+        for point in zip(step.alphas, step.accuracy, step.loss, strict=True):
+            yield (*_home(step), seeds_in_words(step.seeds), *point)
 
 
 def _histograms(document: Document) -> Iterator[Row]:
-    for row in document["evidence"]["histograms"]:
-        for relu, counts in row["relus"].items():
+    for row in document.evidence.histograms:
+        for activation, counts in row.activations.items():
             for at, count in enumerate(counts):
-                yield (*_home(row), row["seed"], relu, at, count)
+                yield (*_home(row), row.seed, activation, at, count)
 
 
 def _families(document: Document) -> Iterator[Row]:
-    for family in document["evidence"]["families"]:
-        facts = {**family["recipe"], "widths": _listed(family["widths"]), "seeds": _listed(family["seeds"])}
+    for family in document.evidence.families:
+        facts = {**family.recipe, "widths": _listed(family.widths), "seeds": _listed(family.seeds)}
         for name, value in facts.items():
-            yield family["setting"], family["role"], name, _text(value)
+            yield family.setting, family.role, name, _text(value)
 
 
 def _listed(values: Sequence[float]) -> str:
     return " ".join(f"{value:g}" for value in values)
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Scalar) -> str | None:
     return None if value is None else str(value)
 
 
 def _run(document: Document) -> Iterator[Row]:
-    for name in ("schema", "tier", "started", "seconds", "commit"):
-        yield name, _text(document[name])
-    for group in ("machine", "versions", "made"):
-        for name, value in document[group].items():
-            yield f"{group}.{name}", _text(value)
+    facts: dict[str, Scalar] = {
+        "schema": document.schema,
+        "tier": document.tier,
+        "started": document.started,
+        "seconds": document.seconds,
+        "commit": document.commit,
+        **{f"machine.{name}": value for name, value in document.machine.items()},
+        **{f"versions.{name}": value for name, value in document.versions.items()},
+        "made.models": document.made.models,
+        "made.measurements": document.made.measurements,
+    }
+    for name, value in facts.items():
+        yield name, _text(value)
 
 
 _AT = {"setting": str, "role": str, "width": float}
-_NUMBERS = dict.fromkeys(_POINT, float)
+_NUMBERS = dict.fromkeys(("accuracy", "loss", "beta", "calibrated_loss"), float)
 
 TABLES: tuple[Table, ...] = (
     Table(
@@ -215,7 +219,7 @@ TABLES: tuple[Table, ...] = (
         {**_AT, "pair": str, "alpha": float, "accuracy": float, "loss": float},
         _random_steps,
     ),
-    Table("histograms", {**_AT, "seed": int, "relu": str, "bin": int, "count": int}, _histograms),
+    Table("histograms", {**_AT, "seed": int, "activation": str, "bin": int, "count": int}, _histograms),
     Table("families", dict.fromkeys(("setting", "role", "field", "value"), str), _families),
     Table("run", {"field": str, "value": str}, _run),
 )

@@ -1,7 +1,7 @@
 """What is in a figure, apart from how it is drawn: `lmc.reporting.svg` and `lmc.reporting.plots` draw the same ones.
 
-Here are the figures of claims, made of the values their verdicts rest on; those made of a run's evidence are in
-`lmc.reporting.evidence_figures`.
+Those of claims, made of the values their verdicts rest on, are in `lmc.reporting.claim_figures`; those made of a run's
+evidence are in `lmc.reporting.evidence_figures`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 from lmc.claims.statistics import Observation, estimate
-from lmc.reporting.thresholds import Zone, needed_change, zone_of_effect, zone_of_values
+from lmc.reporting.zones import Zone
+from lmc.results.document import Value
 
 Point = tuple[float, float]
 
@@ -82,8 +82,8 @@ class Panel:
         x: horizontal axis.
         y: vertical axis.
         series: in the order of the legend.
-        zone: the values that satisfy the threshold.
-        column: the one position that the threshold is asked at; ``None`` for all.
+        zone: the values that satisfy what is asked.
+        column: the one position that it is asked at; ``None`` for all.
         rule: a horizontal reference and its name.
     """
 
@@ -150,13 +150,13 @@ def finite(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
-def mean_at(x: float, values: Sequence[Mapping[str, Any]]) -> Mean | None:
-    """Mean and interval at ``x`` of a results file's values, as verdicts have them; ``None`` of none.
+def mean_at(x: float, values: Sequence[Value]) -> Mean | None:
+    """Mean and interval at ``x`` of a claim's values, as verdicts have them; ``None`` of none.
 
     The interval comes from leaving out one model at a time (`lmc.claims.statistics.estimate`); with fewer
     than three models or disjoint pairs there is none.
     """
-    found = [Observation(each["width"], each["pair"], each["value"]) for each in values if finite([each["value"]])]
+    found = [Observation(each.width, each.seeds, each.value) for each in values if finite([each.value])]
     if not found:
         return None
     try:
@@ -167,66 +167,6 @@ def mean_at(x: float, values: Sequence[Mapping[str, Any]]) -> Mean | None:
     return Mean(x, estimated.mean, low, high, len(found))
 
 
-def claim_figure(claim: Mapping[str, Any]) -> Figure | None:
-    """The values of a claim by setting, and its effects against the threshold; ``None`` without values.
-
-    Args:
-        claim: of a results document.
-    """
-    notes: list[str] = []
-    panels = [
-        panel for setting in claim["settings"] if (panel := _setting_panel(setting, claim["unit"], notes)) is not None
-    ]
-    if not panels:
-        return None
-    if (effects := _effect_panel(claim)) is not None:
-        panels.append(effects)
-    caption = (
-        "Small points are single pairs or models, marks their mean with its 95 % interval. The shaded zone "
-        "satisfies the threshold; significance (p ≤ 0.05) is asked in addition."
-    )
-    return Figure(str(claim["id"]), str(claim["statement"]), caption, tuple(panels), tuple(dict.fromkeys(notes)))
-
-
-def _setting_panel(setting: Mapping[str, Any], unit: str, notes: list[str]) -> Panel | None:
-    values = [each for each in setting["values"] if finite([each["value"]])]
-    if not values:
-        return None
-    parts, groups = (list(dict.fromkeys(each[name] for each in values)) for name in ("part", "group"))
-    widths = sorted({each["width"] for each in values})
-    if len(parts) > 1 or widths == [0.0]:
-        layers = widths != [0.0] and _are_layers(parts)  # what rests on no model has no layers
-        axis = categories("layer" if layers else "part", parts, setting["name"], notes)
-        positions: dict[Any, float] = {part: float(at) for at, part in enumerate(parts)}
-        by = "part"
-    elif len(widths) > 1:
-        positions = {width: math.log2(width) for width in widths}
-        axis = Axis("width", tuple((positions[width], width_name(width)) for width in widths))
-        by = "width"
-    else:
-        axis = categories(f"at width {width_name(widths[0])}", groups, setting["name"], notes)
-        positions = {group: float(at) for at, group in enumerate(groups)}
-        by = "group"
-    series = tuple(_series_of(values, by, positions))
-    threshold = str(setting["threshold"])
-    column = positions[widths[0 if "narrowest" in threshold else -1]] if by == "width" else None
-    zone, rule = zone_of_values(threshold), _rule(series, by, threshold)
-    if zone and by != "width" and len(widths) > 1:
-        notes.append("The threshold is asked at one width only, see the table.")
-    return Panel(str(setting["name"]), axis, Axis(unit), series, zone, column, rule)
-
-
-def _rule(series: Sequence[Series], by: str, threshold: str) -> tuple[float, str] | None:
-    change = needed_change(threshold)
-    if by != "width" or len(series) != 1 or change is None or not series[0].means:
-        return None
-    return series[0].means[0].value + change, "to be reached at the widest"
-
-
-def _are_layers(parts: Sequence[str]) -> bool:
-    return not any(" " in part or part.endswith(("midpoint", "maximum")) for part in parts)
-
-
 def categories(label: str, names: Sequence[str], where: str, notes: list[str]) -> Axis:
     """Names as ticks where they are short, else numbers, and a note of what is what."""
     room = 44 / max(len(names), 1)
@@ -235,39 +175,3 @@ def categories(label: str, names: Sequence[str], where: str, notes: list[str]) -
     listed = "; ".join(f"{at}: {name}" for at, name in enumerate(names, start=1))
     notes.append(f"{where}, {label}s: {listed}.")
     return Axis(label, tuple((float(at), str(at + 1)) for at in range(len(names))))
-
-
-def _series_of(values: Sequence[Mapping[str, Any]], by: str, positions: Mapping[Any, float]) -> Iterable[Series]:
-    varying = [name for name in ("group", "width") if name != by and len({each[name] for each in values}) > 1]
-    keys = list(dict.fromkeys(tuple(each[name] for name in varying) for each in values))
-    for key in keys:
-        mine = [each for each in values if tuple(each[name] for name in varying) == key]
-        label = ", ".join(
-            f"width {width_name(one)}" if name == "width" else str(one) for name, one in zip(varying, key, strict=True)
-        )
-        grouped = {x: [each for each in mine if each[by] == x] for x in positions}
-        means = (mean_at(position, grouped[x]) for x, position in positions.items())
-        yield Series(
-            label,
-            tuple((positions[each[by]], each["value"]) for each in mine),
-            tuple(mean for mean in means if mean is not None),
-            joined=by != "group",
-        )
-
-
-def _effect_panel(claim: Mapping[str, Any]) -> Panel | None:
-    means: list[Mean] = []
-    names: list[str] = []
-    for setting in claim["settings"]:
-        if not finite([setting["effect"]]):
-            continue
-        low, high = setting["interval"] or (None, None)
-        means.append(Mean(float(len(names)), setting["effect"], low, high))
-        names.append(str(setting["name"]))
-    if not means:
-        return None
-    threshold = next((str(each["threshold"]) for each in claim["settings"] if each["threshold"]), "")
-    ticks = tuple((float(at), name) for at, name in enumerate(names))
-    series = Series("", means=tuple(means), joined=False)
-    label = f"effect ({claim['unit']})"
-    return Panel("Effect against threshold", Axis("setting", ticks), Axis(label), (series,), zone_of_effect(threshold))

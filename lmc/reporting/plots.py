@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from lmc.reporting.figures import Figure, Mean, Panel, Series
 from lmc.reporting.scales import Scale, x_scale, y_scale
 from lmc.reporting.sections import sections
 from lmc.reporting.svg import marked
+from lmc.results.document import Document
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def all_figures(document: Mapping[str, Any]) -> Iterator[Figure]:
+def all_figures(document: Document) -> Iterator[Figure]:
     """Every figure of the report, each once."""
     seen: dict[int, Figure] = {}  # by identity: a claim stands in several sections, and a setting may be called as it
     for section in sections(document):
@@ -72,9 +73,7 @@ def file_names(figures: Sequence[Figure]) -> list[str]:
     return list(found.values())
 
 
-def write_figures(
-    document: Mapping[str, Any], folder: Path, formats: Sequence[str] = FORMATS, only: str = ""
-) -> list[Path]:
+def write_figures(document: Document, folder: Path, formats: Sequence[str] = FORMATS, only: str = "") -> list[Path]:
     """Write every figure in every format.
 
     Args:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, KNOWN_GAP, NOT_RUN, shown
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, KNOWN_GAP, NOT_RUN
 from lmc.errors import StoreError
+from lmc.reporting.curves import grouped
 from lmc.reporting.evidence_figures import training_figures
 from lmc.reporting.figures import width_name
 from lmc.reporting.sections import sections
 from lmc.reporting.svg import key_svg, panel_svg
+from lmc.results.document import Document, Model, Scalar
 from lmc.results.selection import command, described
+from lmc.results.wording import asked_in_words, measured_in_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,7 +26,7 @@ MARKS = {HOLDS: "✓", FAILS: "✗", INCONCLUSIVE: "?", INVALID: "!", NOT_RUN: "
 """A sign for each verdict, so that none is told by colour alone."""
 
 
-def report(document: Mapping[str, Any]) -> str:
+def report(document: Document) -> str:
     """The report as one HTML page, the same to the last byte for the same document.
 
     Args:
@@ -31,9 +35,9 @@ def report(document: Mapping[str, Any]) -> str:
     Returns:
         HTML with style, script and figures in it, which asks nothing of a network.
     """
-    rows = [(claim, setting) for claim in document["claims"] for setting in claim["settings"]]
+    rows = list(document.judged())
     kinds = kinds_of(document)
-    counts = Counter(shown(setting) for _, setting in rows)
+    counts = Counter(judged.shown for _, judged in rows)
     return (
         environment()
         .get_template("report.html.j2")
@@ -42,12 +46,11 @@ def report(document: Mapping[str, Any]) -> str:
             rows=rows,
             kinds=kinds,
             counts={verdict: counts[verdict] for verdict in MARKS if counts[verdict]},
-            settings=sorted({setting["name"] for _, setting in rows}),
-            all_kinds=sorted({kinds[setting["name"]] for _, setting in rows}),
+            settings=sorted({judged.name for _, judged in rows}),
+            all_kinds=sorted({kinds[judged.name] for _, judged in rows}),
             sections=sections(document),
             training=training_figures(document),
-            families=document["evidence"]["families"],
-            models=_model_counts(document),
+            trained=_trained(document),
         )
     )
 
@@ -66,12 +69,12 @@ def environment() -> Environment:
     )
     made.globals.update(
         marks=MARKS,
-        shown=shown,
         panel_svg=lambda panel, name: Markup(panel_svg(panel, name)),
         key_svg=lambda at: Markup(key_svg(at)),
         command=command,
         described=described,
-        has_data=has_data,
+        asked_in_words=asked_in_words,
+        measured_in_words=measured_in_words,
     )
     made.filters.update(anchor=anchor, number=number, width=width_name, duration=duration, spans=spans, plain=plain)
     return made
@@ -90,32 +93,43 @@ def write_page(page: str, path: Path) -> None:
         raise StoreError(f"cannot write {path}: {error.strerror}; choose another file with -o") from error
 
 
-def has_data(setting: Mapping[str, Any]) -> bool:
-    """Whether there are numbers behind a verdict."""
-    return bool(setting["values"])
+def kinds_of(document: Document) -> dict[str, str]:
+    """The kind of network of each setting; where a setting has no models, its name."""
+    kinds = {family.setting: family.kind for family in document.evidence.families}
+    names = sorted({judged.name for _, judged in document.judged()})
+    return {name: kinds.get(name, name) for name in names}
 
 
-def kinds_of(document: Mapping[str, Any]) -> dict[str, str]:
-    """The kind of network of each setting, ``theory`` where there is none."""
-    archs = {each["setting"]: str(each["recipe"]["arch"]) for each in reversed(document["evidence"]["families"])}
-    names = {setting["name"] for claim in document["claims"] for setting in claim["settings"]}
-    return {name: _kind(archs.get(name, name)) for name in sorted(names)}
+@dataclass(frozen=True)
+class Trained:
+    """Models of one setting, role and width.
+
+    Args:
+        models: at least one, from different seeds.
+    """
+
+    models: tuple[Model, ...]
+
+    @property
+    def first(self) -> Model:
+        """One of them, for what they share."""
+        return self.models[0]
+
+    @property
+    def seconds(self) -> float:
+        """How long they trained together."""
+        return sum(model.seconds for model in self.models)
+
+    @property
+    def last_loss(self) -> float | None:
+        """The mean of their last epoch's training loss; ``None`` where it is undefined."""
+        found = [loss for model in self.models for loss in model.loss[-1:] if loss is not None]
+        return sum(found) / len(found) if found else None
 
 
-def _kind(name: str) -> str:
-    return next((kind for kind in ("mlp", "vgg", "resnet") if name.startswith(kind)), name)
-
-
-def _model_counts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Models by setting, role and width: how many, how large, how long they trained."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for model in document["evidence"]["models"]:
-        key = (model["setting"], model["role"], model["width"])
-        row = found.setdefault(key, {**model, "count": 0, "total": 0.0, "last": []})
-        row["count"] += 1
-        row["total"] += model["seconds"] or 0.0
-        row["last"] += [model["loss"][-1]] if model["loss"] and model["loss"][-1] is not None else []
-    return list(found.values())
+def _trained(document: Document) -> list[Trained]:
+    models = grouped(document.evidence.models, lambda model: (model.setting, model.role, model.width))
+    return [Trained(tuple(mine)) for _, mine in models]
 
 
 def anchor(text: str) -> str:
@@ -140,11 +154,11 @@ def duration(seconds: float | None) -> str:
     )
 
 
-def plain(value: Any) -> str:
+def plain(value: Scalar) -> str:
     """A field of a recipe for readers who are not programmers."""
     if value is None:
         return "–"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def spans(seeds: Sequence[int]) -> str:

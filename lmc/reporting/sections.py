@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lmc.claims.paper import ITEMS
 from lmc.claims.verdicts import INVALID, NOT_RUN
+from lmc.reporting.claim_figures import claim_figure
 from lmc.reporting.evidence_figures import evidence_figures
-from lmc.reporting.figures import Figure, claim_figure
+from lmc.reporting.figures import Figure
+from lmc.results.document import Claim, Document
+from lmc.results.wording import measured_in_words
 
 BEYOND = "Controls and extensions"
 
@@ -29,45 +31,43 @@ class Section:
 
     name: str
     about: str
-    claims: tuple[Mapping[str, Any], ...]
+    claims: tuple[Claim, ...]
     figures: tuple[Figure, ...]
     of_claim: Mapping[str, Figure]
     missing: str
 
 
-def sections(document: Mapping[str, Any]) -> list[Section]:
-    """Every item of the paper, then the claims that belong to none.
+def sections(document: Document) -> list[Section]:
+    """Every item of the paper, then the claims that name none of them.
 
     Args:
         document: a results document.
     """
-    drawn = {claim["id"]: figure for claim in document["claims"] if (figure := claim_figure(claim)) is not None}
-    found, covered = [], set[str]()
+    drawn = {claim.id: figure for claim in document.claims if (figure := claim_figure(claim)) is not None}
+    found = []
     for item in ITEMS:
-        claims = [claim for claim in document["claims"] if claim["id"].startswith(item.claims)]
-        covered |= {claim["id"] for claim in claims}
+        claims = [claim for claim in document.claims if item.name in claim.items]
         found.append(_section(item.name, item.about, claims, evidence_figures(item.name, document), drawn))
-    beyond = [claim for claim in document["claims"] if claim["id"] not in covered]
+    known = {item.name for item in ITEMS}
+    beyond = [claim for claim in document.claims if known.isdisjoint(claim.items)]
     if beyond:
         found.append(_section(BEYOND, "what the paper's items do not cover", beyond, [], drawn))
     return found
 
 
-def _section(
-    name: str, about: str, claims: list[Mapping[str, Any]], figures: list[Figure], drawn: Mapping[str, Figure]
-) -> Section:
-    of_claim = {claim["id"]: drawn[claim["id"]] for claim in claims if claim["id"] in drawn}
+def _section(name: str, about: str, claims: list[Claim], figures: list[Figure], drawn: Mapping[str, Figure]) -> Section:
+    of_claim = {claim.id: drawn[claim.id] for claim in claims if claim.id in drawn}
     missing = "" if figures or of_claim else _why_nothing(claims)
     return Section(name, about, tuple(claims), tuple(figures), of_claim, missing)
 
 
-def _why_nothing(claims: Sequence[Mapping[str, Any]]) -> str:
+def _why_nothing(claims: Sequence[Claim]) -> str:
     if not claims:
         return "No claim that stands for it is in this run: it was restricted to others."
     reasons = dict.fromkeys(
-        f"{setting['verdict']}: {setting['reason']}"
+        f"{judged.verdict}: {measured_in_words(judged)}"
         for claim in claims
-        for setting in claim["settings"]
-        if setting["verdict"] in (NOT_RUN, INVALID)
+        for judged in claim.settings
+        if judged.verdict in (NOT_RUN, INVALID)
     )
     return "; ".join(reasons) or "Nothing was measured."

@@ -69,7 +69,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Difference:
-    """The outcome of `lmc.results.comparing.compare`.
+    """The outcome of `lmc.results.comparing.difference_between`.
 
     Args:
         old: one line about the old run.

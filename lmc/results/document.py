@@ -1,10 +1,19 @@
-"""What stands where in a results file, as types that a file is checked against before anything is made of it."""
+"""What a results file holds: one definition, for whoever writes, reads, draws or compares it.
+
+Numbers are as they were measured, rounded to six digits in the evidence; text is made of them where it is shown.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired, TypedDict
+from collections.abc import Iterator
+from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct, field
+
+from lmc.claims.asked import Asked
+from lmc.claims.verdicts import HOLDS, KNOWN_GAP, Verdict
+
+SCHEMA = "lmc-results/3"
 
 _LARGEST = 1e100
 """No number of float32 is beyond 3.4e38, and what is made of numbers up to here (squares, ranges) is still finite."""
@@ -14,66 +23,113 @@ Positive = Annotated[float, Meta(gt=0, le=_LARGEST)]
 NonNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$")]  # what XML, and with it SVG, can hold
-Scalar = Text | int | Number | bool | None
-Verdict = Literal["holds", "fails", "inconclusive", "invalid", "not-run"]
+Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Scalar = Text | Whole | Number | bool | None
+Seeds = tuple[Count, ...]
+"""Of the models that a number was measured on: one, a pair, or more."""
 
 
-class Value(TypedDict):
-    """One observation of a claim; what rests on no model has width 0."""
+class Value(Struct, frozen=True, omit_defaults=True):
+    """One observation of a claim; what rests on no model has width 0 and no seeds."""
 
     width: NonNegative
-    pair: Text
+    seeds: Seeds
     value: Number | None
-    part: Text
-    group: Text
-    independent: bool
+    part: Text = ""
+    group: Text = ""
+    independent: bool = True
 
 
-class Setting(TypedDict):
-    """A claim judged on one setting."""
+class Judged(Struct, frozen=True):
+    """A claim judged on one setting.
+
+    Args:
+        name: of the setting.
+        verdict: on it.
+        reason: the numbers behind it, in words; without the part, see `lmc.results.wording.measured_in_words`.
+        part: the layer, or other part, that decided; empty where there is one or where their mean did.
+        mean_of: how many parts the effect is the mean of; 0 where it is of one.
+        known_gap: why it is known not to hold there, else empty.
+        effect: in the claim's unit.
+        interval: 95 % interval of the effect.
+        p_value: of the hypothesis that there is no such effect.
+        asked: what the effect had to reach; ``None`` where nothing was judged.
+        values: the observations.
+    """
 
     name: Text
     verdict: Verdict
     reason: Text
+    part: Text
+    mean_of: Count
     known_gap: Text
     effect: Number | None
     interval: tuple[Number | None, Number | None] | None
     p_value: Number | None
-    threshold: Text
-    values: list[Value]
+    asked: Asked | None
+    values: tuple[Value, ...]
+
+    @property
+    def shown(self) -> str:
+        """The verdict; where a known gap explains it, that."""
+        return KNOWN_GAP if self.known_gap and self.verdict != HOLDS else self.verdict
 
 
-class Claim(TypedDict):
-    """A claim with its verdicts."""
+class Claim(Struct, frozen=True):
+    """A claim with its verdicts.
+
+    Args:
+        id: unique and stable.
+        ref: where the paper says it.
+        items: the paper's figures, tables and theorems that it stands for, see `lmc.claims.paper.ITEMS`.
+        statement: what it says.
+        verdict: the worst of its settings', known gaps left out unless there is nothing else.
+        unit: of the values.
+        why: the reason for its bound.
+        history: what it was before, and what had been seen then.
+        settings: where it was judged.
+    """
 
     id: Text
     ref: Text
+    items: tuple[Text, ...]
     statement: Text
     verdict: Verdict
-    reason: Text
     unit: Text
     why: Text
-    settings: Annotated[list[Setting], Meta(min_length=1)]
+    history: Text
+    settings: Annotated[tuple[Judged, ...], Meta(min_length=1)]
 
 
-class Recipe(TypedDict):
-    """What of a recipe is read; the rest is only shown."""
-
-    dataset: Text
-    arch: Text
+Found = tuple[Claim, Judged]
+"""A claim, and what was found on one of its settings."""
 
 
-class Family(TypedDict):
-    """Models of one recipe."""
+class Family(Struct, frozen=True):
+    """Models of one recipe.
+
+    Args:
+        setting: name of the setting.
+        kind: of its architecture: ``mlp``, ``vgg``, ``resnet`` or somebody's own.
+        role: in the setting.
+        dataset: it was trained on.
+        arch: of the models.
+        recipe: the spec without width and seeds; shown, never read.
+        widths: increasing.
+        seeds: of the models.
+    """
 
     setting: Text
+    kind: Text
     role: Text
-    recipe: Recipe
-    widths: list[Positive]
-    seeds: list[int]
+    dataset: Text
+    arch: Text
+    recipe: dict[Text, Scalar]
+    widths: tuple[Positive, ...]
+    seeds: Seeds
 
 
-class Home(TypedDict):
+class Home(Struct, frozen=True):
     """Whose numbers these are."""
 
     setting: Text
@@ -81,19 +137,19 @@ class Home(TypedDict):
     width: Positive
 
 
-class Model(Home):
-    """The training log of one model."""
+class Model(Home, frozen=True):
+    """The training log of one model; ``loss`` by epoch."""
 
-    seed: int
+    seed: Count
     status: Text
-    parameters: int
-    steps: int
+    parameters: Count
+    steps: Count
     decay_horizon: Number
     seconds: Number
-    loss: list[Number | None]
+    loss: tuple[Number | None, ...]
 
 
-class Ensemble(TypedDict):
+class Ensemble(Struct, frozen=True):
     """The mean of two models' logits."""
 
     accuracy: Number
@@ -102,92 +158,114 @@ class Ensemble(TypedDict):
     calibrated_loss: Number | None
 
 
-class Path(Home):
-    """What lies between two models."""
+class Path(Home, frozen=True):
+    """What lies between two models, point by point."""
 
-    pair: Text
+    seeds: Seeds
     alignment: Text
-    lams: Annotated[list[Number], Meta(min_length=1)]
-    accuracy: list[Number]
-    loss: list[Number]
-    beta: list[Number | None]
-    calibrated_loss: list[Number | None]
+    lams: Annotated[tuple[Number, ...], Meta(min_length=1)]
+    accuracy: tuple[Number, ...]
+    loss: tuple[Number, ...]
+    beta: tuple[Number | None, ...]
+    calibrated_loss: tuple[Number | None, ...]
     ensemble: Ensemble
 
 
-class Outputs(Home):
+class Outputs(Home, frozen=True):
     """Norms and cosines of two models' and their merge's outputs, by layer."""
 
-    pair: Text
-    layers: list[Text]
-    norm_merged: list[Number | None]
-    norm_endpoints: list[Number | None]
-    endpoint_cosine: list[Number | None]
+    seeds: Seeds
+    layers: tuple[Text, ...]
+    norm_merged: tuple[Number | None, ...]
+    norm_endpoints: tuple[Number | None, ...]
+    endpoint_cosine: tuple[Number | None, ...]
 
 
-class RandomStep(Home):
+class RandomStep(Home, frozen=True):
     """What lies in a random direction from a model."""
 
-    pair: Text
-    alphas: list[Number]
-    accuracy: list[Number]
-    loss: list[Number]
+    seeds: Seeds
+    alphas: tuple[Number, ...]
+    accuracy: tuple[Number, ...]
+    loss: tuple[Number, ...]
 
 
-class Histogram(Home):
-    """Counts of root second moments of one model, by ReLU."""
+class Histogram(Home, frozen=True):
+    """Counts of root second moments of one model, by activation."""
 
-    seed: int
-    relus: dict[Text, list[Count]]
-
-
-class Evidence(TypedDict):
-    """See `lmc.results.evidence.evidence`."""
-
-    families: list[Family]
-    models: list[Model]
-    paths: list[Path]
-    outputs: NotRequired[list[Outputs]]  # files from before they were kept lack them
-    random_steps: list[RandomStep]
-    histograms: list[Histogram]
+    seed: Count
+    activations: dict[Text, tuple[Count, ...]]
 
 
-class Selection(TypedDict):
-    """What a run was asked to judge, see `lmc.results.selection.selection_of`."""
+class Evidence(Struct, frozen=True):
+    """Enough to redraw the paper's figures without the store, see `lmc.results.evidence.evidence`."""
 
-    pilot: bool
-    claims: list[Text]
-    arch: Text | None
-    dataset: Text | None
-    max_width: Positive | None
-    precision: Text | None
+    families: tuple[Family, ...]
+    models: tuple[Model, ...]
+    paths: tuple[Path, ...]
+    outputs: tuple[Outputs, ...]
+    random_steps: tuple[RandomStep, ...]
+    histograms: tuple[Histogram, ...]
 
 
-class Document(TypedDict):
-    """See `lmc.results.file.results_document`."""
+class Selection(Struct, frozen=True, kw_only=True):
+    """What a run was asked to judge; ``None`` or empty where it was not restricted.
 
-    schema: Text
+    Args:
+        pilot: whether on the seeds that bounds are chosen on.
+        claims: only those whose id contains one of these.
+        extra_claims: somebody else's, that were judged besides, as ``package.module:NAME``.
+        arch: only this kind of network.
+        dataset: only this.
+        max_width: no model wider than this.
+        precision: of all models.
+    """
+
+    pilot: bool = False
+    claims: tuple[Text, ...] = ()
+    extra_claims: tuple[Text, ...] = ()
+    arch: Text | None = None
+    dataset: Text | None = None
+    max_width: Positive | None = None
+    precision: Text | None = None
+
+
+class MadeCounts(Struct, frozen=True):
+    """How many models a run trained and how many measurements it made; none where all was stored."""
+
+    models: Count = 0
+    measurements: Count = 0
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """One run.
+
+    Args:
+        schema: see `SCHEMA`.
+        tier: its name.
+        started: ISO 8601 time in UTC.
+        seconds: duration, training and measuring included.
+        commit: of the code.
+        machine: facts of it, see `lmc.commands.machine.machine_facts`.
+        versions: of Python and packages.
+        made: see `MadeCounts`.
+        selection: see `Selection`.
+        claims: in paper order.
+        evidence: see `Evidence`.
+    """
+
+    schema: Text = SCHEMA
     tier: Text
     started: Text
     seconds: NonNegative
     commit: Text
     machine: dict[Text, Scalar]
     versions: dict[Text, Text]
-    made: dict[Text, int]
-    claims: list[Claim]
+    made: MadeCounts = field(default_factory=MadeCounts)
+    selection: Selection = field(default_factory=Selection)
+    claims: tuple[Claim, ...]
     evidence: Evidence
-    selection: NotRequired[Selection]  # files from before it was kept lack it
 
-
-def ragged(evidence: Evidence) -> str | None:
-    """Which row has lists that should be equally long and are not."""
-    for row in evidence["paths"]:
-        if len({len(row[name]) for name in ("lams", "accuracy", "loss", "beta", "calibrated_loss")}) > 1:
-            return f"the path of {row['pair']} on {row['setting']}"
-    for outputs in evidence.get("outputs", []):
-        if len({len(outputs[name]) for name in ("layers", "norm_merged", "norm_endpoints", "endpoint_cosine")}) > 1:
-            return f"the outputs of {outputs['pair']} on {outputs['setting']}"
-    for step in evidence["random_steps"]:
-        if len({len(step[name]) for name in ("alphas", "accuracy", "loss")}) > 1:
-            return f"the random step of {step['pair']} on {step['setting']}"
-    return None
+    def judged(self) -> Iterator[Found]:
+        """Every claim on every setting, in paper order."""
+        return ((claim, each) for claim in self.claims for each in claim.settings)

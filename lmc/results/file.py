@@ -1,161 +1,101 @@
-"""The results file: every number a verdict, figure or table rests on, as one JSON document."""
+"""The results file: one document as JSON, in one line."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import msgspec
 
 from lmc.errors import StoreError
-from lmc.results.document import Document, ragged
+from lmc.results.document import SCHEMA, Document, Evidence
+from lmc.results.wording import seeds_in_words
 
-if TYPE_CHECKING:
-    from lmc.claims.judging import CaseResult
-
-SCHEMA = "lmc-results/2"
+_SCHEMA_BEFORE = "lmc-results/2"
 
 
-def results_document(
-    results: Sequence[CaseResult],
-    *,
-    tier: str,
-    machine: Mapping[str, Any],
-    versions: Mapping[str, str],
-    commit: str,
-    started: str,
-    seconds: float,
-    made: Mapping[str, int],
-    evidence: Mapping[str, Any],
-    selection: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Everything about one run, JSON-ready.
+def write_results(document: Document, path: Path, *, option: str = "--lmc-results") -> None:
+    """Write a results file; it appears under its name only once it is whole.
 
     Args:
-        results: verdicts, cases of one claim next to each other.
-        tier: the tier's name.
-        machine: see `lmc.commands.machine.machine_facts`.
-        versions: package versions.
-        commit: of the code.
-        started: ISO 8601 time in UTC.
-        seconds: duration of the run, training and measuring included.
-        made: how many ``models`` the run trained and how many ``measurements`` it made; none where all was stored.
-        evidence: see `lmc.results.evidence.evidence`.
-        selection: what was asked to be judged, see `lmc.results.selection.selection_of`.
-    """
-    return {
-        "schema": SCHEMA,
-        "tier": tier,
-        "started": started,
-        "seconds": round(seconds, 1),
-        "commit": commit,
-        "machine": dict(machine),
-        "versions": dict(versions),
-        "made": dict(made),
-        "selection": dict(selection),
-        "claims": [_claim(list(group)) for _, group in groupby(results, key=lambda each: each.case.claim.id)],
-        "evidence": dict(evidence),
-    }
-
-
-def _claim(results: list[CaseResult]) -> dict[str, Any]:
-    from lmc.claims.judging import claim_verdict  # here, so that reading a file loads no scipy
-
-    claim = results[0].case.claim
-    verdict = claim_verdict(results)
-    deciding = next((each for each in results if each.judgement.verdict == verdict), results[0])
-    return {
-        "id": claim.id,
-        "ref": claim.ref,
-        "statement": claim.statement,
-        "verdict": verdict,
-        "reason": deciding.judgement.reason,
-        "unit": claim.unit,
-        "why": claim.why,
-        "settings": [_setting(each) for each in results],
-    }
-
-
-def _setting(result: CaseResult) -> dict[str, Any]:
-    found = result.judgement
-    return {
-        "name": result.case.name,
-        "verdict": found.verdict,
-        "reason": found.reason,
-        "known_gap": result.known_gap,
-        "effect": _finite(found.effect),
-        "interval": None if found.interval is None else [_finite(bound) for bound in found.interval],
-        "p_value": _finite(found.p_value),
-        "threshold": found.threshold,
-        "values": [
-            {
-                "width": each.width,
-                "pair": each.pair,
-                "value": _finite(each.value),
-                "part": each.part,
-                "group": each.group,
-                "independent": each.independent,
-            }
-            for each in result.observations
-        ],
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def write_results(document: Mapping[str, Any], path: Path) -> None:
-    """Write a results file; it appears under its name only once it is whole.
+        document: what to write.
+        path: where; its folder is made where it is missing.
+        option: that named the file.
 
     Raises:
         StoreError: the folder cannot be written.
+        ValueError: the document holds what a reader would refuse, such as NaN.
     """
+    data = msgspec.json.encode(document) + b"\n"
+    msgspec.json.decode(data, type=Document)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(
-            json.dumps(document, separators=(",", ":"), allow_nan=False, ensure_ascii=False) + "\n", "utf-8"
-        )
+        partial.write_bytes(data)
         os.replace(partial, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise StoreError(f"cannot write {path}: {error.strerror}; choose another file with --lmc-results") from error
+        raise StoreError(f"cannot write {path}: {error.strerror}; choose another file with {option}") from error
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """Read a results file.
+def read_results(path: Path) -> Document:
+    """Read a results file, of the schema before this one too.
 
     Raises:
         StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part or has a wrong one:
             a number beyond ±1e100, a path without points, a control character in a text.
     """
-    import msgspec
+    found = _json_of(path)
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if schema not in (SCHEMA, _SCHEMA_BEFORE):
+        raise StoreError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}; make it again")
+    try:
+        document = _migrated(found) if schema == _SCHEMA_BEFORE else msgspec.convert(found, Document)
+    except ValueError as error:  # msgspec.ValidationError is one
+        raise StoreError(f"{path} is incomplete or damaged: {error}; make it again with lmc run") from error
+    if odd := _ragged(document.evidence):
+        raise StoreError(f"{path} is damaged: {odd} has lists of different lengths; make it again with lmc run")
+    return document
 
+
+def _migrated(found: Mapping[str, Any]) -> Document:
+    from lmc.results.migration import migrated  # here, as most files need none of it
+
+    return migrated(found)
+
+
+def _json_of(path: Path) -> Any:
     if path.is_dir():
         raise StoreError(f"{path} is a folder; name a results file in it")
     if not path.exists():
         raise StoreError(f"there is no results file {path}; name another, or make one with lmc run --results {path}")
     try:
         data = path.read_bytes()
-        found = msgspec.json.decode(data)  # stricter than Python's: no NaN, no 1e999, no half characters
-        schema = found.get("schema") if isinstance(found, dict) else None
+        return msgspec.json.decode(data)  # stricter than Python's: no NaN, no 1e999, no half characters
     except msgspec.DecodeError as error:
         why = next((f"it holds {odd}" for odd in ("NaN", "Infinity") if odd.encode() in data), error)
         raise StoreError(f"cannot read the results file {path}: {why}; make it again with lmc run") from error
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"cannot read the results file {path}: {error}; make it again with lmc run") from error
-    if schema != SCHEMA:
-        raise StoreError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}; make it again")
-    try:
-        checked = msgspec.convert(found, Document)
-    except msgspec.ValidationError as error:
-        raise StoreError(f"{path} is incomplete or damaged: {error}; make it again with lmc run") from error
-    if odd := ragged(checked["evidence"]):
-        raise StoreError(f"{path} is damaged: {odd} has lists of different lengths; make it again with lmc run")
-    return dict(found)
+
+
+def _ragged(evidence: Evidence) -> str | None:
+    """Which row has lists that should be equally long and are not."""
+    for path in evidence.paths:
+        if _differ(path.lams, path.accuracy, path.loss, path.beta, path.calibrated_loss):
+            return f"the path of {seeds_in_words(path.seeds)} on {path.setting}"
+    for outputs in evidence.outputs:
+        if _differ(outputs.layers, outputs.norm_merged, outputs.norm_endpoints, outputs.endpoint_cosine):
+            return f"the outputs of {seeds_in_words(outputs.seeds)} on {outputs.setting}"
+    for step in evidence.random_steps:
+        if _differ(step.alphas, step.accuracy, step.loss):
+            return f"the random step of {seeds_in_words(step.seeds)} on {step.setting}"
+    return None
+
+
+def _differ(*rows: Sized) -> bool:
+    return len({len(row) for row in rows}) > 1

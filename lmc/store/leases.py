@@ -53,23 +53,35 @@ class Leases:
         Raises:
             StoreError: the store cannot be written.
         """
+        with self._holding(keys, whole=True) as held:
+            yield len(held) == len(keys)
+
+    @contextlib.contextmanager
+    def claim_each(self, keys: Collection[str]) -> Iterator[frozenset[str]]:
+        """Hold those leases of ``keys`` meanwhile that could be had; yields their keys.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with self._holding(keys, whole=False) as held:
+            yield held
+
+    @contextlib.contextmanager
+    def _holding(self, keys: Collection[str], *, whole: bool) -> Iterator[frozenset[str]]:
+        """Hold what can be had; where it must be the ``whole``, none if one cannot."""
         held: dict[Path, int] = {}
         try:
             for path in sorted(self.folder / key for key in keys):
                 descriptor = self._create(path)
-                if descriptor is None:
+                if descriptor is not None:
+                    held[path] = descriptor
+                elif whole:
+                    _release(held)
                     break
-                held[path] = descriptor
-            if len(held) == len(keys):
-                with _counting(held.values()):
-                    yield True
-                return
+            with _counting(held.values()) if held else contextlib.nullcontext():
+                yield frozenset(path.name for path in held)
         finally:
-            for path, descriptor in held.items():
-                with contextlib.suppress(OSError):
-                    _unlink(path, descriptor)
-                os.close(descriptor)
-        yield False
+            _release(held)
 
     def others(self) -> dict[str, bytes]:
         """What stands in every living lease, by key; dead ones are removed."""
@@ -171,6 +183,15 @@ def _unlink(path: Path, descriptor: int) -> None:
     """Remove the lease that ``descriptor`` is open on, not one that has taken its place."""
     if os.path.samestat(os.stat(path), os.fstat(descriptor)):
         os.unlink(path)
+
+
+def _release(held: dict[Path, int]) -> None:
+    """Give back the leases of descriptors, by their paths."""
+    while held:
+        path, descriptor = held.popitem()
+        with contextlib.suppress(OSError):
+            _unlink(path, descriptor)
+        os.close(descriptor)
 
 
 def _flush(descriptor: int) -> None:

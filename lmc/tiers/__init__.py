@@ -17,6 +17,7 @@ from lmc.tiers.families import (
     with_pilot_seeds,
     with_precision,
 )
+from lmc.tiers.own import own_tier
 from lmc.tiers.paper import paper
 from lmc.tiers.preview import preview
 from lmc.tiers.quick import quick
@@ -44,11 +45,13 @@ def tier_names() -> tuple[str, ...]:
 
 
 def load_tier(name: str) -> Tier:
-    """The tier called ``name``.
+    """The tier called ``name``, or somebody else's where that is ``package.module:name``.
 
     Raises:
-        SpecError: there is none.
+        SpecError: there is none, or it is not sound, see `lmc.tiers.own.own_tier`.
     """
+    if ":" in name:
+        return own_tier(name)
     if name not in _TIERS:
-        raise SpecError(f"unknown tier {name!r}; choose one of {', '.join(_TIERS)}")
+        raise SpecError(f"unknown tier {name!r}; choose one of {', '.join(_TIERS)}, or package.module:name")
     return _TIERS[name]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 import warnings
@@ -18,10 +19,11 @@ from lmc.data import Dataset, Normaliser, augment, epoch_order, random_crops
 from lmc.errors import SpecError
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
-from lmc.training.checkpoints import Checkpoint, TrainingState
+from lmc.store.checkpoints import Checkpoint
 from lmc.training.graphs import RecordedStep, Recorder, cuda_graph
 from lmc.training.optimisers import learning_rate, make_optimizer, needs_curvature
 from lmc.training.stacking import stack, unstack
+from lmc.training.state import TrainingState
 
 EpochHook = Callable[[int, int], None]
 
@@ -114,6 +116,84 @@ def recorder(spec: RunSpec, device: torch.device) -> Recorder | None:
     return cuda_graph if device.type == "cuda" and spec.optimizer != "sophia" else None
 
 
+@dataclass(frozen=True)
+class _Course:
+    """What models that train side by side have in common, and what stays as it is meanwhile.
+
+    Args:
+        specs: of the models, equal up to their seeds.
+        dataset: limited to what they train on, on their device.
+        device: where they train.
+        stacked: whether they are one stacked network.
+        normalise: fitted on the training images.
+    """
+
+    specs: Sequence[RunSpec]
+    dataset: Dataset
+    device: torch.device
+    stacked: bool
+    normalise: Normaliser
+
+    @functools.cached_property
+    def batches(self) -> int:
+        """Steps of an epoch."""
+        return len(self.dataset.train_images) // self.specs[0].batch_size
+
+    @functools.cached_property
+    def autocast(self) -> torch.autocast:
+        """What the forward pass is computed in."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.specs[0].precision == "bf16")
+
+    def untrained(self, rate: Tensor | None) -> TrainingState:
+        """A state before the first step; ``rate`` is where recorded steps read the learning rate."""
+        spec = self.specs[0]
+        models = [initial_model(each, self.dataset) for each in self.specs]
+        network = (stack(models) if self.stacked else models[0]).to(self.device)
+        network = network.to(memory_format=memory_format_of(spec.arch)).train()
+        generators = [torch.Generator().manual_seed(each.data_seed) for each in self.specs]
+        optimizer = make_optimizer(spec, network.parameters(), rate)
+        return TrainingState(network, optimizer, generators, torch.zeros(len(models), device=self.device))
+
+    def draw_epoch(self, state: TrainingState) -> None:
+        """Draw the batches of an epoch, and what augments them, by every model's own generator."""
+        images, batch = len(self.dataset.train_images), self.specs[0].batch_size
+        state.orders = self._interleaved([epoch_order(images, each) for each in state.generators])
+        if self.specs[0].augment:
+            crops = [torch.cat([random_crops(batch, each) for _ in range(self.batches)]) for each in state.generators]
+            state.crops = self._interleaved(crops)
+        state.total.zero_()
+
+    def _interleaved(self, each_member: Sequence[Tensor]) -> Tensor:
+        """By batch, the members' images in turn: (batches, batch · members, ...)."""
+        joined = torch.stack(list(each_member), dim=1).to(self.device)  # (images, members, ...)
+        batch = self.specs[0].batch_size
+        return joined[: self.batches * batch].view(self.batches, batch * len(self.specs), *joined.shape[2:])
+
+    def advance(self, state: TrainingState, order: Tensor, crops: Tensor, *, curvature: bool = False) -> None:
+        """One optimizer step.
+
+        Args:
+            state: changed in place.
+            order: the batch's images, (batch · members,).
+            crops: of these images; not read where none are augmented.
+            curvature: whether the optimizer differentiates the gradient once more.
+        """
+        spec, members, images = self.specs[0], len(self.specs), self.dataset.train_images
+        picked = images.index_select(0, order)
+        if spec.augment:
+            picked = augment(picked, crops)
+        joined = self.normalise(picked).view(spec.batch_size, -1, *images.shape[2:])  # (batch, members · C, H, W)
+        inputs = joined.contiguous(memory_format=memory_format_of(spec.arch))
+        target = self.dataset.train_labels.index_select(0, order)
+        state.optimizer.zero_grad(set_to_none=True)
+        with self.autocast:
+            logits = state.model(inputs).float().view(spec.batch_size * members, -1)
+        losses = F.cross_entropy(logits, target, reduction="none").view(spec.batch_size, members).mean(0)
+        losses.sum().backward(create_graph=curvature)  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        state.total += losses.detach()
+
+
 def _train(
     specs: Sequence[RunSpec],
     dataset: Dataset,
@@ -124,51 +204,18 @@ def _train(
     on_epoch: EpochHook | None,
     checkpoint: Checkpoint | None,
 ) -> list[TrainedModel]:
-    spec, members = specs[0], len(specs)
+    spec = specs[0]
     dataset = dataset.limited(spec.train_size).to(device)
-    images, labels = dataset.train_images, dataset.train_labels
-    if spec.batch_size > len(images):
-        raise SpecError(f"batch_size {spec.batch_size} exceeds the {len(images)} training images")
-    layout = memory_format_of(spec.arch)
-    normalise = Normaliser.fit(images)
-    batches, batch = len(images) // spec.batch_size, spec.batch_size
-    steps = spec.steps(len(images))
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16")
-
+    if spec.batch_size > len(dataset.train_images):
+        raise SpecError(f"batch_size {spec.batch_size} exceeds the {len(dataset.train_images)} training images")
+    course = _Course(specs, dataset, device, stacked, Normaliser.fit(dataset.train_images))
+    batches, steps = course.batches, spec.steps(len(dataset.train_images))
     rate = torch.tensor(spec.lr, device=device) if record else None
-
-    def untrained() -> TrainingState:
-        models = [initial_model(each, dataset) for each in specs]
-        model = (stack(models) if stacked else models[0]).to(device).to(memory_format=layout).train()
-        generators = [torch.Generator().manual_seed(each.data_seed) for each in specs]
-        optimizer = make_optimizer(spec, model.parameters(), rate)
-        return TrainingState(model, optimizer, generators, torch.zeros(members, device=device))
-
-    def advance(order: Tensor, crops: Tensor, target: Tensor, *, curvature: bool = False) -> None:
-        picked = images.index_select(0, order)  # members' images in turn
-        if spec.augment:
-            picked = augment(picked, crops)
-        joined = normalise(picked).view(batch, -1, *images.shape[2:])  # (batch, members · C, H, W)
-        inputs = joined.contiguous(memory_format=layout)
-        optimizer.zero_grad(set_to_none=True)
-        with autocast:
-            logits = model(inputs).float().view(batch * members, -1)
-        each_loss = F.cross_entropy(logits, target, reduction="none").view(batch, members).mean(0)
-        each_loss.sum().backward(create_graph=curvature)  # type: ignore[no-untyped-call]
-        optimizer.step()
-        state.total += each_loss.detach()
-
-    def interleaved(each_member: Sequence[Tensor]) -> Tensor:
-        joined = torch.stack(list(each_member), dim=1).to(device)  # (images, members, ...)
-        return joined[: batches * batch].view(batches, batch * members, *joined.shape[2:])
-
     with _own_noise(spec.data_seed, device):
-        state = untrained()
-        if checkpoint is not None and not checkpoint.resume(state):
-            state = untrained()
-        model, optimizer, generators = state.model, state.optimizer, state.generators
-        make_step = RecordedStep(advance, record) if record else None
-        targets = labels[state.orders]
+        untrained = functools.partial(course.untrained, rate)
+        state = checkpoint.resumed(untrained) if checkpoint else untrained()
+        advance = functools.partial(course.advance, state)
+        recorded = RecordedStep(advance, record) if record else None
         started = time.perf_counter() - state.seconds
         for step in range(state.step, steps):
             if checkpoint is not None and checkpoint.due():
@@ -176,15 +223,11 @@ def _train(
                 checkpoint.save(state)
             index = step % batches
             if index == 0:
-                state.orders = interleaved([epoch_order(len(images), each) for each in generators])
-                if spec.augment:
-                    state.crops = interleaved([_epoch_crops(batches, batch, each) for each in generators])
-                targets = labels[state.orders]
-                state.total.zero_()
-            _set_rate(optimizer, learning_rate(spec, step, steps))
-            inputs = state.orders[index], state.crops[index] if spec.augment else state.crops, targets[index]
-            if make_step is not None:
-                make_step(*inputs)
+                course.draw_epoch(state)
+            _set_rate(state.optimizer, learning_rate(spec, step, steps))
+            inputs = state.orders[index], state.crops[index] if spec.augment else state.crops
+            if recorded is not None:
+                recorded(*inputs)
             else:
                 advance(*inputs, curvature=needs_curvature(spec, step))
             if index == batches - 1:
@@ -193,21 +236,8 @@ def _train(
                     on_epoch(len(state.losses), spec.epochs)
                 if not any(map(math.isfinite, state.losses[-1])):
                     break
-        seconds = (time.perf_counter() - started) / members
-    states = unstack(model, members) if stacked else [model.state_dict()]
-    facts = {
-        "seconds": seconds,
-        "steps": batches * len(state.losses),
-        "images": len(images),
-        "decay_horizon": spec.decay_horizon(len(images)),
-        "parameters": sum(value.numel() for value in model.parameters()) // members,
-        **({"resumed": state.resumed} if state.resumed else {}),
-    }
-    return [_finished(each, [epoch[member] for epoch in state.losses], facts) for member, each in enumerate(states)]
-
-
-def _epoch_crops(batches: int, batch: int, generator: torch.Generator) -> Tensor:
-    return torch.cat([random_crops(batch, generator) for _ in range(batches)])
+        state.seconds = time.perf_counter() - started
+    return _finished(course, state)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -227,13 +257,26 @@ def _own_noise(seed: int, device: torch.device) -> Iterator[None]:
         for each in cuda:
             torch.cuda.set_rng_state(torch.Generator(each).manual_seed(seed).get_state(), each)
         warnings.filterwarnings("ignore", message=".*backward\\(\\) with create_graph=True")
-        warnings.filterwarnings(
-            "ignore", message=".*constructed with capturable=True"
-        )  # of the steps before a recording
+        # of the steps before a recording
+        warnings.filterwarnings("ignore", message=".*constructed with capturable=True")
         yield
 
 
-def _finished(state: dict[str, Tensor], losses: list[float], facts: dict[str, Any]) -> TrainedModel:
+def _finished(course: _Course, state: TrainingState) -> list[TrainedModel]:
+    members, images = len(course.specs), len(course.dataset.train_images)
+    facts = {
+        "seconds": state.seconds / members,
+        "steps": course.batches * len(state.losses),
+        "images": images,
+        "decay_horizon": course.specs[0].decay_horizon(images),
+        "parameters": sum(value.numel() for value in state.model.parameters()) // members,
+        **({"resumed": state.resumed} if state.resumed else {}),
+    }
+    states = unstack(state.model, members) if course.stacked else [state.model.state_dict()]
+    return [_kept(each, [epoch[member] for epoch in state.losses], facts) for member, each in enumerate(states)]
+
+
+def _kept(state: dict[str, Tensor], losses: list[float], facts: dict[str, Any]) -> TrainedModel:
     kept = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
     finite = all(map(math.isfinite, losses)) and all(bool(torch.isfinite(value).all()) for value in kept.values())
     return TrainedModel(

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for report_documents
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import report_documents
 
-from lmc.reporting.history import History, Run, history_page
+from lmc.reporting.history_page import history_page
 from lmc.reporting.report import report, write_page
 from lmc.results.file import read_results
+from lmc.results.history import History, Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -75,11 +76,11 @@ def test_filters_and_search(page: Page) -> None:
 
 def test_the_filter_works_on_the_committed_run(browser: Browser, addresses: dict[str, str]) -> None:
     for page in opened(browser, addresses["baseline"]):
-        everything = sum(len(claim["settings"]) for claim in BASELINE["claims"])
+        everything = sum(len(claim.settings) for claim in BASELINE.claims)
         assert shown(page) == everything
         page.locator("input[name=text]").fill("fig2b")
-        named = [claim for claim in BASELINE["claims"] if claim["id"].startswith("fig2b")]
-        assert 0 < shown(page) == sum(len(claim["settings"]) for claim in named)
+        named = [claim for claim in BASELINE.claims if claim.id.startswith("fig2b")]
+        assert 0 < shown(page) == sum(len(claim.settings) for claim in named)
         page.locator("select[name=kind]").select_option("mlp")
         assert shown(page) == len(named)
 
@@ -88,7 +89,7 @@ def test_without_script_the_table_is_whole_and_the_filter_hidden(browser: Browse
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(addresses["report"])
-    assert shown(page) == sum(len(claim["settings"]) for claim in DOCUMENT["claims"])
+    assert shown(page) == sum(len(claim.settings) for claim in DOCUMENT.claims)
     assert not page.locator("#filters").is_visible()
     context.close()
 

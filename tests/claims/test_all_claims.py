@@ -11,10 +11,16 @@ import pytest
 import tiny
 import torch
 
-from lmc.claims.judging import Case, cases, judge, needed
+from lmc.claims.cases import Case, cases, judge, needed
 from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
-from lmc.measuring.measurements import FlatnessMeasurement, MergeMeasurement, ModelMeasurement, PairMeasurement
+from lmc.measuring.measurements import (
+    ALIGNMENTS,
+    FlatnessMeasurement,
+    MergeMeasurement,
+    ModelMeasurement,
+    PairMeasurement,
+)
 from lmc.measuring.records import measure
 
 TIER = tiny.tier()
@@ -36,7 +42,7 @@ def one_thread() -> Iterator[None]:
 def records(one_thread: None) -> Records:
     """Every measurement that some claim needs, of models trained for one epoch."""
     wanted = needed(CASES)
-    states = {}
+    states: dict[Any, Any] = {}
     for setting in TIER.settings:
         for family in setting.families.values():
             for width in family.widths:
@@ -65,7 +71,7 @@ def test_all_kinds_of_measurement_are_needed() -> None:
     assert len({each.key for each in wanted}) == len(wanted)
     kinds = Counter(type(each) for each in wanted)
     assert set(kinds) == {PairMeasurement, ModelMeasurement, FlatnessMeasurement, MergeMeasurement}
-    assert {each.alignment for each in wanted if isinstance(each, PairMeasurement)} == {"none", "matching", "random"}
+    assert {each.alignment for each in wanted if isinstance(each, PairMeasurement)} == {*ALIGNMENTS}
     assert {len(each.specs) for each in wanted if isinstance(each, MergeMeasurement)} == set(range(2, 9))
 
 
@@ -80,7 +86,7 @@ def test_every_claim_can_be_judged(case: Case, records: Records) -> None:
     found = judge(case, records)
     assert found.judgement.verdict in (HOLDS, FAILS, INCONCLUSIVE)
     assert found.judgement.reason
-    assert found.judgement.threshold == case.claim.expect.threshold
+    assert found.judgement.asked == case.claim.expect.asked
     assert found.observations
     if case.setting is None:
         assert found.judgement.verdict == HOLDS, "a theorem"

@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lmc.claims.asked import Asked
 from lmc.claims.equivalence import Near, NonInferior, Similar, equivalence_p_value
 from lmc.claims.expectations import Ordered
-from lmc.claims.judgement import ALPHA, Expectation, Judgement
+from lmc.claims.parts import ALPHA, Expectation, Judgement
 from lmc.claims.statistics import Estimate, Observation
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
 
-SAME = Similar("none", "matching", within=0.2)
+BOTH = ("unpermuted", "matching")
+SAME = Similar(*BOTH, within=0.2)
 CLOSE = Near(1.0, within=0.2)
 RISING = Ordered(("zero", "weak", "strong"), by=0.3)
 
 
 def family(
-    means: Mapping[float, float], group: str = "none", *, spread: float = 0.01, models: int = 6, part: str = ""
+    means: Mapping[float, float], group: str = "unpermuted", *, spread: float = 0.01, models: int = 6, part: str = ""
 ) -> list[Observation]:
     """All pairs of ``models`` per width: the width's mean plus a fixed deviation of either model, 0 on average."""
     found = []
@@ -32,7 +34,7 @@ def family(
         deviation = spread * (deviation - deviation.mean())
         found += [
             Observation(
-                width, f"{i}-{j}", float(mean + deviation[i] + deviation[j]), j == i + 1 and i % 2 == 0, part, group
+                width, (i, j), float(mean + deviation[i] + deviation[j]), j == i + 1 and i % 2 == 0, part, group
             )
             for i, j in combinations(range(models), 2)
         ]
@@ -40,7 +42,7 @@ def family(
 
 
 def two(one: float, other: float, **more: float) -> list[Observation]:
-    return family({1.0: one}, "none", **more) + family({1.0: other}, "matching", **more)  # type: ignore[arg-type]
+    return family({1.0: one}, "unpermuted", **more) + family({1.0: other}, "matching", **more)  # type: ignore[arg-type]
 
 
 def three(zero: float, weak: float, strong: float, **more: float) -> list[Observation]:
@@ -48,22 +50,22 @@ def three(zero: float, weak: float, strong: float, **more: float) -> list[Observ
     return [each for name, mean in pairs for each in family({1.0: mean}, name, **more)]  # type: ignore[arg-type]
 
 
-def without(observations: Iterable[Observation], pair: str) -> list[Observation]:
-    return [each for each in observations if each.pair != pair]
+def without(observations: Iterable[Observation], seeds: tuple[int, ...]) -> list[Observation]:
+    return [each for each in observations if each.seeds != seeds]
 
 
 CASES: list[tuple[str, Expectation, list[Observation], str, str]] = [
-    ("the same", SAME, two(0.5, 0.5), HOLDS, "none 0.5, matching 0.5 at width 1, p = "),
-    ("a little above", SAME, two(0.6, 0.5), HOLDS, "none 0.6"),
-    ("a little below", SAME, two(0.4, 0.5), HOLDS, "none 0.4"),
+    ("the same", SAME, two(0.5, 0.5), HOLDS, "unpermuted 0.5, matching 0.5 at width 1, p = "),
+    ("a little above", SAME, two(0.6, 0.5), HOLDS, "unpermuted 0.6"),
+    ("a little below", SAME, two(0.4, 0.5), HOLDS, "unpermuted 0.4"),
     ("exactly the same", SAME, two(0.5, 0.5, spread=0.0), HOLDS, "p = 0"),
-    ("beyond the margin above", SAME, two(0.75, 0.5), FAILS, "none 0.75"),
-    ("beyond the margin below", SAME, two(0.25, 0.5), FAILS, "none 0.25"),
+    ("beyond the margin above", SAME, two(0.75, 0.5), FAILS, "unpermuted 0.75"),
+    ("beyond the margin below", SAME, two(0.25, 0.5), FAILS, "unpermuted 0.25"),
     ("exactly the margin apart", SAME, two(0.25, 0.5, spread=0.0), FAILS, "p = 1"),
     ("the same but noisy", SAME, two(0.5, 0.5, spread=0.5), INCONCLUSIVE, "p exceeds 0.05"),
     ("nearly the margin apart", SAME, two(0.69, 0.5, spread=0.1), INCONCLUSIVE, "p exceeds 0.05"),
     ("nearly the margin below", SAME, two(0.31, 0.5, spread=0.1), INCONCLUSIVE, "p exceeds 0.05"),
-    ("similar of two pairs", SAME, without(two(0.5, 0.5), "4-5"), INCONCLUSIVE, "2 independent pairs at width 1"),
+    ("similar of two pairs", SAME, without(two(0.5, 0.5), (4, 5)), INCONCLUSIVE, "2 independent pairs at width 1"),
     ("similar to nothing", SAME, family({1.0: 0.5}), INCONCLUSIVE, "no width in common"),
     (
         "similar at other widths",
@@ -87,7 +89,7 @@ CASES: list[tuple[str, Expectation, list[Observation], str, str]] = [
     ("too low", CLOSE, family({1.0: 0.75}), FAILS, "0.75 ["),
     ("on the edge", Near(1.0, within=0.25), family({1.0: 1.25}, spread=0.0), FAILS, "p = 1"),
     ("near but noisy", CLOSE, family({1.0: 1.0}, spread=0.5), INCONCLUSIVE, "p exceeds 0.05"),
-    ("near of two pairs", CLOSE, without(family({1.0: 1.0}), "4-5"), INCONCLUSIVE, "2 independent pairs at width 1"),
+    ("near of two pairs", CLOSE, without(family({1.0: 1.0}), (4, 5)), INCONCLUSIVE, "2 independent pairs at width 1"),
     ("rising", RISING, three(0.1, 0.3, 0.5), HOLDS, "zero 0.1, weak 0.3, strong 0.5, p = "),
     ("rising with a dent", RISING, three(0.2, 0.1, 0.6), HOLDS, "zero 0.2, weak 0.1, strong 0.6"),
     ("falling", RISING, three(0.5, 0.3, 0.1), FAILS, "zero 0.5"),
@@ -95,7 +97,7 @@ CASES: list[tuple[str, Expectation, list[Observation], str, str]] = [
     ("rising too little", RISING, three(0.1, 0.2, 0.35), FAILS, "strong 0.35"),
     ("rising but only in the middle", RISING, three(0.1, 0.9, 0.1), FAILS, "weak 0.9"),
     ("rising but noisy", RISING, three(0.1, 0.3, 0.5, spread=0.6), INCONCLUSIVE, "p exceeds 0.05"),
-    ("order of two pairs", RISING, without(three(0.1, 0.3, 0.5), "4-5"), INCONCLUSIVE, "2 independent pairs"),
+    ("order of two pairs", RISING, without(three(0.1, 0.3, 0.5), (4, 5)), INCONCLUSIVE, "2 independent pairs"),
     (
         "order without the middle",
         RISING,
@@ -122,7 +124,7 @@ def test_verdict(expectation: Expectation, observations: list[Observation], verd
     found = expectation.judge(observations)
     assert found.verdict == verdict, found
     assert reason in found.reason
-    assert found.threshold == expectation.threshold
+    assert found.asked == expectation.asked
     if verdict == HOLDS:
         assert found.p_value is not None
         assert found.p_value <= ALPHA
@@ -149,7 +151,7 @@ def test_an_undefined_value_fails_first(
 
 @pytest.mark.parametrize("expectation", [case[0] for case in HOLDING], ids=IDS)
 def test_nothing_measured_fails(expectation: Expectation) -> None:
-    assert expectation.judge([]) == Judgement(FAILS, "nothing was measured", threshold=expectation.threshold)
+    assert expectation.judge([]) == Judgement(FAILS, "nothing was measured", asked=expectation.asked)
 
 
 # -- The margin is tested from both sides. --
@@ -169,9 +171,9 @@ def test_equivalence_takes_the_larger_of_two_one_sided_tests(mean: float) -> Non
 def test_similar_agrees_with_welchs_two_one_sided_tests() -> None:
     """On disjoint pairs, whose errors are those of plain samples."""
     rng = np.random.default_rng(3)
-    samples = {"none": rng.normal(0.5, 0.1, 5), "matching": rng.normal(0.52, 0.05, 7)}
+    samples = {"unpermuted": rng.normal(0.5, 0.1, 5), "matching": rng.normal(0.52, 0.05, 7)}
     observations = [
-        Observation(1.0, f"{2 * index}-{2 * index + 1}", float(value), group=group)
+        Observation(1.0, (2 * index, 2 * index + 1), float(value), group=group)
         for group, values in samples.items()
         for index, value in enumerate(values)
     ]
@@ -190,8 +192,8 @@ def test_two_different_families_are_seldom_called_similar() -> None:
     rng, wrong = np.random.default_rng(0), 0
     for _ in range(300):
         observations = [
-            Observation(1.0, f"{2 * index}-{2 * index + 1}", float(mean + 0.1 * rng.standard_normal()), group=group)
-            for group, mean in (("none", 0.7), ("matching", 0.5))
+            Observation(1.0, (2 * index, 2 * index + 1), float(mean + 0.1 * rng.standard_normal()), group=group)
+            for group, mean in (("unpermuted", 0.7), ("matching", 0.5))
             for index in range(3)
         ]
         wrong += SAME.judge(observations).verdict == HOLDS
@@ -215,9 +217,9 @@ def test_every_layer_must_be_similar_unless_only_the_mean_is_asked_for() -> None
     pooled = replace(SAME, pooled=True)
     found = pooled.judge(opposite)
     assert found.verdict == HOLDS
-    assert found.reason.startswith("mean of 2 layers: none 0.5, matching 0.5")
-    assert "on average over layers" in found.threshold
-    assert found.threshold == pooled.threshold != SAME.threshold
+    assert found.reason.startswith("unpermuted 0.5, matching 0.5")
+    assert (found.mean_of, found.part) == (2, "")
+    assert found.asked == pooled.asked != SAME.asked
 
 
 def test_the_mean_over_layers_must_be_similar() -> None:
@@ -227,7 +229,7 @@ def test_the_mean_over_layers_must_be_similar() -> None:
     spoiled = layers((0.5, 0.5), (0.5, 0.5))
     spoiled[3] = replace(spoiled[3], value=None)
     assert pooled.judge(spoiled).verdict == FAILS
-    few = without(layers((0.5, 0.5), (0.5, 0.5)), "4-5")
+    few = without(layers((0.5, 0.5), (0.5, 0.5)), (4, 5))
     assert pooled.judge(few).verdict == INCONCLUSIVE
 
 
@@ -237,7 +239,7 @@ def test_every_layer_must_be_near(expectation: Expectation, good: float, bad: fl
     assert expectation.judge(first + family({1.0: good}, part="4 layers")).verdict == HOLDS
     found = expectation.judge(first + second)
     assert found.verdict == FAILS
-    assert found.reason.startswith("4 layers: ")
+    assert found.part == "4 layers"
 
 
 def test_the_slope_of_an_order_does_not_see_the_widths() -> None:
@@ -265,16 +267,20 @@ def test_an_order_is_judged_at_the_widths_that_all_families_have() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expectation", "text"),
+    ("expectation", "asked"),
     [
-        (SAME, "none and matching differ by less than 0.2, p <= 0.05"),
-        (replace(SAME, pooled=True), "none and matching differ by less than 0.2 on average over layers, p <= 0.05"),
-        (CLOSE, "within 0.2 of 1 at the widest width, p <= 0.05"),
-        (RISING, "rises by at least 0.3 along zero, weak, strong, p <= 0.05"),
+        (SAME, Asked(quantity="difference", low=-0.2, high=0.2, groups=BOTH, alpha=0.05)),
+        (
+            replace(SAME, pooled=True),
+            Asked(quantity="difference", low=-0.2, high=0.2, groups=BOTH, pooled=True, alpha=0.05),
+        ),
+        (NonInferior(*BOTH, margin=0.2), Asked(quantity="difference", high=0.2, groups=BOTH, alpha=0.05)),
+        (CLOSE, Asked(quantity="value", low=0.8, high=1.2, target=1.0, at="widest", alpha=0.05)),
+        (RISING, Asked(quantity="rise", low=0.3, groups=("zero", "weak", "strong"), alpha=0.05)),
     ],
 )
-def test_thresholds_read_as_text(expectation: Expectation, text: str) -> None:
-    assert expectation.threshold == text
+def test_what_is_asked_is_data(expectation: Expectation, asked: Asked) -> None:
+    assert expectation.asked == asked
 
 
 # -- Non-inferiority. --
@@ -290,6 +296,5 @@ def test_thresholds_read_as_text(expectation: Expectation, text: str) -> None:
     ],
 )
 def test_no_worse_by_a_margin(one: float, other: float, spread: float, verdict: str) -> None:
-    found = NonInferior("none", "matching", margin=0.2).judge(two(one, other, spread=spread))
+    found = NonInferior(*BOTH, margin=0.2).judge(two(one, other, spread=spread))
     assert found.verdict == verdict, found
-    assert found.threshold == "none exceeds matching by less than 0.2, p <= 0.05"

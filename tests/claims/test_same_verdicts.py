@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lmc.claims.judging import CaseResult, cases, judge, needed
+from lmc.claims.cases import CaseResult, cases, judge, needed
 from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import FAILS, HOLDS
 from lmc.data import load_dataset
 from lmc.measuring.records import measure
+from lmc.merging.weights import State
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting, Tier, load_tier
 from lmc.training.engine import TrainedModel, train, train_stack
@@ -40,7 +41,7 @@ def in_bf16(specs: Sequence[RunSpec]) -> list[TrainedModel]:
 
 
 def judged(path: Train) -> list[CaseResult]:
-    states = {}
+    states: dict[RunSpec, State] = {}
     for width in FAMILY.widths:
         specs = [FAMILY.spec(width, seed) for seed in FAMILY.seeds]
         states |= {spec: model.state for spec, model in zip(specs, path(specs), strict=True)}

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmc.claims.asked import Asked
 from lmc.claims.scaling import PowerLaw, PowerLawFit, fit_power_law
 from lmc.claims.statistics import Estimate, Observation, by_width, estimate
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
@@ -34,7 +35,7 @@ def observations(
     for width in widths:
         u = noise(width) * rng.standard_normal(models)
         found += [
-            Observation(width, f"{i}-{j}", float(mean(width) + u[i] + u[j]), j == i + 1 and i % 2 == 0)
+            Observation(width, (i, j), float(mean(width) + u[i] + u[j]), j == i + 1 and i % 2 == 0)
             for i, j in combinations(range(models), 2)
         ]
     return found
@@ -181,7 +182,7 @@ def test_verdict(found: list[Observation], verdict: str, reason: str) -> None:
     judged = LAW.judge(found)
     assert judged.verdict == verdict, judged
     assert reason in judged.reason
-    assert judged.threshold == "width^-a with a above 0.25, p <= 0.05"
+    assert judged.asked == LAW.asked == Asked(quantity="exponent", low=0.25, alpha=0.05)
     again = LAW.judge(found[::-1])
     assert again.verdict == verdict
     assert again.effect == (judged.effect if judged.effect is None else pytest.approx(judged.effect))

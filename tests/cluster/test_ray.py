@@ -19,9 +19,10 @@ from typing import Any
 
 import psutil
 import pytest
+from harness import content, finished
 from tiny_claim import CLAIM, RECIPE
 
-from lmc.claims.judging import cases
+from lmc.claims.cases import cases
 from lmc.errors import DataError, DeviceError, LmcError
 from lmc.executing.costs import host_bytes
 from lmc.executing.jobs import Cell, Workplace
@@ -32,9 +33,6 @@ from lmc.store import leases
 from lmc.store.store import Store
 from lmc.store.upkeep import prunable
 from lmc.tiers import Family, Setting, Tier
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
-from harness import content, finished
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: tox -e ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")

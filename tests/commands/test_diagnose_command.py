@@ -212,7 +212,7 @@ def test_unreadable_checkpoints(folder: Path) -> None:
         ("nothing", "gives a NoneType; it must return a torch.nn.Module"),
         ("no_such_module:make", "cannot import 'no_such_module'"),
         ("wide", "does not fit the model of wide"),
-        (":make", "write package.module:factory"),
+        (":make", "write package.module:name"),
     ],
 )
 def test_wrong_factories(folder: Path, factory: str, message: str) -> None:

@@ -7,16 +7,17 @@ from xml.etree import ElementTree
 
 import pytest
 import report_documents
+from documents import on
+from msgspec.structs import replace
 
 from lmc.results.file import read_results, write_results
+from lmc.results.wording import asked_in_words, measured_in_words
 
 pytest_plugins = ["pytester"]
 
 TINY = """
 import dataclasses
-import pytest
 from lmc import tiers
-from lmc.claims import paper
 from lmc.claims.claim import Claim
 from lmc.claims.expectations import Level, Within
 from lmc.claims.extracts import barrier
@@ -26,10 +27,10 @@ from lmc.specs import RunSpec
 RECIPE = RunSpec(dataset="digits", arch="mlp", width=1 / 64, optimizer="adam", lr=1e-3,
                  schedule="constant", epochs=1, batch_size=50)
 SETTING = tiers.Setting("tiny", "mlp", {"strong": tiers.Family(RECIPE, (1 / 64,))}, 0.0)
-tiers._TIERS["tiny"] = lambda: tiers.Tier("tiny", (SETTING,), "for tests")
+TIER = tiers.Tier("tiny", (SETTING,), "for tests")
 BASE = Claim(id="good", ref="Fig. 0", statement="A barrier is a number.", unit="nats",
              study=over_pairs(barrier("loss")), expect=Level(below=50.0), why="-", kinds=("mlp",))
-paper.CLAIMS = (
+CLAIMS = (
     BASE,
     dataclasses.replace(BASE, id="bad", expect=Level(above=50.0)),
     dataclasses.replace(BASE, id="gap", expect=Level(above=50.0), known_gaps={"tiny": "too small"}),
@@ -43,10 +44,12 @@ paper.CLAIMS = (
 @pytest.fixture
 def tiny(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Pytester:
     """A test folder whose tier and claims are tiny."""
-    pytester.makeconftest(TINY)
+    pytester.makepyfile(own=TINY)
     pytester.makepyfile(test_paper="from lmc.commands.test_paper import test_claim\n")
     monkeypatch.setenv("LMC_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LMC_DEVICE", "cpu")
+    monkeypatch.setenv("LMC_EXTRA_CLAIMS", "own:CLAIMS")
+    monkeypatch.setenv("LMC_CLAIMS", "good,bad,gap,elsewhere,theory")  # none of the paper's
     monkeypatch.delenv("LMC_BASELINE", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     return pytester
@@ -60,11 +63,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest.Pytester, tmp_path: Path) -> None:
     results = tmp_path / "results.json"
-    arguments = ["-m", "paper", "--lmc-tier", "tiny", "--lmc-results", str(results), "-rA"]
+    arguments = ["-m", "paper", "--lmc-tier", "own:TIER", "--lmc-results", str(results), "-rA"]
     found = tiny.runpytest_subprocess(*arguments)
     found.assert_outcomes(passed=2, failed=2, skipped=1, xfailed=1)
     text = found.stdout.str()
-    assert "lmc: tier tiny, device cpu" in text
+    assert "lmc: tier own:TIER, device cpu" in text
     # a failing claim prints statement, numbers, threshold and p-value
     failure = text[text.index("_ test_claim[bad-tiny] _") : text.index("_ test_claim[closed-gap-tiny] _")]
     for part in ("A barrier is a number.", "above 50 at the widest", "p-value", "at width 0.015625", "Fig. 0"):
@@ -79,7 +82,7 @@ def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest
         assert f'id="claim-{name}"' in page.read_text("utf-8")
 
     # stored: nothing is trained, and one claim can be chosen
-    again = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "good")
+    again = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "own:TIER", "-k", "good")
     again.assert_outcomes(passed=1, deselected=5)
     assert "pieces" not in again.stderr.str()
 
@@ -88,12 +91,12 @@ def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest
     ("arguments", "message"),
     [
         (["--lmc-tier", "huge"], "unknown tier 'huge'; choose one of"),
-        (["--lmc-tier", "tiny", "--lmc-device", "tpu"], "unknown device 'tpu'"),
-        (["--lmc-tier", "tiny", "--lmc-workers", "none"], "workers is 'none'"),
-        (["--lmc-tier", "tiny", "--lmc-claims", "fig99"], "no claim's id contains fig99"),
-        (["--lmc-tier", "tiny", "--lmc-max-width", "0"], "max_width is '0'"),
-        (["--lmc-tier", "tiny", "--lmc-precision", "fp8"], "unknown precision 'fp8'"),
-        (["--lmc-tier", "tiny", "--lmc-dataset", "mnist"], "tier tiny has nothing for arch any, dataset mnist"),
+        (["--lmc-tier", "own:TIER", "--lmc-device", "tpu"], "unknown device 'tpu'"),
+        (["--lmc-tier", "own:TIER", "--lmc-workers", "none"], "workers is 'none'"),
+        (["--lmc-tier", "own:TIER", "--lmc-claims", "fig99"], "no claim's id contains fig99"),
+        (["--lmc-tier", "own:TIER", "--lmc-max-width", "0"], "max_width is '0'"),
+        (["--lmc-tier", "own:TIER", "--lmc-precision", "fp8"], "unknown precision 'fp8'"),
+        (["--lmc-tier", "own:TIER", "--lmc-dataset", "mnist"], "tier tiny has nothing for arch any, dataset mnist"),
     ],
 )
 def test_bad_options_are_usage_errors(tiny: pytest.Pytester, arguments: list[str], message: str) -> None:
@@ -111,7 +114,7 @@ def test_bad_options_are_usage_errors_where_pytest_is_quiet_too(tiny: pytest.Pyt
 
 def test_junit_says_of_every_case_what_was_measured(tiny: pytest.Pytester, store: Path, tmp_path: Path) -> None:
     results, junit = tmp_path / "results.json", tmp_path / "junit.xml"
-    options = ["--lmc-tier", "tiny", "--lmc-store", str(store), "--lmc-results", str(results)]
+    options = ["--lmc-tier", "own:TIER", "--lmc-store", str(store), "--lmc-results", str(results)]
     found = tiny.runpytest_subprocess("-m", "paper", "-W", "error", *options, "--junitxml", str(junit))
     found.assert_outcomes(passed=2, failed=2, skipped=1, xfailed=1)
     cases = {each.attrib["name"].partition("[")[2][:-1]: each for each in ElementTree.parse(junit).iter("testcase")}
@@ -121,16 +124,16 @@ def test_junit_says_of_every_case_what_was_measured(tiny: pytest.Pytester, store
     }
     assert set(said) == CASES
     document = read_results(results)
-    for claim in document["claims"]:
-        for setting in claim["settings"]:
-            properties = said[f"{claim['id']}-{setting['name']}"]
-            assert (properties["claim"], properties["ref"]) == (claim["id"], "Fig. 0")
-            for name in ("verdict", "reason", "threshold", "known_gap"):
-                assert properties.get(name, "") == setting[name]
-            for name in ("effect", "p_value"):
-                assert properties.get(name) == (None if setting[name] is None else str(setting[name]))
-            low, high = setting["interval"] or (None, None)
-            assert properties.get("interval") == (f"{low:.6g} to {high:.6g}" if setting["interval"] else None)
+    for claim, judged in document.judged():
+        properties = said[f"{claim.id}-{judged.name}"]
+        assert (properties["claim"], properties["ref"]) == (claim.id, "Fig. 0")
+        assert (properties["verdict"], properties.get("known_gap", "")) == (judged.verdict, judged.known_gap)
+        assert properties["reason"] == measured_in_words(judged)
+        assert properties.get("threshold", "") == asked_in_words(judged.asked)
+        for name, value in (("effect", judged.effect), ("p_value", judged.p_value)):
+            assert properties.get(name) == (None if value is None else str(value))
+        low, high = judged.interval or (None, None)
+        assert properties.get("interval") == (f"{low:.6g} to {high:.6g}" if judged.interval else None)
     assert "interval" in said["good-tiny"]
     outcomes = {name: [(each.tag, each.get("type")) for each in case][1:] for name, case in cases.items()}
     assert outcomes == {
@@ -147,13 +150,13 @@ def test_junit_says_of_every_case_what_was_measured(tiny: pytest.Pytester, store
 
 def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path, tmp_path: Path) -> None:
     def run(*options: str) -> pytest.RunResult:
-        asked = ["--lmc-tier", "tiny", "--lmc-store", str(store), "-k", "good or theory"]
+        asked = ["--lmc-tier", "own:TIER", "--lmc-store", str(store), "-k", "good or theory"]
         return tiny.runpytest_subprocess("-m", "paper", *asked, *options)
 
     baseline, new = tmp_path / "baseline.json", tmp_path / "new.json"
     assert run("--lmc-results", str(baseline)).ret == 0
     document = read_results(baseline)
-    document["seconds"] = 0.001  # run time is told and fails nothing
+    document = replace(document, seconds=0.001)  # run time is told and fails nothing
     write_results(document, baseline)
     again = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
     assert again.ret == 0
@@ -161,9 +164,7 @@ def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path,
     again.stdout.fnmatch_lines(["  worse   0.001 -> *(not counted: *", "0 of 1 changes count as worse", "written: *"])
     assert "### Not worse than the baseline" in new.with_suffix(".md").read_text()
 
-    (good,) = document["claims"][0]["settings"]
-    good.update(effect=-1.0, interval=[-1.5, -0.5])  # below 50 was better by far
-    write_results(document, baseline)
+    write_results(on(0, 0, effect=-1.0, interval=(-1.5, -0.5))(document), baseline)  # below 50 was better by far
     worse = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
     assert worse.ret == pytest.ExitCode.TESTS_FAILED
     worse.assert_outcomes(passed=2, deselected=4)
@@ -179,7 +180,7 @@ def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path,
         ('{"schema": NaN}', "it holds NaN"),
         ('{"schema": "lmc-results/1"}', "has schema 'lmc-results/1', this version reads"),
         ('{"schema": "lmc-results/2"}', "missing required field `tier`"),
-        ({"tier": "standard"}, "is of tier standard, this run of tier tiny; choose a baseline of tier tiny"),
+        ({"tier": "standard"}, "is of tier standard, this run of tier own:TIER; choose a baseline of tier own:TIER"),
         ({}, "judges none of the claims and settings selected, only 1 others on not-run; choose another"),
     ],
     ids=["missing", "half-written", "nan", "schema", "incomplete", "tier", "nothing-in-common"],
@@ -189,11 +190,11 @@ def test_a_wrong_baseline_is_refused_before_anything_is_trained(
 ) -> None:
     baseline = tmp_path / "baseline.json"
     if isinstance(content, dict):
-        document = report_documents.nothing_run() | {"tier": "tiny"} | content
-        write_results(document | {"claims": document["claims"][:1]}, baseline)
+        document = report_documents.nothing_run()
+        write_results(replace(document, claims=document.claims[:1], **({"tier": "own:TIER"} | content)), baseline)
     elif isinstance(content, str):
         baseline.write_text(content)
-    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "--lmc-baseline", str(baseline))
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "own:TIER", "--lmc-baseline", str(baseline))
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     assert message in found.stderr.str()
     assert str(baseline) in found.stderr.str()
@@ -204,14 +205,14 @@ def test_a_wrong_baseline_is_refused_before_anything_is_trained(
 def test_the_baseline_must_share_what_is_chosen_with_k(
     tiny: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = report_documents.nothing_run() | {"tier": "tiny"}
-    document["claims"] = [document["claims"][0] | {"id": "elsewhere"}]
-    write_results(document, tmp_path / "baseline.json")
+    document = report_documents.nothing_run()
+    claims = (replace(document.claims[0], id="elsewhere"),)
+    write_results(replace(document, tier="own:TIER", claims=claims), tmp_path / "baseline.json")
     monkeypatch.setenv("LMC_BASELINE", str(tmp_path / "baseline.json"))
-    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "theory")
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "own:TIER", "-k", "theory")
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     assert "judges none of the claims" in found.stderr.str()
-    assert tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "-k", "theory or elsewhere").ret == 0
+    assert tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "own:TIER", "-k", "theory or elsewhere").ret == 0
 
 
 CASES = {"good-tiny", "bad-tiny", "gap-tiny", "closed-gap-tiny", "elsewhere-not-run", "theory-theory"}
@@ -230,15 +231,15 @@ CASES = {"good-tiny", "bad-tiny", "gap-tiny", "closed-gap-tiny", "elsewhere-not-
 )
 def test_options_choose_what_is_collected(tiny: pytest.Pytester, arguments: list[str], collected: set[str]) -> None:
     """Each is also an environment variable, which the option wins over."""
-    tiny.makeconftest(TINY.replace('id="bad",', 'id="bad", core=False,'))
-    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "--collect-only", "-q", *arguments)
+    tiny.makepyfile(own=TINY.replace('id="bad",', 'id="bad", core=False,'))
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "own:TIER", "--collect-only", "-q", *arguments)
     lines = [line for line in found.stdout.lines if "::test_claim[" in line]
-    assert {line.partition("[")[2].removesuffix("]") for line in lines} == collected
+    assert {line.partition("[")[2].removesuffix("]") for line in lines} & CASES == collected  # core are the paper's too
     assert not list(tiny.path.glob("home/store/*")), "nothing is trained to collect"
 
 
 def test_options_are_environment_variables_too(tiny: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LMC_TIER", "tiny")
+    monkeypatch.setenv("LMC_TIER", "own:TIER")
     monkeypatch.setenv("LMC_CLAIMS", "good")
     monkeypatch.setenv("LMC_MAX_WIDTH", "1/128")
     command = ["-m", "paper", "--collect-only"]
@@ -251,7 +252,7 @@ def test_options_are_environment_variables_too(tiny: pytest.Pytester, monkeypatc
 
 def test_a_store_that_cannot_be_written_stops_the_run(tiny: pytest.Pytester, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "tiny", "--lmc-store", str(tmp_path / "file"))
+    found = tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "own:TIER", "--lmc-store", str(tmp_path / "file"))
     assert found.ret == 3
     assert "Not a directory; choose another store" in found.stdout.str() + found.stderr.str()
 

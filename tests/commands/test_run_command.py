@@ -6,17 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_claim import CLAIM, TIER
+from documents import on
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
-from lmc import tiers
 from lmc.commands.cli import app
 from lmc.errors import StoreError
-from lmc.executing import session
 from lmc.reporting.markdown import summary
+from lmc.results.document import Selection
 from lmc.results.file import read_results, write_results
 
 Run = Callable[..., Result]
+TINY = ["--tier", "tiny_claim:TIER", "--extra-claims", "tiny_claim:CLAIMS", "--claims", "tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +28,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs the tiny claim; the results are in ``new.json``."""
-    monkeypatch.setitem(tiers._TIERS, "tiny", lambda: TIER)
-    monkeypatch.setattr(session, "CLAIMS", (CLAIM,))
     for name in ("LMC_BASELINE", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
-    options = ["run", "--tier", "tiny", "--device", "cpu", "--results", str(tmp_path / "new.json")]
+    options = ["run", *TINY, "--device", "cpu", "--results", str(tmp_path / "new.json")]
     return lambda *more: CliRunner().invoke(app, [*options, "--store", str(store), *more])
 
 
@@ -43,37 +42,34 @@ def test_a_run_that_got_worse_than_its_baseline_fails(run: Run, tmp_path: Path) 
     again = run("--baseline", str(baseline))
     assert again.exit_code == 0, again.output
     assert "compared with the baseline" in again.stdout
-    document["claims"][0]["settings"][0].update(effect=-1.0, interval=[-1.5, -0.5])
-    write_results(document, baseline)
+    write_results(on(0, 0, effect=-1.0, interval=(-1.5, -0.5))(document), baseline)
     worse = run("--baseline", str(baseline))
     assert worse.exit_code == 1
     assert "worse   tiny-barrier on tiny: -1 -> " in worse.stdout
 
 
 def test_the_results_keep_what_was_asked_for(run: Run, tmp_path: Path) -> None:
-    assert run("--pilot", "--claims", "tiny", "--precision", "fp32", "--arch", "mlp").exit_code == 0
-    kept = {"pilot": True, "claims": ["tiny"], "arch": "mlp", "dataset": None, "max_width": None, "precision": "fp32"}
-    assert read_results(tmp_path / "new.json")["selection"] == kept
+    assert run("--pilot", "--precision", "fp32", "--arch", "mlp").exit_code == 0
+    kept = Selection(claims=("tiny",), extra_claims=("tiny_claim:CLAIMS",))
+    asked = replace(kept, pilot=True, arch="mlp", precision="fp32")
+    assert read_results(tmp_path / "new.json").selection == asked
     assert run().exit_code == 0
-    none = dict.fromkeys(("arch", "dataset", "max_width", "precision"))
-    assert read_results(tmp_path / "new.json")["selection"] == {"pilot": False, "claims": [], **none}
+    assert read_results(tmp_path / "new.json").selection == kept
 
 
 def test_the_results_keep_the_path_of_every_pair(run: Run, tmp_path: Path) -> None:
     run()
     document = read_results(tmp_path / "new.json")
-    paths = document["evidence"]["paths"]
-    (judged,) = document["claims"][0]["settings"]
-    assert {path["pair"] for path in paths} == {value["pair"] for value in judged["values"]}
-    assert len(paths) == len(judged["values"]) == 15
-    assert all({0.0, 0.5, 1.0} <= set(path["lams"]) for path in paths)
-    outputs = document["evidence"]["outputs"]
+    paths = document.evidence.paths
+    (judged,) = document.claims[0].settings
+    assert {path.seeds for path in paths} == {value.seeds for value in judged.values}
+    assert len(paths) == len(judged.values) == 15
+    assert all({0.0, 0.5, 1.0} <= set(path.lams) for path in paths)
+    outputs = document.evidence.outputs
     assert len(outputs) == 3
     for row in outputs:
-        assert row["layers"][-1] == "logits"
-        assert all(
-            0 < merged < 2 * ends for merged, ends in zip(row["norm_merged"], row["norm_endpoints"], strict=True)
-        )
+        assert row.layers[-1] == "logits"
+        assert all(0 < merged < 2 * ends for merged, ends in zip(row.norm_merged, row.norm_endpoints, strict=True))
 
 
 def test_a_wrong_baseline_is_refused_first(run: Run, tmp_path: Path) -> None:

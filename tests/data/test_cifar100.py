@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from lmc.data import load_dataset
+from lmc.datasets import dataset_info
 from lmc.errors import DataError
-from lmc.executing.costs import SHAPES
 
 NAMES = [f"class {number:02d}" for number in range(100)]
 
@@ -38,8 +38,8 @@ def test_a_prepared_file_of_a_hundred_classes(tmp_path: Path) -> None:
     prepared(tmp_path, torch.arange(100).flip(0))
     found = load_dataset("cifar100", tmp_path, download=False)
     assert (found.name, found.source, list(found.classes)) == ("cifar100", "made here", NAMES)
-    shape, classes, *_ = SHAPES["cifar100"]
-    assert (found.shape, len(found.classes)) == (shape, classes)
+    size = dataset_info("cifar100").size
+    assert (found.shape, len(found.classes)) == (size.shape, size.classes)
     assert found.train_labels.tolist() == list(range(99, -1, -1))
     assert found.test_labels.tolist() == [99, 0, 50, 7, 98]
     assert torch.equal(found.test_images, torch.from_numpy(pixels(5, 1)))

@@ -22,9 +22,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lmc.data import Dataset, Normaliser, augment, available, epoch_order, load_dataset, random_crops
+from lmc.data import Dataset, Normaliser, augment, epoch_order, load_dataset, random_crops
 from lmc.data.batches import CROP_PADDING
-from lmc.data.sources import DOWNLOADS, write_prepared
+from lmc.data.sources import write_prepared
+from lmc.datasets import Torchvision, dataset_info, dataset_names
 from lmc.errors import DataError
 
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -232,7 +233,7 @@ def test_unknown_names_are_refused(tmp_path: Path, name: str, problem: str) -> N
         load_dataset(name, tmp_path)
     assert str(tmp_path) in str(refused.value)
     if name == "imagenet":
-        assert all(known in str(refused.value) for known in available())
+        assert all(known in str(refused.value) for known in dataset_names())
 
 
 # --- image folders ----------------------------------------------------------------------------------
@@ -331,6 +332,9 @@ def test_bad_image_folders_are_refused(image_folder: Path, damage: Callable[[Pat
 # --- downloads --------------------------------------------------------------------------------------
 
 
+DOWNLOADS = {name: source for name in dataset_names() if isinstance(source := dataset_info(name).source, Torchvision)}
+
+
 class FakeTorchvision:
     """Stands in for torchvision: counts its downloads, and fails where it is told to."""
 
@@ -338,7 +342,10 @@ class FakeTorchvision:
         self.asked: list[tuple[str, bool]] = []
         module = types.ModuleType("torchvision")
         module.datasets = types.SimpleNamespace(  # type: ignore[attr-defined]
-            **{class_name: self._dataset_class(class_name, failure) for class_name, _ in DOWNLOADS.values()}
+            **{
+                class_name: self._dataset_class(class_name, failure)
+                for class_name in (each.class_name for each in DOWNLOADS.values())
+            }
         )
         monkeypatch.setitem(sys.modules, "torchvision", module)
 
@@ -364,14 +371,14 @@ def test_download_names_exist_in_torchvision() -> None:
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("torchvision is not installed")
     exported = (Path(spec.submodule_search_locations[0]) / "datasets" / "__init__.py").read_text()
-    assert [name for name, _ in DOWNLOADS.values() if f'"{name}"' not in exported] == []
+    assert [each for each in DOWNLOADS.values() if f'"{each.class_name}"' not in exported] == []
 
 
 @pytest.mark.parametrize("name", DOWNLOADS)
 def test_a_download_is_announced_and_kept(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class_name, size = DOWNLOADS[name]
+    class_name, size = DOWNLOADS[name].class_name, DOWNLOADS[name].download
     fake = FakeTorchvision(monkeypatch)
     dataset = load_dataset(name, tmp_path)
     assert fake.asked == [(class_name, True), (class_name, False)]

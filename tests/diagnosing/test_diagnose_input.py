@@ -196,7 +196,7 @@ def test_data_too_large_to_hold_is_read_on_every_pass() -> None:
     model = net().eval()
     held = read_samples((INPUTS, LABELS), model, CPU)
     streamed = read_samples(loader(shuffle=False), model, CPU, held_bytes=1000)
-    assert len(streamed.test) == 32
+    assert len(streamed.examples(100)) == 32
     assert torch.equal(streamed.labels, held.labels)
     torch.testing.assert_close(logits_of(model, streamed), logits_of(model, held))
     shuffled = read_samples(loader(shuffle=True), model, CPU, held_bytes=1000)

@@ -1,4 +1,4 @@
-"""What a cell is expected to take before it is made: a share of a GPU, memory of a GPU and of a machine."""
+"""What a job is expected to take before it is made: a share of a GPU, memory of a GPU and of a machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ from pathlib import Path
 import pytest
 from tiny_claim import RECIPE
 
-from lmc.executing.costs import OWN_BYTES, PER_GPU, SHARED_BYTES, Gpu, gpu_bytes, gpu_share, host_bytes
-from lmc.executing.jobs import Cell
+from lmc.executing.costs import (
+    OWN_BYTES,
+    PER_GPU,
+    SHARED_BYTES,
+    Processor,
+    Work,
+    cost_of_net,
+    gpu_bytes,
+    gpu_share,
+    host_bytes,
+    measuring_work,
+    training_work,
+)
 from lmc.executing.settings import Settings
 from lmc.measuring.measurements import PairMeasurement
 from lmc.planning.plan import make_plan
@@ -18,17 +29,19 @@ WIDTHS = (1 / 16, 1 / 4, 1, 4, 8)
 VGG = replace(RECIPE, dataset="cifar10", arch="vgg11", batch_size=100)
 
 
-def training(width: float) -> Cell:
-    return Cell((replace(VGG, width=width),), 1.0)
+def training(width: float) -> Work:
+    return training_work([replace(VGG, width=width)])
 
 
 def test_narrow_nets_share_a_gpu_and_wide_ones_take_it_whole() -> None:
     shares = [gpu_share(training(width)) for width in WIDTHS]
     assert shares[0] == 1 / PER_GPU
     assert shares == sorted(shares)
-    assert shares[-1] > 1 - 1 / PER_GPU, "no other cell fits beside it"
-    assert gpu_share(training(1 / 16), Gpu(bytes=2 * gpu_bytes(training(1 / 16)))) == 0.5, "memory decides, if short"
-    assert gpu_share(training(1 / 16), Gpu(bytes=1.0)) == 1, "none takes more than a whole one"
+    assert shares[-1] > 1 - 1 / PER_GPU, "no other job fits beside it"
+    assert gpu_share(training(1 / 16), Processor(bytes=2 * gpu_bytes(training(1 / 16)))) == 0.5, (
+        "memory decides, if short"
+    )
+    assert gpu_share(training(1 / 16), Processor(bytes=1.0)) == 1, "none takes more than a whole one"
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -43,30 +56,29 @@ def test_memory_rises_with_width(device: str) -> None:
 
 def test_memory_holds_what_training_does() -> None:
     """Weights, gradients and two moments in fp32, at least, for each of the models that are trained side by side."""
-    from lmc.executing.costs import cost_of_net
-
-    wide, specs = training(4), tuple(training(4).specs[0].with_seed(seed) for seed in range(6))
-    weights = 4 * cost_of_net(wide.specs[0]).parameters
+    wide = training(4)
+    specs = [wide.spec.with_seed(seed) for seed in range(6)]
+    weights = 4 * cost_of_net(wide.spec).parameters
     assert host_bytes([wide], "cpu") > SHARED_BYTES + OWN_BYTES + 4 * weights
-    assert host_bytes([Cell(specs, 1.0)], "cpu") > SHARED_BYTES + OWN_BYTES + 6 * 4 * weights
-    pair = Cell(PairMeasurement(specs[0], specs[1]), 1.0)
+    assert host_bytes([training_work(specs)], "cpu") > SHARED_BYTES + OWN_BYTES + 6 * 4 * weights
+    pair = measuring_work([PairMeasurement(specs[0], specs[1])])
     assert host_bytes([pair], "cpu") > SHARED_BYTES + OWN_BYTES + 3 * weights
 
 
 def test_libraries_count_once_on_a_machine() -> None:
-    cell = training(1)
-    one, two, three = (host_bytes([cell] * count, "cpu") for count in (1, 2, 3))
+    work = training(1)
+    one, two, three = (host_bytes([work] * count, "cpu") for count in (1, 2, 3))
     assert two - one == three - two == one - SHARED_BYTES
     assert host_bytes([], "cpu") == SHARED_BYTES
 
 
 def test_a_plan_and_a_request_are_one_formula(tmp_path: Path) -> None:
-    """A plan is what its largest cells ask for at once, and the main process."""
+    """A plan is what its largest jobs ask for at once, and the main process."""
     settings = Settings.resolve({"LMC_HOME": str(tmp_path)}, tier="standard", arch="mlp", dataset="mnist", device="cpu")
     of_workers = []
     for workers in (1, 2, 3):
         plan = make_plan(replace(settings, workers=workers), [1])
         of_workers.append(plan.memory_bytes)
         widest = max(plan.rows, key=lambda row: row.parameters)
-        assert plan.memory_bytes >= OWN_BYTES + host_bytes([Cell((widest.spec,), 1.0)], "cuda")
+        assert plan.memory_bytes >= OWN_BYTES + host_bytes([training_work([widest.spec])], "cuda")
     assert of_workers[1] - of_workers[0] == of_workers[2] - of_workers[1] > OWN_BYTES

@@ -8,18 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from tiny_claim import CLAIM, RECIPE, TIER
 
-from lmc.claims.judging import cases, judge, needed
+from lmc.claims.cases import cases, judge, needed
 from lmc.claims.verdicts import HOLDS
 from lmc.errors import LmcError
-from lmc.executing.jobs import Cell, Workplace, make_cell, missing_cells, training_block
+from lmc.executing.jobs import Job, TrainingJob, missing_jobs
 from lmc.executing.local import LocalExecutor
+from lmc.executing.making import Workplace, training_block
 from lmc.executing.session import make_missing
 from lmc.executing.settings import Settings
+from lmc.executing.supervising import OnDone
 from lmc.store.store import Store
 
 
@@ -30,7 +33,7 @@ def settings_in(folder: Path, **changes: object) -> Settings:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with every cell of the tiny tier, made by two worker processes."""
+    """A store with all that the tiny tier needs, made by two worker processes."""
     folder = tmp_path_factory.mktemp("home")
     make_missing(cases([CLAIM], TIER), settings_in(folder))
     return folder
@@ -38,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_rerun_makes_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise AssertionError("a finished cell was made again")
+        raise AssertionError("what is finished was made again")
 
     monkeypatch.setattr(LocalExecutor, "run", refuse)
     (case,) = cases([CLAIM], TIER)
@@ -52,12 +55,12 @@ def test_a_rerun_makes_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert sum(each.independent for each in result.observations) == 3
 
 
-def test_a_damaged_cell_is_made_again_with_the_same_numbers(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_damaged_is_made_again_with_the_same_numbers(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (case,) = cases([CLAIM], TIER)
     settings = settings_in(home)
     before = make_missing([case], settings).records
     store, measurement = Store(settings.store), needed([case])[0]
-    weights = store.weights_path(measurement.a.key)
+    weights = store.weights_path(measurement.specs[0].key)
     original = weights.read_bytes()
     weights.write_bytes(original[:-1])
     store.record_path("measurements", measurement.key).write_text("{", "utf-8")
@@ -70,45 +73,58 @@ def test_a_damaged_cell_is_made_again_with_the_same_numbers(home: Path, capsys: 
     assert without_time[0] == without_time[1]
 
 
-def test_needed_cells_are_counted_once(tmp_path: Path) -> None:
+def test_what_is_needed_is_counted_once(tmp_path: Path) -> None:
     measurements = needed(cases([CLAIM, dataclasses.replace(CLAIM, id="again")], TIER))
     assert len(measurements) == 15
-    cells = missing_cells(measurements * 2, Store(tmp_path), "cpu")
-    assert len([cell for cell in cells if isinstance(cell.what, tuple)]) == 1  # six seeds side by side
-    assert len(cells) == 16
-    assert len(missing_cells(measurements, Store(tmp_path), "cuda")) == 21
+    missing = missing_jobs(measurements * 2, Store(tmp_path), "cpu")
+    assert (missing.models, len(missing.measurements), missing.pieces) == (6, 15, 21)
+    assert (len(missing.trainings), len(missing.measurings)) == (1, 1)  # six seeds side by side, and all their pairs
+    assert len(missing_jobs(measurements, Store(tmp_path), "cuda").trainings) == 6
 
 
-def test_a_killed_worker_is_replaced_then_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lmc.executing.local as executors
+@dataclasses.dataclass(frozen=True)
+class Killed(TrainingJob):
+    """A training whose worker is killed, at the first attempts or always."""
 
+    times: int
+
+    def make(self, workplace: Workplace) -> None:
+        mark = workplace.store.parent / "killed"
+        killed = len(mark.read_bytes()) if mark.exists() else 0
+        if killed < self.times:
+            mark.parent.mkdir(exist_ok=True)
+            mark.write_bytes(b"." * (killed + 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().make(workplace)
+
+
+class Killing(LocalExecutor):
+    """Has every training's worker killed so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(2)
+        self.times = times
+
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnDone) -> None:
+        trainings = [Killed(each.specs, each.cost, self.times) for each in jobs if isinstance(each, TrainingJob)]
+        super().run([*trainings, *(each for each in jobs if each.needs)], workplace, on_done)
+
+
+def test_a_killed_worker_is_replaced_then_reported(tmp_path: Path) -> None:
     (case,) = cases([CLAIM], TIER)
     settings = settings_in(tmp_path)
-    monkeypatch.setattr(executors, "make_cell", _kill_once)
-    made = make_missing([case], settings)
+    made = make_missing([case], settings, Killing(1))
     assert len(made.records) == 15
     assert made.counts == {"models": 6, "measurements": 15}
-    assert (settings.home / "killed").exists()
-    monkeypatch.setattr(executors, "make_cell", _kill_always)
+    assert (settings.home / "killed").read_bytes() == b"."
     with pytest.raises(LmcError, match=r"killed 2 times while making .*fewer workers"):
-        make_missing([case], settings_in(tmp_path / "other"))
-
-
-def _kill_once(cell: Cell, workplace: Workplace) -> None:
-    mark = workplace.store.parent / "killed"
-    if not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    make_cell(cell, workplace)
-
-
-def _kill_always(cell: Cell, workplace: Workplace) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+        make_missing([case], settings_in(tmp_path / "other"), Killing(9))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_an_interrupted_run_loses_nothing_finished_and_leaves_no_orphan(tmp_path: Path, number: int) -> None:
-    command = [sys.executable, "-m", "lmc.commands.cli", "run", "--arch", "mlp", "--device", "cpu"]  # minutes of work
+    words = ["run", "--arch", "mlp", "--max-width", "1/16", "--device", "cpu"]  # its first cell is not its last by far
+    command = [sys.executable, "-m", "lmc.commands.cli", *words]
     environ = {**os.environ, "LMC_HOME": str(tmp_path)}
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, start_new_session=True)
     store, deadline = tmp_path / "store", time.monotonic() + 400

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lmc.claims.judging import needed
+from lmc.claims.cases import needed
 from lmc.claims.paper import CLAIMS
 from lmc.errors import DeviceError, SpecError
 from lmc.executing import session
@@ -69,10 +69,15 @@ def test_options_win_over_the_environment() -> None:
     found = Settings.resolve(environ, device="cpu")
     expected = (("fig1", "fig2"), "vgg", "digits", 0.5, "bf16")
     assert (found.claims, found.arch, found.dataset, found.max_width, found.precision) == expected
-    options = {"claims": "fig9", "arch": "mlp", "dataset": "mnist", "max_width": 2, "precision": "fp32"}
+    options: dict[str, Any] = {"claims": "fig9", "arch": "mlp", "dataset": "mnist", "max_width": 2, "precision": "fp32"}
     found = Settings.resolve(environ, device="cpu", **options)
-    expected = (("fig9",), "mlp", "mnist", 2.0, "fp32")
-    assert (found.claims, found.arch, found.dataset, found.max_width, found.precision) == expected
+    assert (found.claims, found.arch, found.dataset, found.max_width, found.precision) == (
+        ("fig9",),
+        "mlp",
+        "mnist",
+        2.0,
+        "fp32",
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,7 +122,7 @@ def test_other_precisions_are_refused(value: str) -> None:
 # -- What the settings select. --
 
 
-def chosen(**options: Any) -> list[session.Case]:
+def chosen(**options: Any) -> list[Case]:
     return selected_cases(Settings.resolve({}, device="cpu", **options))
 
 

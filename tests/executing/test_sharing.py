@@ -13,12 +13,12 @@ import pytest
 from serial_runs import Serial, settings_in
 from tiny_claim import CLAIM, RECIPE, TIER
 
-import lmc.executing.jobs as cells_module
-from lmc.claims.judging import cases
+import lmc.executing.jobs as jobs_module
+from lmc.claims.cases import cases
 from lmc.errors import LmcError
-from lmc.executing.jobs import Workplace, make_cell, missing_cells, training_block
+from lmc.executing.jobs import MeasuringJob, missing_jobs
+from lmc.executing.making import Workplace, training_block
 from lmc.executing.session import make_missing, needed
-from lmc.measuring.measurements import PairMeasurement
 from lmc.store import leases
 from lmc.store.leases import Leases
 from lmc.store.store import Store
@@ -32,7 +32,7 @@ sys.path.insert(0, sys.argv[2])
 import lmc.measuring.records as records, lmc.training.engine as engine
 from serial_runs import Serial, settings_in
 from tiny_claim import CLAIM, TIER
-from lmc.claims.judging import cases
+from lmc.claims.cases import cases
 from lmc.executing.session import make_missing
 journal = os.open(sys.argv[1] + "/journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
@@ -42,8 +42,15 @@ def noting(function, name):
         return function(what, *arguments, **options)
     return noted
 
+def noting_each(function):
+    def noted(*arguments):
+        for measurement, record in function(*arguments):
+            os.write(journal, (measurement.key + "\\n").encode())
+            yield measurement, record
+    return noted
+
 engine.train_stack = noting(engine.train_stack, lambda block: " ".join(spec.key for spec in block))
-records.measure = noting(records.measure, lambda measurement: measurement.key)
+records.measure_all = noting_each(records.measure_all)
 print("ready", flush=True)
 sys.stdin.readline()
 made = make_missing(cases([CLAIM], TIER), settings_in(Path(sys.argv[1])), Serial())
@@ -78,24 +85,24 @@ def test_what_another_run_makes_is_waited_for_last_and_picked_up(
 ) -> None:
     settings, executor, other = settings_in(tmp_path), Serial(), ExitStack()
     store, place = Store(settings.store), Workplace(settings.store, settings.data, "cpu")
-    all_cells = missing_cells(needed(cases([CLAIM], TIER)), store, "cpu")
-    training, held = all_cells[0], all_cells[7]
-    make_cell(training, place)
+    missing = missing_jobs(needed(cases([CLAIM], TIER)), store, "cpu")
+    (training,), held = missing.trainings, missing.measurements[7]
+    training.make(place)
     assert store.has("models", training.makes[0])
-    other.enter_context(Leases(store.root).claim(held.makes))
+    other.enter_context(Leases(store.root).claim([held.key]))
     made_before_waiting: list[bool] = []
 
     def other_run_finishes(_: float) -> None:
-        assert isinstance(held.what, PairMeasurement)
-        made_before_waiting.extend(store.has("measurements", each.makes[0]) for each in all_cells[1:] if each != held)
-        store.write("measurements", held.what.key, {"status": "made elsewhere"})
+        others = [each for each in missing.measurements if each != held]
+        made_before_waiting.extend(store.has("measurements", each.key) for each in others)
+        store.write("measurements", held.key, {"status": "made elsewhere"})
         other.close()
 
-    monkeypatch.setattr(cells_module.time, "sleep", other_run_finishes)
+    monkeypatch.setattr(jobs_module.time, "sleep", other_run_finishes)
     made = make_missing(cases([CLAIM], TIER), settings, executor)
     assert made_before_waiting == [True] * 14
-    assert made.records[held.makes[0]] == {"status": "made elsewhere"}
-    assert [len(each) for each in executor.rounds] == [15, 1]
+    assert made.records[held.key] == {"status": "made elsewhere"}
+    assert [[len(job.makes) for job in jobs] for jobs in executor.rounds] == [[15], [1]]
     assert "waiting for" in capsys.readouterr().err
 
 
@@ -104,7 +111,7 @@ def test_a_model_that_another_run_trains_is_not_trained_to_measure_it(
 ) -> None:
     settings, executor, other = settings_in(tmp_path), Serial(), ExitStack()
     place = Workplace(settings.store, settings.data, "cpu")
-    training = missing_cells(needed(cases([CLAIM], TIER)), Store(settings.store), "cpu")[0]
+    (training,) = missing_jobs(needed(cases([CLAIM], TIER)), Store(settings.store), "cpu").trainings
     other.enter_context(Leases(settings.store).claim(training.makes[-1:]))  # one of six is enough
     trained: list[object] = []
     train_stack = engine.train_stack
@@ -114,41 +121,40 @@ def test_a_model_that_another_run_trains_is_not_trained_to_measure_it(
         return train_stack(block, *arguments, **options)
 
     monkeypatch.setattr(engine, "train_stack", noted)
-    make_cell(training, place)
+    training.make(place)
     assert trained == []
 
     def other_run_dies(_: float) -> None:
         assert trained == []
         other.close()
 
-    monkeypatch.setattr(cells_module.time, "sleep", other_run_dies)
+    monkeypatch.setattr(jobs_module.time, "sleep", other_run_dies)
     made = make_missing(cases([CLAIM], TIER), settings, executor)
     assert len(made.records) == 15
-    assert trained == [training.what]
+    assert trained == [training.specs]
 
 
-def test_a_finished_cell_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between looking and claiming, another run may have finished it."""
     settings = settings_in(tmp_path)
     store, place = Store(settings.store), Workplace(settings.store, settings.data, "cpu")
-    training, measuring = missing_cells(needed(cases([CLAIM], TIER)), store, "cpu")[:2]
-    for cell in (training, measuring):
-        make_cell(cell, place)
+    missing = missing_jobs(needed(cases([CLAIM], TIER)), store, "cpu")
+    (training,), (measuring,) = missing.trainings, missing.measurings
+    one = MeasuringJob(measuring.measurements[:1], 1.0)
+    for job in (training, one):
+        job.make(place)
     before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*.*")}
     assert len(before) == 13
-    for cell in (training, measuring):
-        make_cell(cell, place)
+    for job in (training, one):
+        job.make(place)
     assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*.*")} == before
     store.weights_path(training.makes[2]).unlink()
-    make_cell(training, place)
+    training.make(place)
     changed = [path for path in before if path.stat().st_mtime_ns != before[path]]
     assert sorted(path.stem for path in changed) == [training.makes[2]] * 2, "what is there keeps its bits"
 
 
-def test_cells_that_never_stay_are_an_error_and_no_endless_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cells_module, "make_cell", lambda *_: None)
+def test_what_never_stays_is_an_error_and_no_endless_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = Serial()
     monkeypatch.setattr(executor, "run", lambda *_: executor.rounds.append([]))
     with pytest.raises(LmcError, match="does not stay in"):
@@ -161,7 +167,7 @@ def test_waiting_ends_when_the_other_host_is_dead(tmp_path: Path, monkeypatch: p
     lease.parent.mkdir(parents=True)
     lease.write_bytes(b'           7 {"host": "far away", "process": 1, "kernel": "another"}')
     monkeypatch.setattr(leases, "STALE_AFTER", 0.2)
-    monkeypatch.setattr(cells_module, "POLL", 0.01)
+    monkeypatch.setattr(jobs_module, "POLL", 0.01)
     made = make_missing(cases([CLAIM], TIER), settings_in(tmp_path), Serial())
     assert len(made.records) == 15
     assert not lease.exists()

@@ -72,7 +72,7 @@ def _plan(folder: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if "every" in plan:
-        from lmc.training import checkpoints
+        from lmc.store import checkpoints
 
         checkpoints.EVERY = plan["every"]
     if "jumps" in plan:
@@ -100,7 +100,7 @@ def _disturb_clocks(jumps: list[float], wrong: str | None) -> None:
             module.datetime = Jumping  # type: ignore[attr-defined]
     import lmc.executing.jobs
 
-    lmc.executing.jobs.POLL = 0.01  # looks at leases that last milliseconds
+    lmc.executing.jobs.POLL = 0.01  # type: ignore[attr-defined]  # looks at leases that last milliseconds
     if wrong in sys.modules:
         names = SimpleNamespace(monotonic=time.time, perf_counter=time.time, sleep=time.sleep)
         sys.modules[wrong].time = names  # type: ignore[attr-defined]
@@ -127,10 +127,10 @@ def _told_fsync(descriptor: int) -> None:
 
 def install() -> None:
     """Watch this process and those it forks; checkpoints come often enough for trainings of a second."""
-    from lmc.training import checkpoints
+    from lmc.store import checkpoints
 
     checkpoints.EVERY = 0.05
-    os.fsync = _told_fsync
+    os.fsync = _told_fsync  # type: ignore[assignment]
     os.register_at_fork(after_in_child=_plan.cache_clear)
     sys.addaudithook(_watch)
 

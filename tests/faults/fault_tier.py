@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tiny_claim import CLAIM, RECIPE, SETTING
+from tiny_claim import RECIPE, SETTING
 
 from lmc import tiers
 
@@ -26,12 +26,3 @@ LONG = tiers.Tier(
 )
 """One block of six models that trains for longer than a run may cost on top."""
 TIER = tiers.Tier("faults", (replace(SETTING, name="faults", families={"strong": FAMILY}),), "for tests")
-
-
-def register() -> None:
-    """Let ``lmc run --tier faults`` find it, and the long one."""
-    from lmc.executing import session
-
-    tiers._TIERS["faults"] = lambda: TIER
-    tiers._TIERS["faults-long"] = lambda: LONG
-    session.CLAIMS = (CLAIM,)

@@ -88,7 +88,7 @@ class Runs:
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
-    def start(self, folder: Path, *, name: str = "new", tier: str = "faults", **fault: Any) -> Run:
+    def start(self, folder: Path, *, name: str = "new", tier: str = "TIER", **fault: Any) -> Run:
         """Start a run on ``folder/store``, with a fault from within (see ``fault_hooks.py``) if one is given."""
         plan, output = folder / "fault.json", folder / f"{name}.txt"
         if not fault:
@@ -117,10 +117,11 @@ class Runs:
         self.process.wait(30)
 
 
-def arguments_of(folder: Path, name: str, tier: str = "faults") -> list[str]:
-    """What follows ``lmc``: two workers on the CPU."""
+def arguments_of(folder: Path, name: str, tier: str = "TIER") -> list[str]:
+    """What follows ``lmc``: a tier of ``fault_tier.py`` and the tiny claim, two workers on the CPU."""
     results = folder / "results" / f"{name}.json"
-    options = {"tier": tier, "device": "cpu", "workers": 2, "store": folder / "store", "results": results}
+    judged = {"tier": f"fault_tier:{tier}", "extra-claims": "tiny_claim:CLAIMS", "claims": "tiny"}
+    options = {**judged, "device": "cpu", "workers": 2, "store": folder / "store", "results": results}
     return ["run", *(f"--{option}={value}" for option, value in options.items())]
 
 
@@ -151,7 +152,7 @@ def calm(runs: Runs, folder: Path) -> Calm:
         home.mkdir()
         times.append(timed(runs, home, do="nothing"))
         contents.append(content(home))
-        verdicts.append(read_results(home / "results" / "new.json")["claims"])
+        verdicts.append(read_results(home / "results" / "new.json").claims)
     assert contents[0] == contents[1] == contents[2]
     operations = (folder / "calm0" / "count").stat().st_size
     return Calm(contents[0], verdicts[0], sorted(times)[1], timed(runs, folder / "calm0"), operations)
@@ -214,7 +215,7 @@ def after_a_rerun(folder: Path, undisturbed: Calm, kept: Kept) -> None:
     found = content(folder)
     assert found.keys() == undisturbed.content.keys()
     assert [name for name in found if found[name] != undisturbed.content[name]] == []
-    assert read_results(folder / "results" / "new.json")["claims"] == undisturbed.verdicts
+    assert read_results(folder / "results" / "new.json").claims == undisturbed.verdicts
 
 
 def rerun(runs: Runs, folder: Path, undisturbed: Calm, kept: Kept) -> float:

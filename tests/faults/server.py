@@ -17,8 +17,8 @@ from typing import Any
 
 
 def prepare() -> None:
-    """Make the tier known, import what a run does, and leave all that out of garbage collection."""
-    import fault_tier
+    """Import what a run does, the tier and its claims too, and leave all that out of garbage collection."""
+    import fault_tier  # noqa: F401
     import jinja2  # noqa: F401
     from typer.testing import CliRunner
 
@@ -27,11 +27,11 @@ def prepare() -> None:
     import lmc.commands.finish
     import lmc.executing.preload
     import lmc.executing.progress
+    import lmc.executing.supervising
     import lmc.executing.worker
     import lmc.reporting.report
 
-    lmc.executing.worker.LOOK_EVERY, lmc.executing.worker.SILENT_LOOKS = 0.5, 16  # a cell takes milliseconds here
-    fault_tier.register()
+    lmc.executing.supervising.LOOK_EVERY, lmc.executing.worker.SILENT_LOOKS = 0.5, 16  # a job takes a moment here
     lmc.commands.finish.commit = lambda: "unknown"  # git would take longer than the run
     CliRunner().invoke(lmc.commands.cli.app, ["claims"])  # imports what the command line does
     gc.freeze()
@@ -41,10 +41,10 @@ def serve() -> dict[str, Any] | None:
     """Obey until the input ends; returns only in a forked run, with what it is to do."""
     prepare()
     server = forkserver._forkserver
-    server.set_forkserver_preload(["lmc.executing.preload", "fault_hooks"])
+    server.set_forkserver_preload(["lmc.executing.preload", "fault_hooks", "fault_tier"])
     server.ensure_running()
     answer = print
-    answer(json.dumps({"server": server._forkserver_pid}), flush=True)
+    answer(json.dumps({"server": server._forkserver_pid}), flush=True)  # type: ignore[attr-defined]
     for line in sys.stdin:
         command = json.loads(line)
         if "poll" in command:
@@ -53,7 +53,7 @@ def serve() -> dict[str, Any] | None:
             continue
         pid = os.fork()
         if not pid:
-            server.ensure_running = lambda: None  # its parent is another process
+            server.ensure_running = lambda: None  # type: ignore[method-assign] # its parent is another process
             return command
         answer(json.dumps({"pid": pid}), flush=True)
     return None
@@ -78,9 +78,6 @@ def run(command: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:  # a run of its own, with nothing shared: for what a fork server must survive, and for times
-        import fault_tier
-
-        fault_tier.register()
         from lmc.commands.cli import main
 
         main()

@@ -24,18 +24,18 @@ def test_a_long_training_killed_late_goes_on(runs: Runs, tmp_path: Path) -> None
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
-    undisturbed = timed(runs, whole, tier="faults-long", do="nothing", every=EVERY)
+    undisturbed = timed(runs, whole, tier="LONG", do="nothing", every=EVERY)
     calm = [Store(whole / "store").read("models", key) for key in Store(whole / "store").keys("models")]
     steps = min(record["steps"] for record in calm if record)
     started = time.monotonic()
-    run = runs.start(killed, tier="faults-long", do="nothing", every=EVERY)
+    run = runs.start(killed, tier="LONG", do="nothing", every=EVERY)
     while step(Store(killed / "store")) < 0.8 * steps and run.poll() is None:
         time.sleep(0.05)
     run.kill(9)
     assert run.wait() == -9, "the training was over before it was killed"
     died = time.monotonic() - started
     at = step(Store(killed / "store"))
-    seconds = timed(runs, killed, tier="faults-long", do="nothing", every=EVERY)
+    seconds = timed(runs, killed, tier="LONG", do="nothing", every=EVERY)
     models = [Store(killed / "store").read("models", key) for key in Store(killed / "store").keys("models")]
     assert [record["resumed"] for record in models if record] == [[at]] * 6, "it went on from the latest checkpoint"
     for paths in prunable(Store(killed / "store")).values():  # what was half-written

@@ -13,7 +13,20 @@ from typing import Any
 
 NUMBERS = (0, 1, -1, 7, 2**31, 2**32 - 1, 2**53, 2**60, 2**63, 2**64 - 1, 10**30, -(2**63), 0.5, -0.0, 1e308, 1e-320)
 WORDS = ("", "a", "..", "../../owned", "/tmp/owned", "\0", "\ud800", "é∑", "F32", "I64", "BF16", "x" * 5000, "NaN", "1")
-ODD = (None, True, False, [], {}, [[]], [None], {"": None}, [1, 2], {"a": [{}]}, [2**60, 2**60], float("nan"))
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    [None],
+    {"": None},
+    [1, 2],
+    {"a": [{}]},
+    [2**60, 2**60],
+    float("nan"),
+)
 
 
 def bytes_of(valid: bytes, chance: random.Random) -> bytes:

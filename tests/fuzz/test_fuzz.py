@@ -19,12 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from guard import reading
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import bytes_of, json_of, safetensors_of, tar_of, text_of, zip_of
+from old_results import old_document
 from PIL import Image
 from report_documents import complete
 from safetensors.torch import save
@@ -35,17 +37,20 @@ from lmc.data.sources import load_dataset, read_prepared, write_prepared
 from lmc.diagnosing.checkpoints import read_checkpoint, read_data
 from lmc.errors import DataError, MergeError, StoreError
 from lmc.reporting.export import export
-from lmc.reporting.history import history_page, read_history
+from lmc.reporting.history_page import history_page
 from lmc.reporting.markdown import summary
 from lmc.reporting.report import report
-from lmc.results.comparing import compare
+from lmc.results.comparing import difference_between
+from lmc.results.document import Document
 from lmc.results.file import read_results
+from lmc.results.history import read_history
 from lmc.specs import RunSpec
 from lmc.store.archive import export_cells, import_cells
+from lmc.store.checkpoints import Checkpoint
 from lmc.store.leases import describe
 from lmc.store.store import Store, parse_record, record_bytes
 from lmc.store.upkeep import prunable, verify
-from lmc.training.checkpoints import Checkpoint, TrainingState
+from lmc.training.state import TrainingState
 
 EXAMPLES = int(os.environ.get("LMC_FUZZ_EXAMPLES") or 500)
 KEY = "0" * 19 + "1"
@@ -100,10 +105,11 @@ def state() -> TrainingState:
     return TrainingState(model, optimizer, [torch.Generator()], torch.zeros(1), step=1, orders=torch.arange(4))
 
 
-def small(document: dict[str, Any]) -> dict[str, Any]:
-    """A results document of a few claims: rendering all of them takes too long."""
-    evidence = {name: rows[:: max(1, len(rows) // 6)] for name, rows in document["evidence"].items()}
-    return {**document, "claims": document["claims"][::12], "evidence": evidence}
+def small(document: Document) -> dict[str, Any]:
+    """A results document of a few claims, as JSON has it: rendering all of them takes too long."""
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
+    evidence = {name: rows[:: max(1, len(rows) // 6)] for name, rows in found["evidence"].items()}
+    return {**found, "claims": found["claims"][::12], "evidence": evidence}
 
 
 Target = Callable[[random.Random, Path], None]
@@ -253,7 +259,7 @@ def training_checkpoint(chance: random.Random, folder: Path) -> None:
 
 def going_on(store: Store) -> None:
     with torch.random.fork_rng(devices=[]):
-        assert Checkpoint(store, [SPEC], "cpu").resume(state()) in (True, False)
+        assert Checkpoint(store, [SPEC], "cpu").resumed(state).model is not None
 
 
 @target(15)
@@ -271,6 +277,11 @@ def results_file(chance: random.Random, folder: Path) -> None:
     read_or_refused(folder / "results.json", text_of(VALID["results"], chance), chance)
 
 
+@target(2)
+def results_file_of_before(chance: random.Random, folder: Path) -> None:
+    read_or_refused(folder / "results.json", text_of(old_document(), chance), chance)
+
+
 @target(3)
 def results_bytes(chance: random.Random, folder: Path) -> None:
     read_or_refused(folder / "results.json", bytes_of(json.dumps(VALID["results"]).encode(), chance), chance)
@@ -286,8 +297,8 @@ def read_or_refused(path: Path, data: bytes, chance: random.Random) -> None:
     uses: list[Callable[[], object]] = [
         lambda: report(document).encode(),
         lambda: summary(document).encode(),
-        lambda: compare(document, document),
-        lambda: compare(VALID["results"], document),
+        lambda: difference_between(document, document),
+        lambda: difference_between(msgspec.convert(VALID["results"], Document), document),
         lambda: export(document, path.parent / "tables", ["csv"]),
         lambda: history_page(read_history(path.parent)).encode(),
     ]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,10 +26,10 @@ from lmc.measuring.activity import (
     overlap_ratio,
     root_second_moments,
 )
-from lmc.measuring.evaluation import Inputs
+from lmc.measuring.inputs import HeldInputs
 from lmc.nets import MLP, VGG
 
-CLOSE = {"rtol": 1e-12, "atol": 1e-14}
+CLOSE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-14}
 UNITS = 12
 
 quick = settings(deadline=None, max_examples=60, derandomize=True)
@@ -37,11 +38,11 @@ pairs_of_flags = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, m
 thresholds = st.floats(0.001, 0.999)
 
 
-def inputs_of(batch: int = 7) -> Inputs:
+def inputs_of(batch: int = 7) -> HeldInputs:
     images = np.random.default_rng(0).integers(0, 256, (23, 2, 4, 4), dtype=np.uint8)
     test = torch.from_numpy(images)
     scale, shift = torch.full((2, 1, 1), 1 / 64), torch.tensor([-2.0, -1.5]).view(2, 1, 1)  # exact in float32
-    return Inputs(test, torch.zeros(23).long(), test, Normaliser(scale, shift), batch, torch.float64)
+    return HeldInputs(test, torch.zeros(23).long(), test, Normaliser(scale, shift), batch, torch.float64)
 
 
 def images() -> np.ndarray:
@@ -90,7 +91,7 @@ def test_moments_of_an_mlp_agree_with_plain_numpy(batch: int) -> None:
 def test_moments_behind_a_convolution_are_per_channel_over_inputs_and_positions() -> None:
     model = seeded(0, VGG)
     found = root_second_moments(model, inputs_of())
-    first = nn.Sequential(*list(model.features)[:2]).eval()
+    first = nn.Sequential(*list(model.get_submodule("features").children())[:2]).eval()
     with torch.no_grad():
         h = first(torch.from_numpy(images())).numpy()
     assert h.shape == (23, 3, 4, 4)
@@ -144,7 +145,7 @@ def test_a_higher_threshold_leaves_fewer_active(values: list[float], one: float,
 
 @quick
 @given(pairs_of_flags, st.randoms(use_true_random=False))
-def test_the_overlap_is_that_of_sets_symmetric_and_blind_to_a_common_order(pairs: list, random: object) -> None:
+def test_the_overlap_is_that_of_sets_symmetric_and_blind_to_a_common_order(pairs: list[Any], random: object) -> None:
     a, b = ([pair[which] for pair in pairs] for which in (0, 1))
     sets = [{index for index, flag in enumerate(each) if flag} for each in (a, b)]
     union = sets[0] | sets[1]

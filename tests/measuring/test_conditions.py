@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lmc.measuring import conditions
 from lmc.measuring.conditions import (
     CommutativityDistance,
-    additivity_cosine,
+    Rows,
     cosine,
     lewc_cosine,
     lewc_target,
@@ -25,7 +27,7 @@ from lmc.measuring.conditions import (
 )
 
 NAN = math.nan
-F64 = {"rtol": 1e-12, "atol": 1e-12}
+F64: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}
 
 quick = settings(deadline=None, max_examples=60, derandomize=True)
 seeds = st.integers(0, 2**31 - 1)
@@ -37,6 +39,10 @@ def draw(seed: int, count: int, *shape: int) -> list[Tensor]:
     """``count`` tensors of some size between 1e-3 and 1e3, from one seed."""
     rng = np.random.default_rng(seed)
     return [torch.from_numpy(10 ** rng.uniform(-3, 3) * rng.standard_normal(shape)) for _ in range(count)]
+
+
+def additivity_cosine(h_a: Tensor, h_b: Tensor, lam: float = 0.5) -> Tensor:
+    return conditions.additivity_cosine(h_a, h_b, torch.relu, lam)
 
 
 def rows(*values: list[float]) -> Tensor:
@@ -299,3 +305,42 @@ def test_tiny_activations_do_not_underflow() -> None:
     small = 1e-25
     torch.testing.assert_close(cosine(x * small, y * small), cosine(x, y), rtol=0, atol=1e-5)
     torch.testing.assert_close(ratio(x * small, y * small), ratio(x, y), rtol=1e-5, atol=0)
+
+
+sizes = st.lists(
+    st.sampled_from([0.0, 1e-35, 1e-22, 1e-19, 1e-12, 1.0, 1e12, 1e19, 1e22, 1e35]), min_size=5, max_size=5
+)
+
+
+@quick
+@given(seeds, sizes, sizes)
+def test_rows_whose_squares_leave_float32_are_measured_as_well_as_others(
+    seed: int, one: list[float], other: list[float]
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x, y = (torch.randn(5, 50, generator=generator) * torch.tensor(each)[:, None] for each in (one, other))
+    for function in (cosine, ratio):
+        expected = function(x.double(), y.double())
+        torch.testing.assert_close(function(x, y), expected, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+def test_the_order_of_entries_in_memory_does_not_matter() -> None:
+    x, y = draw(0, 2, 3, 4, 2, 5)
+    last = [each.to(memory_format=torch.channels_last) for each in (x, y)]
+    for function in (cosine, ratio):
+        torch.testing.assert_close(function(*last), function(x, y), **F64)
+        torch.testing.assert_close(function(last[0], y), function(x, y), **F64)
+
+
+def test_rows_keep_their_norms() -> None:
+    (x,) = draw(0, 1, 3, 4)
+    rows_of_x = Rows(x)
+    assert rows_of_x.norms is conditions.norm(rows_of_x)
+    torch.testing.assert_close(cosine(rows_of_x, 2 * x), torch.ones(3).double(), **F64)
+
+
+@pytest.mark.parametrize("sigma", [torch.nn.functional.gelu, torch.tanh, torch.relu])
+def test_additivity_is_of_the_function_given(sigma: Callable[[Tensor], Tensor]) -> None:
+    h_a, h_b = draw(0, 2, 3, 4)
+    expected = cosine(sigma(0.3 * h_a + 0.7 * h_b), 0.3 * sigma(h_a) + 0.7 * sigma(h_b))
+    torch.testing.assert_close(conditions.additivity_cosine(h_a, h_b, sigma, 0.3), expected, **F64)

@@ -10,6 +10,7 @@ from numpy_nets import CLASSES, changeable, leaves, measure
 from torch import nn
 
 from lmc.claims.extracts import norm_decay
+from lmc.theory import GAUSSIAN_NULL
 
 
 def kill(net: nn.Module, layer: str) -> None:
@@ -29,7 +30,7 @@ def test_dead_layers_never_give_nan(name: str, layer: str, who: str) -> None:
     for net in {"a": [a], "b": [b], "both": [a, b]}[who]:
         kill(net, layer)
     for where, value in leaves(measure(a, b, merged, inputs, (0.0, 0.5, 1.0))):
-        assert value is None or math.isfinite(value), where
+        assert value is None or isinstance(value, str) or math.isfinite(value), where
 
 
 def dead_record(who: str) -> Any:
@@ -46,7 +47,8 @@ def test_where_both_are_dead_they_agree() -> None:
         assert (record["lewc_cosine"], record["endpoint_cosine"]) == (1.0, 1.0)
         assert (record["norm_merged"], record["norm_endpoints"], record["llfc_norm_ratio"]) == (0.0, 0.0, None)
     nothing = {"active_share": 0.0, "overlap_ratio": 0.0, "overlap_chance": 0.0}
-    assert found["layers"]["relus"]["hidden.1.relu"] == {"additivity_cosine": 1.0, **nothing}
+    known = {"function": "relu", "additivity_null": GAUSSIAN_NULL, "additivity_cosine": 1.0}
+    assert found["layers"]["activations"]["hidden.1.relu"] == {**known, **nothing}
     expected = {"orthogonality_ratio": 0.0, "recovery_cosine": 1.0, "commutativity_distance": 0.0}
     expected |= {"relative_commutativity": 0.0}
     assert found["layers"]["weights"]["hidden.1.linear"] == expected
@@ -88,7 +90,7 @@ def test_where_one_is_dead_what_is_undefined_is_none() -> None:
     assert found["outputs"]["hidden.1.relu"]["endpoint_cosine"] == 0.0
     # The merged pre-activations are half of W_b z(merged): they point where b's do, as far as layer 1 let them.
     assert 0.0 < found["outputs"]["hidden.1.relu"]["lewc_cosine"] < 1.0
-    relu = found["relus"]["hidden.1.relu"]
+    relu = found["activations"]["hidden.1.relu"]
     assert relu["additivity_cosine"] == pytest.approx(1.0, abs=1e-12)
     assert (relu["overlap_ratio"], relu["overlap_chance"]) == (0.0, 0.0)
     assert 0.0 < relu["active_share"] <= 0.5  # model b's half of the mean

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,25 +18,26 @@ from torch import Tensor, nn
 
 from lmc.data import Normaliser
 from lmc.errors import MergeError, SpecError
-from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
+from lmc.measuring.evaluation import evaluate_logits, logits_of
 from lmc.measuring.flatness import measure_flatness, perturb, random_direction
+from lmc.measuring.inputs import HeldInputs
 from lmc.merging import reset_bn_stats
 from lmc.nets import MLP, ResNet
 
 ALPHAS = (0.0, 0.3, 1.0)
 DISTANCE = 2.5
-EXACT = {"rtol": 0, "atol": 0}
+EXACT: dict[str, Any] = {"rtol": 0, "atol": 0}
 
 quick = settings(deadline=None, max_examples=40, derandomize=True)
 seeds = st.integers(0, 2**31 - 1)
 distances = st.floats(1e-6, 1e6)
 
 
-def inputs_of() -> Inputs:
+def inputs_of() -> HeldInputs:
     rng = np.random.default_rng(0)
     test, train = (torch.from_numpy(rng.integers(0, 256, (count, 1, 4, 4), dtype=np.uint8)) for count in (50, 41))
     normalise = Normaliser(torch.full((1, 1, 1), 1 / 64), torch.full((1, 1, 1), -2.0))  # exact in float32
-    return Inputs(test, torch.from_numpy(rng.integers(0, 3, 50)), train, normalise, 20, torch.float64)
+    return HeldInputs(test, torch.from_numpy(rng.integers(0, 3, 50)), train, normalise, 20, torch.float64)
 
 
 def mlp(*, batch_norm: bool = True) -> nn.Module:
@@ -73,7 +75,7 @@ def numpy_run(
     return outputs, z @ state["head.weight"].T + state["head.bias"], seen
 
 
-def numpy_perturbed(state: dict[str, Tensor], alpha: float, seed: int, inputs: Inputs) -> dict[str, np.ndarray]:
+def numpy_perturbed(state: dict[str, Tensor], alpha: float, seed: int, inputs: HeldInputs) -> dict[str, np.ndarray]:
     """θ + α · distance · u by one long vector; between, BatchNorm statistics are means over the batches."""
     names = [name for name in state if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
     generator = torch.Generator().manual_seed(seed)
@@ -86,7 +88,7 @@ def numpy_perturbed(state: dict[str, Tensor], alpha: float, seed: int, inputs: I
         batches = [inputs.train[:20], inputs.train[20:40]]  # a last batch of one image is left out
         statistics = [numpy_run(found, batch, batch_statistics=True)[2] for batch in batches]
         for name in statistics[0]:
-            found[name] = sum(each[name] for each in statistics) / len(statistics)
+            found[name] = np.mean([each[name] for each in statistics], axis=0)
     return found
 
 
@@ -178,14 +180,14 @@ def test_flatness_agrees_with_plain_numpy(batch_norm: bool) -> None:
         )
         assert point["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
         assert point["calibrated_loss"] == pytest.approx(-honest[judged, labels[judged]].mean(), rel=1e-9)
-    for index, record in enumerate(found["relus"].values()):
+    for index, record in enumerate(found["activations"].values()):
         x, y = outputs[0.0][index], outputs[1.0][index]
         lengths = np.sqrt((x**2).sum(1) * (y**2).sum(1))
         both_zero = ((x == 0).all(1) & (y == 0).all(1)).astype(float)
         cosines = np.where(lengths > 0, (x * y).sum(1) / np.where(lengths > 0, lengths, 1), both_zero)
         assert record == {"perturbation_cosine": pytest.approx(cosines.mean(), rel=1e-9)}
         assert 0 < cosines.mean() < 0.99, "the case must move the layers"
-    assert list(found["relus"]) == [f"hidden.{index}.relu" for index in range(3)]
+    assert list(found["activations"]) == [f"hidden.{index}.relu" for index in range(3)]
 
 
 @pytest.mark.parametrize("model", [mlp(), ResNet(1, 3, 3, blocks=1).double()])
@@ -201,7 +203,7 @@ def test_a_step_of_length_zero_changes_only_the_statistics() -> None:
     model, inputs = mlp(batch_norm=False), inputs_of()
     found = measure_flatness(model, state_of(model), 0.0, ALPHAS, inputs, seed=0)
     assert found["points"][0] == found["points"][1] == found["points"][2]
-    assert [record["perturbation_cosine"] for record in found["relus"].values()] == pytest.approx([1.0] * 3)
+    assert [record["perturbation_cosine"] for record in found["activations"].values()] == pytest.approx([1.0] * 3)
     model = mlp()
     reset_bn_stats(model, inputs.train_batches(100))  # so that the perturbed model's reset changes nothing
     first, *others = measure_flatness(model, state_of(model), 0.0, ALPHAS, inputs, seed=0)["points"]
@@ -217,7 +219,7 @@ def test_the_order_and_choice_of_alphas_do_not_matter() -> None:
     alone = measure_flatness(model, state, DISTANCE, [0.3], inputs, seed=0)
     assert forth["points"] == back["points"][::-1]
     assert forth["points"][1:2] == alone["points"]
-    assert forth["relus"] == back["relus"] == alone["relus"]
+    assert forth["activations"] == back["activations"] == alone["activations"]
 
 
 def test_the_state_may_be_the_modules_own_and_is_not_changed_otherwise() -> None:
@@ -233,7 +235,7 @@ def test_the_state_may_be_the_modules_own_and_is_not_changed_otherwise() -> None
 def test_a_longer_step_turns_the_layers_further() -> None:
     model, inputs = mlp(), inputs_of()
     state = state_of(model)
-    steps = [measure_flatness(model, state, distance, [1], inputs, seed=0)["relus"] for distance in (0.1, 1, 10)]
+    steps = [measure_flatness(model, state, distance, [1], inputs, seed=0)["activations"] for distance in (0.1, 1, 10)]
     for name in steps[0]:
         near, middle, far = (step[name]["perturbation_cosine"] for step in steps)
         assert near > middle > far
@@ -248,7 +250,7 @@ def test_dead_layers_never_give_nan(distance: float) -> None:
     found = measure_flatness(model, state_of(model), distance, ALPHAS, inputs, seed=0)
     assert json.dumps(found, allow_nan=False)
     expected = 1.0 if distance == 0 else pytest.approx(0.0, abs=0.2)  # both silent, or the dead one alone
-    assert found["relus"]["hidden.1.relu"] == {"perturbation_cosine": expected}
+    assert found["activations"]["hidden.1.relu"] == {"perturbation_cosine": expected}
 
 
 # -- Bad input. --

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy_nets import (
     every_net,
     images,
     leaves,
+    length,
     mean_over,
     merged_state,
     numpy_state,
@@ -32,7 +34,8 @@ from tiny import DIGITS, measured, pair, seeds, state_of
 from torch import nn
 
 from lmc.errors import MergeError
-from lmc.measuring.evaluation import Inputs
+from lmc.measuring.endpoints import Endpoint
+from lmc.measuring.inputs import HeldInputs
 from lmc.measuring.measurements import MergeMeasurement
 from lmc.measuring.merges import measure_merge
 from lmc.measuring.records import measure
@@ -41,16 +44,24 @@ from lmc.merging import reset_bn_stats
 WEIGHTS = [(), (0.5, 0.3, 0.2), (0.0, 0.25, 0.75)]
 
 
-def three(name: str) -> tuple[list[nn.Module], nn.Module, Inputs]:
+def three(name: str) -> tuple[list[nn.Module], nn.Module, HeldInputs]:
     """Three models not to be changed, one to merge into, and data."""
     a, b, merged, inputs = setting(name)
     return [a, b, random_net(NETS[name][0], 5)], merged, inputs
 
 
-def averaged(name: str, states: list[State], weights: tuple[float, ...], inputs: Inputs) -> Trace:
+def merge_of(
+    models: list[nn.Module], merged: nn.Module, weights: tuple[float, ...], inputs: HeldInputs, limit: int | None = None
+) -> dict[str, Any]:
+    return measure_merge([Endpoint(model, inputs) for model in models], merged, weights, inputs, limit)
+
+
+def averaged(name: str, states: list[State], weights: tuple[float, ...], inputs: HeldInputs) -> Trace:
     """The merged model on the test images, with the mean of the training batches' BatchNorm statistics."""
     forward = NETS[name][1]
-    total = {key: sum(lam * state[key] for lam, state in zip(weights, states, strict=True)) for key in states[0]}
+    total = {
+        key: np.sum([lam * state[key] for lam, state in zip(weights, states, strict=True)], axis=0) for key in states[0]
+    }
     batches = [images(inputs.train[:40]), images(inputs.train[40:80])]
     return run(forward, merged_state(forward, total, total, 0.5, batches), images(inputs.test))
 
@@ -59,18 +70,24 @@ def averaged(name: str, states: list[State], weights: tuple[float, ...], inputs:
 @pytest.mark.parametrize("weights", WEIGHTS, ids=str)
 def test_a_merge_of_three_agrees_with_plain_numpy(name: str, weights: tuple[float, ...]) -> None:
     models, merged, inputs = three(name)
-    found = measure_merge(models, merged, weights, inputs)
+    found = merge_of(models, merged, weights, inputs)
     lams = weights or (1 / 3, 1 / 3, 1 / 3)
     states = [numpy_state(model) for model in models]
     traces = [run(NETS[name][1], state, images(inputs.test)) for state in states]
     average = averaged(name, states, lams, inputs)
     expected: dict[str, Any] = {}
     target: Array = np.zeros(0)
+    plain = not any(key.endswith("running_mean") for key in states[0])
     for depth, (layer, output) in enumerate(average.activations.items(), start=1):
-        target = sum(lam**depth * trace.activations[layer] for lam, trace in zip(lams, traces, strict=True))
+        each = [trace.activations[layer] for trace in traces]
+        target, line = (sum(lam**power * f for lam, f in zip(lams, each, strict=True)) for power in (depth, 1))
         expected[layer] = {
             "lewc_cosine": mean_over([(output, target)], cosine),
-            "lewc_norm_ratio": mean_over([(output, target)], ratio),
+            "lewc_norm_ratio": mean_over([(output, target)], ratio) if plain else None,
+            "llfc_norm_ratio": mean_over([(output, line)], ratio),
+            "endpoint_cosine": mean_over(list(combinations(each, 2)), cosine),
+            "norm_merged": mean_over([(output,)], length),
+            "norm_endpoints": mean_over([(f,) for f in each], length),
         }
     assert not differences(found["outputs"], expected, **CLOSE)
     labels = inputs.labels.numpy()
@@ -82,7 +99,8 @@ def test_a_merge_of_three_agrees_with_plain_numpy(name: str, weights: tuple[floa
         assert found[what]["accuracy"] == pytest.approx(accuracy)
         plain = torch.nn.functional.cross_entropy(torch.tensor(each), inputs.labels).item()
         assert found[what]["loss"] == pytest.approx(plain, rel=1e-6)
-    assert len({value for _, value in leaves(found["outputs"])}) == 2 * len(expected), "the case must tell layers"
+    told = [value for where, value in leaves(found["outputs"]) if where.endswith(("lewc_cosine", "llfc_norm_ratio"))]
+    assert len(set(told)) == 2 * len(expected), "the case must tell layers"
 
 
 @every_net
@@ -91,20 +109,21 @@ def test_the_first_of_a_merge_with_all_its_weight_is_itself(name: str) -> None:
     models, merged, inputs = three(name)
     models = [copy.deepcopy(model) for model in models]
     reset_bn_stats(models[0], inputs.train_batches(5000))
-    found = measure_merge(models, merged, (1.0, 0.0, 0.0), inputs)
+    found = merge_of(models, merged, (1.0, 0.0, 0.0), inputs)
     for layer in found["outputs"].values():
-        assert layer == pytest.approx({"lewc_cosine": 1.0, "lewc_norm_ratio": 1.0}, abs=1e-9)
+        assert [layer["lewc_cosine"], layer["llfc_norm_ratio"]] == pytest.approx([1.0, 1.0], abs=1e-9)
+        assert layer["lewc_norm_ratio"] in (None, pytest.approx(1.0, abs=1e-9))
     assert not differences(found["merged"], found["ensemble"], **CLOSE)
     assert found["merged"]["accuracy"] == found["accuracies"][0]
     assert len(set(found["accuracies"])) > 1, "the case must tell the models apart"
-    other = measure_merge(models, merged, (0.0, 1.0, 0.0), inputs)
+    other = merge_of(models, merged, (0.0, 1.0, 0.0), inputs)
     assert other["merged"] != found["merged"]
 
 
 @every_net
 def test_the_order_of_equally_weighted_models_does_not_matter(name: str) -> None:
     models, merged, inputs = three(name)
-    one, other = (measure_merge(each, merged, (), inputs) for each in (models, models[::-1]))
+    one, other = (merge_of(each, merged, (), inputs) for each in (models, models[::-1]))
     assert other["accuracies"] == one["accuracies"][::-1]
     for part in ("merged", "ensemble", "outputs"):
         assert not differences(other[part], one[part], rel=1e-8, abs=1e-10)
@@ -112,30 +131,30 @@ def test_the_order_of_equally_weighted_models_does_not_matter(name: str) -> None
 
 def test_equal_weights_are_what_no_weights_mean() -> None:
     models, merged, inputs = three("mlp")
-    found = measure_merge(models, merged, (), inputs)
-    assert not differences(measure_merge(models, merged, (1 / 3,) * 3, inputs), found, rel=1e-12)
+    found = merge_of(models, merged, (), inputs)
+    assert not differences(merge_of(models, merged, (1 / 3,) * 3, inputs), found, rel=1e-12)
 
 
 @pytest.mark.parametrize(("limit", "images_used"), [(40, 40), (1, 40), (41, 60), (60, 60), (None, 60)])
 def test_layers_are_measured_on_whole_batches_up_to_the_limit(limit: int | None, images_used: int) -> None:
     models, merged, inputs = three("mlp")
-    found = measure_merge(models, merged, (), inputs, limit)
+    found = merge_of(models, merged, (), inputs, limit)
     first = replace(inputs, test=inputs.test[:images_used], labels=inputs.labels[:images_used])
-    assert not differences(found["outputs"], measure_merge(models, merged, (), first)["outputs"], rel=1e-9)
-    assert found["merged"] == measure_merge(models, merged, (), inputs)["merged"]
+    assert not differences(found["outputs"], merge_of(models, merged, (), first)["outputs"], rel=1e-9)
+    assert found["merged"] == merge_of(models, merged, (), inputs)["merged"]
 
 
 @pytest.mark.parametrize("weights", [(0.5, 0.5), (0.5, 0.5, 0.5), (1.5, -0.5, 0.0)])
 def test_weights_that_do_not_fit_are_refused(weights: tuple[float, ...]) -> None:
     models, merged, inputs = three("mlp")
     with pytest.raises(MergeError, match="weights"):
-        measure_merge(models, merged, weights, inputs)
+        merge_of(models, merged, weights, inputs)
 
 
 def test_no_model_is_refused() -> None:
     _, merged, inputs = three("mlp")
     with pytest.raises(MergeError, match="no model to merge"):
-        measure_merge([], merged, (), inputs)
+        merge_of([], merged, (), inputs)
 
 
 # -- As a record. --
@@ -154,11 +173,10 @@ def test_the_merge_of_two_is_the_pairs_midpoint(name: str) -> None:
     beta = path["path"]["ensemble"]["beta"] * 2**depth
     if beta < 1e4:
         assert merge["ensemble"]["beta"] == pytest.approx(beta, rel=1e-4)
-    for layer, found in path["layers"]["outputs"].items():
-        assert merge["outputs"][layer]["lewc_cosine"] == pytest.approx(found["lewc_cosine"], abs=1e-5)
-    for depth, (layer, found) in enumerate(path["layers"]["outputs"].items(), start=1):
-        expected = found["llfc_norm_ratio"] * 2 ** (depth - 1)  # one average is 2^(depth - 1) times the other
-        assert merge["outputs"][layer]["lewc_norm_ratio"] == pytest.approx(expected, rel=1e-4)
+    assert not differences(merge["outputs"], path["layers"]["outputs"], rel=1e-5)
+    for power, found in enumerate(merge["outputs"].values()):
+        plain = None if name != "mlp" else pytest.approx(found["llfc_norm_ratio"] * 2**power)
+        assert found["lewc_norm_ratio"] == plain  # one average is 2^(ℓ-1) times the other
 
 
 def test_a_record_knows_its_weights() -> None:

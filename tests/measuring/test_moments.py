@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from lmc.errors import MergeError
 from lmc.measuring.activity import Moments, chance_overlap, overlap_ratio
+from lmc.measuring.calls import ActivationCall
 
-CLOSE = {"rtol": 1e-12, "atol": 1e-14}
+CLOSE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-14}
 quick = settings(deadline=None, max_examples=60, derandomize=True)
 
 
@@ -33,6 +36,10 @@ def test_chance_overlap_is_what_independent_random_sets_have(p: float, q: float)
     assert chance_overlap(p, q) == pytest.approx(overlap_ratio(one, other), abs=0.005)
 
 
+def call(h: Tensor, channels: int = 1) -> ActivationCall:
+    return ActivationCall("relu", h, h.relu(), torch.relu, channels)
+
+
 @quick
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=5), st.booleans())
 def test_moments_do_not_see_the_batches(sizes: list[int], convolutional: bool) -> None:
@@ -40,7 +47,7 @@ def test_moments_do_not_see_the_batches(sizes: list[int], convolutional: bool) -
     h = torch.from_numpy(np.random.default_rng(sum(sizes)).standard_normal(shape))
     moments = Moments()
     for part in h.split(sizes):
-        moments.add({"one": part, "other": 2 * part})
+        moments.add({"one": call(part), "other": call(2 * part)})
     found = moments.roots()
     expected = np.sqrt((h.numpy() ** 2).mean(tuple(axis for axis in range(h.ndim) if axis != 1)))
     assert list(found) == ["one", "other"]
@@ -50,6 +57,14 @@ def test_moments_do_not_see_the_batches(sizes: list[int], convolutional: bool) -
 
 def test_a_moment_that_is_not_finite_names_its_layer() -> None:
     moments = Moments()
-    moments.add({"fine": torch.ones(2, 3), "broken": torch.tensor([[1.0, math.inf]])})
+    moments.add({"fine": call(torch.ones(2, 3)), "broken": call(torch.tensor([[1.0, math.inf]]))})
     with pytest.raises(MergeError, match="pre-activation of broken are NaN or infinite"):
         moments.roots()
+
+
+def test_channels_may_stand_on_any_axis() -> None:
+    h = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 4, 3)))
+    first, last = Moments(), Moments()
+    first.add({"one": call(h)})
+    last.add({"one": call(h.movedim(1, 2), 2)})
+    torch.testing.assert_close(first.roots(), last.roots(), **CLOSE)

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from lmc.data import Normaliser
 from lmc.errors import MergeError
 from lmc.measuring import evaluation, paths
-from lmc.measuring.evaluation import Inputs, evaluate_all, evaluate_logits, logits_of
+from lmc.measuring.evaluation import evaluate_all, evaluate_logits, logits_of
 from lmc.measuring.first_layer import FirstLayer, find_first_layer
+from lmc.measuring.inputs import HeldInputs
 from lmc.measuring.paths import interpolation_path, load_interpolated, measure_path
 from lmc.merging import State, interpolate, reset_bn_stats
 from lmc.nets import MLP, VGG, ResNet, build
@@ -101,7 +102,7 @@ REFUSED = {
 }
 
 
-def setting(make: Any, seed: int = 0) -> tuple[list[nn.Module], Inputs]:
+def setting(make: Any, seed: int = 0) -> tuple[list[nn.Module], HeldInputs]:
     """Models a, b and one to overwrite; 203 test images, 61 for training, in batches of 20."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
@@ -115,10 +116,10 @@ def setting(make: Any, seed: int = 0) -> tuple[list[nn.Module], Inputs]:
                     module.running_var.uniform_(0.5, 2.0)
     test, train = (torch.randint(0, 256, (n, 1, 8, 8), dtype=torch.uint8, generator=generator) for n in (203, 61))
     labels = torch.randint(0, CLASSES, (203,), generator=generator)
-    return nets, Inputs(test, labels, train, Normaliser.fit(train), 20)
+    return nets, HeldInputs(test, labels, train, Normaliser.fit(train), 20)
 
 
-def plain_logits(model: nn.Module, a: State, b: State, lams: tuple[float, ...], inputs: Inputs) -> list[Tensor]:
+def plain_logits(model: nn.Module, a: State, b: State, lams: tuple[float, ...], inputs: HeldInputs) -> list[Tensor]:
     """Model by model, every pass in full."""
     found = []
     for lam in lams:
@@ -170,7 +171,7 @@ def test_where_the_layer_cannot_be_interpolated_the_path_is_the_plain_one(name: 
 def test_the_layer_found_is_the_one_counted() -> None:
     (a, *_), inputs = setting(FOUND["mlp"])
     found = find_first_layer(a, next(inputs.test_batches()))
-    assert found == FirstLayer(a.hidden[0].linear, (64,), 24, 64, 64 * 24 + 2 * 24**2 + 24 * CLASSES)
+    assert found == FirstLayer(a.hidden[0].linear, torch.Size([64]), 24, 64, 64 * 24 + 2 * 24**2 + 24 * CLASSES)
     assert "forward" not in vars(a.hidden[0].linear)
 
 
@@ -206,7 +207,7 @@ def test_the_first_layer_of_an_mlp_runs_for_the_endpoints_only() -> None:
 @pytest.mark.parametrize(("arch", "shape"), [("vgg-small", (1, 8, 8)), ("resnet8", (1, 8, 8)), ("vgg11", (3, 32, 32))])
 def test_a_first_layer_that_costs_little_is_left_alone(arch: str, shape: tuple[int, int, int]) -> None:
     net, images = build(arch, 1 / 8, shape, 10).eval(), torch.zeros(10_000, *shape, dtype=torch.uint8)
-    inputs = Inputs(images, torch.zeros(10_000).long(), images[:5000], Normaliser(torch.ones(1), torch.ones(1)))
+    inputs = HeldInputs(images, torch.zeros(10_000).long(), images[:5000], Normaliser(torch.ones(1), torch.ones(1)))
     layer = find_first_layer(net, torch.randn(4, *shape))
     assert layer is not None
     path = paths._ReplayedPath(net, net.state_dict(), net.state_dict(), inputs, layer, LAMS)

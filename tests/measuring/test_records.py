@@ -15,6 +15,7 @@ from tiny import DIGITS, SPECS, State, inputs_of, measured, network, pair, seeds
 from torch import nn
 
 from lmc.errors import MergeError
+from lmc.measuring.alignments import match, permute_at_random
 from lmc.measuring.evaluation import evaluate_logits, logits_of
 from lmc.measuring.flatness import random_direction
 from lmc.measuring.measurements import (
@@ -26,7 +27,7 @@ from lmc.measuring.measurements import (
     PairMeasurement,
 )
 from lmc.measuring.ranks import measure_ranks
-from lmc.measuring.records import LAYER_IMAGES, align, distance, measure
+from lmc.measuring.records import LAYER_IMAGES, distance, measure
 from lmc.merging import reset_bn_stats
 from lmc.merging.permutation_spec import permute, random_permutations
 from lmc.merging.tracing import trace_permutation_spec
@@ -44,7 +45,7 @@ KINDS: list[Measurement] = [
     pair("mlp", lams=FULL_PATH, alignment="matching"),
     pair("mlp", alignment="random"),
     ModelMeasurement(SPECS["mlp"]),
-    FlatnessMeasurement(*seeds("mlp", 2)),
+    FlatnessMeasurement(seeds("mlp", 2)[0], seeds("mlp", 2)[1]),
     MergeMeasurement(seeds("mlp", 3)),
     MergeMeasurement(seeds("mlp", 3), (0.5, 0.3, 0.2)),
 ]
@@ -115,7 +116,7 @@ def test_matching_undoes_the_permutation_of_a_copy(name: str) -> None:
     found = measure(pair(name, alignment="matching"), states, DIGITS, "cpu")
     assert found["distance"] == pytest.approx(0.0, abs=1e-5)
     assert all(value is None or abs(value) < 1e-4 for value in found["path"]["barriers"].values())
-    for relu in found["layers"]["relus"].values():
+    for relu in found["layers"]["activations"].values():
         assert relu["overlap_ratio"] == 1.0
         assert relu["additivity_cosine"] == pytest.approx(1.0, abs=1e-5)
     for weight in found["layers"]["weights"].values():
@@ -144,7 +145,12 @@ def test_alignment_reorders_the_units_and_leaves_the_logits(name: str, alignment
     norms = [
         math.sqrt(sum(float(each.detach().double().square().sum()) for each in net.parameters())) for net in (a, b)
     ]
-    align(measurement, a, b, inputs_of())
+    example = inputs_of().examples(2)
+    if alignment == "matching":
+        match(a, b, measurement.b, example)
+    else:
+        for net, spec in zip((a, b), measurement.specs, strict=True):
+            permute_at_random(net, spec, example)
     for net, spec, logits, length in zip((a, b), measurement.specs, before, norms, strict=True):
         torch.testing.assert_close(logits_of(net, inputs_of()), logits, rtol=1e-4, atol=1e-4)
         moved = any(not torch.equal(each, state_of(spec)[key]) for key, each in net.state_dict().items())
@@ -155,18 +161,11 @@ def test_alignment_reorders_the_units_and_leaves_the_logits(name: str, alignment
         assert distance(net, zero) == pytest.approx(length, rel=1e-6)
 
 
-def test_no_alignment_changes_nothing() -> None:
-    a, b = (network(spec, state_of(spec)) for spec in seeds("vgg", 2))
-    align(pair("vgg"), a, b, inputs_of())
-    for net, spec in ((a, seeds("vgg", 2)[0]), (b, seeds("vgg", 2)[1])):
-        assert all(torch.equal(each, state_of(spec)[key]) for key, each in net.state_dict().items())
-
-
 @every_net
 def test_random_permutations_keep_the_endpoints_and_leave_the_layers_out(name: str) -> None:
     plain, found = measured(pair(name)), measured(pair(name, alignment="random"))
     assert found["layers"] == {}
-    assert set(plain["layers"]) == {"outputs", "relus", "weights"}
+    assert set(plain["layers"]) == {"outputs", "activations", "weights"}
     assert found["accuracies"] == plain["accuracies"]
     for which in (0, -1):
         assert found["path"]["points"][which]["accuracy"] == plain["path"]["points"][which]["accuracy"]
@@ -205,13 +204,15 @@ def test_a_model_merged_with_itself_is_a_control() -> None:
 def test_a_models_record_holds_its_evaluation_ranks_and_active_neurons(name: str) -> None:
     spec = SPECS[name]
     net, found = network(spec, state_of(spec)), measured(ModelMeasurement(spec))
-    assert set(found) == {"status", "accuracies", "evaluation", "ranks", "relus"}
+    assert set(found) == {"status", "accuracies", "evaluation", "ranks", "activations"}
     expected = asdict(evaluate_logits(logits_of(net, inputs_of()), DIGITS.test_labels))
     assert found["evaluation"] == expected
     assert found["accuracies"] == [expected["accuracy"]]
-    assert found["ranks"] == measure_ranks(net)
-    assert list(found["relus"]) == [key for key, module in net.named_modules() if isinstance(module, nn.ReLU)]
-    for relu in found["relus"].values():
+    weights = {key: each for key, each in net.named_parameters() if each.ndim > 1}
+    assert list(found["ranks"].values()) == list(measure_ranks(weights).values())
+    assert [f"{layer}.weight" for layer in found["ranks"]] == list(weights)
+    assert list(found["activations"]) == [key for key, module in net.named_modules() if isinstance(module, nn.ReLU)]
+    for relu in found["activations"].values():
         assert set(relu) == {"active_share", "histogram"}
         assert 0 < relu["active_share"] <= 1
         assert relu["histogram"]["leftmost_share"] <= 1 - relu["active_share"] + 1e-12  # the bin ends at 1/50 < 1/20
@@ -219,9 +220,10 @@ def test_a_models_record_holds_its_evaluation_ranks_and_active_neurons(name: str
 
 @every_net
 def test_a_flatness_record_is_a_random_step_as_long_as_the_models_are_apart(name: str) -> None:
-    measurement = FlatnessMeasurement(*seeds(name, 2)[::-1])
+    b, a = seeds(name, 2)
+    measurement = FlatnessMeasurement(a, b)
     found, plain = measured(measurement), measured(pair(name))
-    assert set(found) == {"status", "accuracies", "distance", "seed", "alphas", "points", "relus"}
+    assert set(found) == {"status", "accuracies", "distance", "seed", "alphas", "points", "activations"}
     assert found["distance"] == pytest.approx(plain["distance"], rel=1e-9)
     assert found["alphas"] == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert found["seed"] == 1, "of the model that is perturbed"
@@ -234,5 +236,5 @@ def test_a_flatness_record_is_a_random_step_as_long_as_the_models_are_apart(name
     reset_bn_stats(net, inputs_of().train_batches(5000))
     moved = asdict(evaluate_logits(logits_of(net, inputs_of()), DIGITS.test_labels))
     assert not differences(found["points"][-1], moved, rel=1e-3, abs=1e-4)
-    assert all(set(relu) == {"perturbation_cosine"} for relu in found["relus"].values())
-    assert list(found["relus"]) == list(plain["layers"]["relus"])
+    assert all(set(relu) == {"perturbation_cosine"} for relu in found["activations"].values())
+    assert list(found["activations"]) == list(plain["layers"]["activations"])

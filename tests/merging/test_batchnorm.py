@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,20 +15,24 @@ from torch import Tensor, nn
 
 from lmc.data import load_dataset
 from lmc.errors import MergeError
-from lmc.measuring.evaluation import Inputs, evaluate_logits, logits_of
+from lmc.measuring.evaluation import evaluate_logits, logits_of
+from lmc.measuring.inputs import HeldInputs
 from lmc.merging import has_bn, interpolate, reset_bn_stats, untracked_norms
 from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
 from lmc.specs import RunSpec
 from lmc.training.engine import initial_model, train
 
-F64 = {"rtol": 1e-12, "atol": 1e-12}
+F64: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}
 
 
 def rng_tensor(seed: int, *shape: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(2.0, 3.0, shape))
 
 
-def stale(layer: nn.modules.batchnorm._BatchNorm, seed: int = 0) -> nn.modules.batchnorm._BatchNorm:
+Norm = nn.modules.batchnorm._BatchNorm
+
+
+def stale(layer: Norm, seed: int = 0) -> Norm:
     """A layer in float64 with its own random affine map and statistics."""
     layer = layer.double()
     rng = np.random.default_rng(seed)
@@ -46,7 +52,7 @@ CASES = [(nn.BatchNorm1d(3), (17, 3)), (nn.BatchNorm2d(3), (5, 3, 4, 2)), (nn.Ba
 
 
 @pytest.mark.parametrize(("layer", "shape"), CASES, ids=["1d", "2d", "3d"])
-def test_one_batch_gives_its_mean_and_unbiased_variance(layer: nn.Module, shape: tuple[int, ...]) -> None:
+def test_one_batch_gives_its_mean_and_unbiased_variance(layer: Norm, shape: tuple[int, ...]) -> None:
     data = rng_tensor(1, *shape)
     assert reset_bn_stats(stale(layer), [data]) == 1
     mean, variance = batch_statistics(data.numpy())
@@ -102,8 +108,9 @@ def test_twice_is_once(seed: int, sizes: list[int]) -> None:
 def test_a_net_whose_statistics_are_already_the_datas_keeps_its_function() -> None:
     net, data = two_norms(), rng_tensor(5, 40, 3)
     net.train()
-    for layer in (net[1], net[4]):
-        layer.momentum = 1.0  # the running statistics become the last batch's
+    for layer in net.modules():
+        if isinstance(layer, Norm):
+            layer.momentum = 1.0  # the running statistics become the last batch's
     net(data)
     net.eval()
     before = net(data)
@@ -210,13 +217,13 @@ def test_statistics_travel_between_models() -> None:
     assert not torch.equal(read[0], read_bn_stats(one)[0]), "what was read is a copy"
 
 
-def test_half_of_the_digits_gives_nearly_the_statistics_of_all() -> None:
+def test_half_of_the_digits_gives_nearly_the_statistics_of_all(tmp_path: Path) -> None:
     """What the limit of 5,000 images rests on: the merged model's loss hardly depends on how many more there are."""
-    digits = load_dataset("digits", None)
-    recipe = {"width": 1 / 8, "lr": 0.05, "weight_decay": 1e-3, "epochs": 4, "batch_size": 50}
+    digits = load_dataset("digits", tmp_path)
+    recipe: dict[str, Any] = {"width": 1 / 8, "lr": 0.05, "weight_decay": 1e-3, "epochs": 4, "batch_size": 50}
     spec = RunSpec(dataset="digits", arch="vgg-small", train_size=1000, **recipe)
     a, b = (train(spec.with_seed(seed), digits) for seed in (2, 3))
-    model, inputs = initial_model(spec, digits), Inputs.of(digits, 1000, "cpu")
+    model, inputs = initial_model(spec, digits), HeldInputs.of(digits, 1000, "cpu")
     model.load_state_dict(interpolate(a.state, b.state, 0.5))
     losses = {}
     for images in (0, 40, 500, 1000):

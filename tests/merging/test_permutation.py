@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +102,7 @@ def test_tracing_changes_nothing() -> None:
     trace_permutation_spec(model, images)  # with an in-place ReLU
     assert torch.equal(images, kept)
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
-    assert [layer.training for layer in model] == [number != 6 for number in range(len(model))]
+    assert [layer.training for layer in model.children()] == [name != "6" for name, _ in model.named_children()]
 
 
 @quick
@@ -150,12 +152,13 @@ def test_constants_and_unsaved_buffers_fix_what_they_are_added_to() -> None:
 
 def test_arrays_and_lists_do_as_well_as_tensors() -> None:
     state, orders = SAMPLE[0].state_dict(), random_permutations(SPEC, 0)
-    for kind in (Tensor.numpy, Tensor.tolist, lambda order: order.numpy().astype(np.uint8)):
+    kinds: list[Callable[[Tensor], Any]] = [Tensor.numpy, Tensor.tolist, lambda order: order.numpy().astype(np.uint8)]
+    for kind in kinds:
         assert_equal(
             permute(state, SPEC, {group: kind(order) for group, order in orders.items()}),
             dict(permute(state, SPEC, orders)),
         )
-    backwards = {group: np.arange(size)[::-1] for group, size in SPEC.groups.items()}  # negative strides
+    backwards: Any = {group: np.arange(size)[::-1] for group, size in SPEC.groups.items()}  # negative strides
     tensors = {group: torch.arange(size).flip(0) for group, size in SPEC.groups.items()}
     assert_equal(permute(state, SPEC, backwards), permute(state, SPEC, tensors))
     assert_equal(invert(backwards), tensors)

@@ -47,7 +47,7 @@ def tied() -> nn.Module:
 
 IMAGES = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 VECTORS = IMAGES[:, :, 0, 0]
-BAD = {
+BAD: dict[str, tuple[Any, Any, list[str]]] = {
     "shared": (tied(), VECTORS, ["2.weight and 0.weight share"]),
     "unused": (Net(lambda x: x, spare=nn.Linear(2, 2)), VECTORS, ["spare.weight", "no part"]),
     "control flow": (Net(lambda x: x if x.sum() > 0 else -x), VECTORS, ["'gt'", "control flow"]),
@@ -107,7 +107,8 @@ def test_modules_that_cannot_be_traced_are_refused_by_node(case: str) -> None:
 
 def test_what_torch_fx_does_not_see_fails_the_verification() -> None:
     model = Net(nn.ReLU())
-    model.middle.register_forward_hook(lambda _, __, output: output * torch.arange(6.0, dtype=output.dtype))
+    middle = model.get_submodule("middle")
+    middle.register_forward_hook(lambda _, __, output: output * torch.arange(6.0, dtype=output.dtype))
     with pytest.raises(MergeError, match="permuting Net changes its outputs by up to"):
         trace_permutation_spec(model, VECTORS)
 
@@ -173,7 +174,7 @@ def test_only_permutations_are_inverted_and_composed(order: Any) -> None:
 def test_what_is_no_mapping_of_permutations_is_refused() -> None:
     for call in (invert, lambda bad: compose(bad, bad), lambda bad: permute(SAMPLE[0].state_dict(), SPEC, bad)):
         with pytest.raises(MergeError, match="permutations are a list; pass a dict"):
-            call([0, 1])
+            call([0, 1])  # type: ignore[arg-type]
 
 
 def test_states_that_do_not_fit_are_refused() -> None:

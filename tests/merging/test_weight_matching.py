@@ -52,7 +52,8 @@ def pair(name: str, seed: int = 0, side: int = 8) -> tuple[PermutationSpec, Stat
             if tensor.is_floating_point() and tensor.ndim == 1:
                 tensor.uniform_(0.5, 1.5)
         states.append(dict(model.state_dict()))
-    return trace_permutation_spec(model, torch.zeros(2, 3, side, side)), *states
+    a, b = states
+    return trace_permutation_spec(model, torch.zeros(2, 3, side, side)), a, b
 
 
 def product(spec: PermutationSpec, a: State, b: State) -> float:
@@ -194,7 +195,7 @@ def reordered(array: np.ndarray, axes: tuple[str | None, ...], orders: dict[str,
 def textbook(spec: Hand, a: State, b: State, orders: dict[str, np.ndarray] | None, seed: int) -> float:
     """The objective reached, starting from ``orders`` or the identity."""
     weights = {name: (a[name].double().numpy(), b[name].double().numpy()) for name in spec}
-    sizes = {axes[k]: len(a[name].movedim(k, 0)) for name, axes in spec.items() for k in range(len(axes)) if axes[k]}
+    sizes = {group: a[name].shape[k] for name, axes in spec.items() for k, group in enumerate(axes) if group}
     orders = {group: np.arange(size) for group, size in sizes.items()} if orders is None else orders
     rng, progress = np.random.default_rng(seed), True
     while progress:

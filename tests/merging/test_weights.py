@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from lmc.errors import MergeError
 from lmc.merging import interpolate, merge
 
 State = dict[str, Tensor]
-EXACT = {"rtol": 0.0, "atol": 0.0}
+EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 0.0}
 ROUNDING = {"rtol": 1e-12, "atol": 1e-14}  # a few float64 operations on numbers of size 1
 
 quick = settings(deadline=None, max_examples=60, derandomize=True)
@@ -38,10 +39,10 @@ def random_shares(seed: int, count: int) -> list[float]:
     return [float(share) for share in drawn / drawn.sum()]
 
 
-def assert_states_close(found: State, expected: State, **tolerance: float) -> None:
+def assert_states_close(found: State, expected: State, **tolerance: Any) -> None:
     assert list(found) == list(expected)
     for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(found[name], tensor, **tolerance, msg=f"{name}: {{}}".format)
 
 
 @quick

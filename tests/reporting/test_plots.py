@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import report_documents
+from documents import claim, document, evidence, setting
+from msgspec.structs import replace
 
 from lmc.errors import SpecError, StoreError
 from lmc.reporting import plots
-from lmc.reporting.figures import Axis, Figure, Mean, Panel, Series, claim_figure
+from lmc.reporting.claim_figures import claim_figure
+from lmc.reporting.figures import Axis, Figure, Mean, Panel, Series
 from lmc.reporting.scales import Scale, x_scale, y_scale
 from lmc.reporting.svg import panel_svg
-from lmc.reporting.thresholds import Zone
+from lmc.reporting.zones import Zone
 
 DOCUMENT = report_documents.complete()
 PANEL = Panel("t", Axis("x"), Axis("y"), (Series("s", ((0.0, 1.0),), (Mean(0.0, 1.0, 0.5, 1.5),)),), Zone(low=0.2))
@@ -75,7 +78,7 @@ def test_every_panel_of_a_whole_run_is_well_formed() -> None:
 def test_matplotlib_writes_the_same_bytes_twice(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for folder in ("one", "two"):
-        written = plots.write_figures(DOCUMENT, tmp_path / folder, only="fig2b-calibrated-barrier-falls")
+        written = plots.write_figures(document(), tmp_path / folder, only="a")
         assert [path.suffix for path in written] == [".svg", ".pdf"]
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
@@ -92,17 +95,14 @@ HOSTILE = ["../escaped", "/etc/absolute", "..", ".hidden", "a/b", "a-b", "A-B", 
 
 def test_hostile_names_stay_in_the_folder_and_apart(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    document = report_documents.complete()
-    document["claims"] = [{**document["claims"][at], "id": name} for at, name in enumerate(dict.fromkeys(HOSTILE))]
-    for name, model in zip(HOSTILE, document["evidence"]["models"], strict=False):
-        model["setting"] = name
-    figures = [figure.name for figure in plots.all_figures(document)]
+    claims = tuple(claim(name, setting("mlp")) for name in dict.fromkeys(HOSTILE))
+    trained = DOCUMENT.evidence.models
+    models = tuple(replace(each, setting=name) for each, name in zip(trained, HOSTILE, strict=False))
+    figures = [figure.name for figure in plots.all_figures(document(*claims, evidence=evidence(models=models)))]
     assert {"../escaped", "training-../escaped", "training-/etc/absolute"} <= set(figures)
-    models = document["evidence"]["models"][:3]  # enough, and quick to draw
-    document["evidence"] = {name: [] for name in document["evidence"]} | {"models": models}
-    document["claims"] = document["claims"][:3]
-    drawn = list(plots.all_figures(document))
-    written = plots.write_figures(document, tmp_path / "a" / "out", ["svg"])
+    hostile = document(*claims[:3], evidence=evidence(models=models[:3]))  # enough, and quick to draw
+    drawn = list(plots.all_figures(hostile))
+    written = plots.write_figures(hostile, tmp_path / "a" / "out", ["svg"])
     assert len(written) == len(drawn) == len({str(path).lower() for path in written})
     assert sorted(written) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
     assert {path.parent for path in written} == {tmp_path / "a" / "out"}
@@ -134,12 +134,12 @@ def test_names_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
 
 def test_figures_refuse_what_they_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"unknown format png; choose of svg, pdf"):
-        plots.write_figures(DOCUMENT, tmp_path, ["png"])
+        plots.write_figures(document(), tmp_path, ["png"])
     with pytest.raises(SpecError, match=r"no figure's name contains 'nothing'"):
-        plots.write_figures(DOCUMENT, tmp_path, ["svg"], only="nothing")
+        plots.write_figures(document(), tmp_path, ["svg"], only="nothing")
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"choose another folder"):
-        plots.write_figures(DOCUMENT, tmp_path / "file", ["svg"], only="fig2b")
+        plots.write_figures(document(), tmp_path / "file", ["svg"], only="a")
 
 
 def texts_of(canvas: Any) -> list[tuple[str, Any]]:
@@ -163,7 +163,11 @@ def crowded() -> list[Figure]:
         Panel("t", Axis("layer", tuple((float(at), name) for at, name in enumerate(names))), Axis("y"), series)
         for names in (long, *layers)
     ]
-    made = [claim_figure(each) for each in DOCUMENT["claims"] if each["id"].startswith(("fig11a", "fig4-", "thm"))]
+    drawn = [
+        next(each for each in DOCUMENT.claims if item in each.items)
+        for item in ("Figure 4", "Figure 11", "Theorem 5.3", "Theorem 5.4")
+    ]
+    made = [claim_figure(each) for each in drawn]
     return [Figure("f", "t", "c", tuple(panels)), *(each for each in made if each)]
 
 

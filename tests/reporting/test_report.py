@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import report_documents
 
-from lmc.claims.judging import needed
+from lmc.claims.cases import needed
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.errors import StoreError
 from lmc.executing.session import selected_cases
@@ -241,12 +241,17 @@ ASKED = {
             "claims fig1, core; arch mlp; max width 0.25; precision bf16",
         ),
         (
+            {"extra_claims": ["own:CLAIMS", "more:CLAIMS"]},
+            "pytest -m paper --lmc-tier 'a b' --lmc-extra-claims own:CLAIMS,more:CLAIMS --lmc-claims 'x;y'",
+            "with claims of own:CLAIMS, more:CLAIMS",
+        ),
+        (
             ASKED | {"pilot": True, "claims": [], "arch": None, "precision": None, "dataset": "d e"},
             "lmc run --pilot --tier 'a b' --claims 'x;y' --dataset 'd e' --max-width 0.25",
             "pilot seeds; dataset d e; max width 0.25",
         ),
     ],
-    ids=["unrestricted", "restricted", "pilot"],
+    ids=["unrestricted", "restricted", "extended", "pilot"],
 )
 def test_the_command_holds_what_the_run_was_restricted_to(selection: Any, options: str, said: str) -> None:
     document = report_documents.nothing_run() | {"tier": "a b"} | ({"selection": selection} if selection else {})
@@ -269,7 +274,7 @@ def test_the_command_of_a_restricted_run_is_understood(monkeypatch: pytest.Monke
     asked = Settings.resolve(device="cpu", claims="fig1-", arch="mlp", max_width="1/4", precision="fp32")
     document = report_documents.nothing_run() | {"selection": asked.selection(pilot=True)}
     words = shlex.split(command(document, "fig1-accuracy-rises-with-width"))[3:]
-    given = {
+    given: dict[str, Any] = {
         option.removeprefix("--").replace("-", "_"): value
         for option, value in zip(words[::2], words[1::2], strict=True)
     }

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 
 import pytest
-from documents import Edit, document, edited, machine, on, other_seeds, top, without
+from documents import BELOW, RISES, Edit, document, edited, machine, on, other_seeds, top, versions, without
+from msgspec.structs import replace
 
 from lmc.claims import equivalence, expectations
-from lmc.claims.judgement import Expectation
+from lmc.claims.asked import Asked
+from lmc.claims.parts import Expectation
 from lmc.claims.scaling import PowerLaw
 from lmc.claims.verdicts import SEVERITY
 from lmc.errors import SpecError
-from lmc.results.comparing import compare
+from lmc.results.comparing import difference_between
+from lmc.results.document import MadeCounts
 
 
 def test_unchanged_runs_give_nothing() -> None:
-    found = compare(document(), edited(top(started="later", commit="def")))
+    found = difference_between(document(), edited(top(started="later", commit="def")))
     assert found.lines() == ["nothing differs in 4 pairs of claim and setting"]
     assert not found.worse
     assert found.compared == 4
@@ -26,7 +29,7 @@ def test_unchanged_runs_give_nothing() -> None:
 @pytest.mark.parametrize("was", SEVERITY)
 @pytest.mark.parametrize("is_", SEVERITY)
 def test_verdicts(was: str, is_: str) -> None:
-    found = compare(edited(on(0, 1, verdict=was)), edited(on(0, 1, verdict=is_)))
+    found = difference_between(edited(on(0, 1, verdict=was)), edited(on(0, 1, verdict=is_)))
     if was == is_:
         assert found.changes == ()
         return
@@ -39,20 +42,21 @@ def test_verdicts(was: str, is_: str) -> None:
 
 def test_a_known_gap_is_shown_and_does_not_count() -> None:
     gap = on(0, 0, verdict="fails", effect=0.5, known_gap="known")
-    found = compare(document(), edited(gap))
+    found = difference_between(document(), edited(gap))
     assert [change.direction for change in found.changes] == ["worse", "worse"]
     assert [change.uncounted for change in found.changes] == ["a known gap", "a known gap"]
     assert not found.worse
-    assert compare(document(), edited(gap, on(0, 0, known_gap=""))).worse
+    assert difference_between(document(), edited(gap, on(0, 0, known_gap=""))).worse
 
 
-BELOW, ABOVE = "below 0.2 at the widest width, p <= 0.05", "above 0.3 at the narrowest width, p <= 0.05"
-RISES, FALLS = "rises by at least 0.1, p <= 0.05", "falls by at least 0.3 at every layer, p <= 0.05"
-LARGER = "weak exceeds strong by at least 0.02, p <= 0.05"
+ABOVE = Asked(quantity="value", low=0.3, at="narrowest", alpha=0.05)
+FALLS = Asked(quantity="change", high=-0.3, pooled=True, alpha=0.05)
+LARGER = Asked(quantity="difference", low=0.02, groups=("weak", "strong"), alpha=0.05)
+NEAR = Asked(quantity="value", low=0.0, high=0.2, target=0.1, at="widest", alpha=0.05)
 
 
 @pytest.mark.parametrize(
-    ("threshold", "effect", "direction"),
+    ("asked", "effect", "direction"),
     [
         (BELOW, 0.16, "worse"),
         (BELOW, 0.04, "better"),
@@ -64,16 +68,16 @@ LARGER = "weak exceeds strong by at least 0.02, p <= 0.05"
         (FALLS, 0.04, "better"),
         (LARGER, 0.04, "worse"),
         (LARGER, 0.16, "better"),
-        ("something else of 3", 0.16, "moved"),
+        (NEAR, 0.16, "moved"),
         (BELOW, 0.149, None),
         (BELOW, 0.051, None),
         (BELOW, 0.15 + 1e-12, None),
         (BELOW, None, None),
     ],
 )
-def test_effects(threshold: str, effect: float | None, direction: str | None) -> None:
-    old, new = edited(on(0, 0, threshold=threshold)), edited(on(0, 0, threshold=threshold, effect=effect))
-    found = compare(old, new)
+def test_effects(asked: Asked, effect: float | None, direction: str | None) -> None:
+    old, new = edited(on(0, 0, asked=asked)), edited(on(0, 0, asked=asked, effect=effect))
+    found = difference_between(old, new)
     if direction is None:
         assert found.changes == ()
         return
@@ -98,16 +102,16 @@ def test_effects(threshold: str, effect: float | None, direction: str | None) ->
         (equivalence.Similar("strong", "bn", within=0.1), "moved"),
         (equivalence.Similar("strong", "bn", within=0.1, pooled=True), "moved"),
         (equivalence.Near(-1.0, within=0.25), "moved"),
-        (equivalence.NonInferior("none", "matching", margin=0.2), "worse"),
+        (equivalence.NonInferior("unpermuted", "matching", margin=0.2), "worse"),
         (expectations.Within(0.0, 0.1), "moved"),
     ],
     ids=str,
 )
-def test_the_direction_follows_the_words_of_every_expectation(expectation: Expectation, direction: str) -> None:
-    """An effect above its interval; a reworded threshold would end as ``moved`` here."""
-    old = edited(on(0, 0, threshold=expectation.threshold))
-    new = edited(on(0, 0, threshold=expectation.threshold, effect=0.3))
-    assert [change.direction for change in compare(old, new).changes] == [direction]
+def test_the_direction_follows_what_every_expectation_asks(expectation: Expectation, direction: str) -> None:
+    """Of an effect above its interval."""
+    old = edited(on(0, 0, asked=expectation.asked))
+    new = edited(on(0, 0, asked=expectation.asked, effect=0.3))
+    assert [change.direction for change in difference_between(old, new).changes] == [direction]
 
 
 @pytest.mark.parametrize(
@@ -115,12 +119,13 @@ def test_the_direction_follows_the_words_of_every_expectation(expectation: Expec
     [
         ([other_seeds], "other models"),
         ([top(tier="standard")], "another tier"),
-        ([on(0, 0, reason="relu1: 0.5 [0.4, 0.6] at width 1, p = 1")], "of relu1, was of all layers"),
+        ([on(0, 0, part="relu1")], "of relu1, was of all layers"),
+        ([on(0, 0, mean_of=3, part="relu1")], "of mean of 3 layers, was of all layers"),
     ],
-    ids=["seeds", "tier", "layer"],
+    ids=["seeds", "tier", "layer", "mean"],
 )
 def test_an_effect_that_does_not_count_is_shown(edits: list[Edit], why: str) -> None:
-    found = compare(document(), edited(on(0, 0, effect=0.5), *edits))
+    found = difference_between(document(), edited(on(0, 0, effect=0.5), *edits))
     (change,) = found.changes
     assert (change.direction, change.uncounted) == ("worse", why)
     assert not found.worse
@@ -129,51 +134,51 @@ def test_an_effect_that_does_not_count_is_shown(edits: list[Edit], why: str) -> 
 
 @pytest.mark.parametrize(
     "rounding",
-    [machine(processor="Q"), machine(device="cuda"), machine(gpu="G"), lambda made: made["versions"].update(numpy="3")],
+    [machine(processor="Q"), machine(device="cuda"), machine(gpu="G"), versions(numpy="3")],
     ids=["processor", "device", "gpu", "numpy"],
 )
 @pytest.mark.parametrize(
     ("interval", "counts"),
-    [([0.14, 0.86], False), ([0.2, 0.8], True), ([None, 0.8], False), ([0.2, None], True), (None, False)],
+    [((0.14, 0.86), False), ((0.2, 0.8), True), ((None, 0.8), False), ((0.2, None), True), (None, False)],
 )
 def test_where_rounding_differs_an_effect_counts_whose_interval_does_not_reach_the_old_one(
-    rounding: Edit, interval: list[float | None] | None, counts: bool
+    rounding: Edit, interval: tuple[float | None, float | None] | None, counts: bool
 ) -> None:
-    found = compare(document(), edited(on(0, 0, effect=0.5, interval=interval), rounding))
+    found = difference_between(document(), edited(on(0, 0, effect=0.5, interval=interval), rounding))
     assert [change.direction for change in found.changes] == ["worse"]
     assert found.worse == counts
-    below = compare(edited(on(0, 0, threshold=RISES)), edited(on(0, 0, threshold=RISES, effect=-1.0), rounding))
+    below = difference_between(edited(on(0, 0, asked=RISES)), edited(on(0, 0, asked=RISES, effect=-1.0), rounding))
     assert not below.worse  # [0.05, 0.15] in both
-    below = edited(on(0, 0, threshold=RISES, effect=-1.0, interval=[-2.0, 0.0]), rounding)
-    assert compare(edited(on(0, 0, threshold=RISES)), below).worse
+    below = edited(on(0, 0, asked=RISES, effect=-1.0, interval=(-2.0, 0.0)), rounding)
+    assert difference_between(edited(on(0, 0, asked=RISES)), below).worse
 
 
 def test_an_effect_without_an_interval_is_left_to_its_verdict() -> None:
-    assert compare(document(), edited(on(2, 0, effect=0.09))).changes == ()
+    assert difference_between(document(), edited(on(2, 0, effect=0.09))).changes == ()
 
 
-@pytest.mark.parametrize(("interval", "directions"), [([None, 0.15], ["worse"]), ([0.05, None], [])])
-def test_an_open_interval(interval: list[float | None], directions: list[str]) -> None:
-    found = compare(edited(on(0, 0, interval=interval)), edited(on(0, 0, effect=0.5)))
+@pytest.mark.parametrize(("interval", "directions"), [((None, 0.15), ["worse"]), ((0.05, None), [])])
+def test_an_open_interval(interval: tuple[float | None, float | None], directions: list[str]) -> None:
+    found = difference_between(edited(on(0, 0, interval=interval)), edited(on(0, 0, effect=0.5)))
     assert [change.direction for change in found.changes] == directions
 
 
 def test_a_moved_threshold_is_said_and_the_effect_compares() -> None:
-    found = compare(document(), edited(on(0, 0, threshold=BELOW.replace("0.2", "0.3"), effect=0.5)))
+    found = difference_between(document(), edited(on(0, 0, asked=replace(BELOW, high=0.3), effect=0.5)))
     assert found.worse
     (limit,) = found.limits
     assert limit.what == "threshold of a on mlp"
     assert limit.so.endswith("the effect compares")
 
 
-def test_an_invalid_setting_has_no_threshold_to_compare() -> None:
-    found = compare(document(), edited(on(0, 0, verdict="invalid", threshold="", effect=None, values=[])))
+def test_an_invalid_setting_has_no_threshold_to_difference_between() -> None:
+    found = difference_between(document(), edited(on(0, 0, verdict="invalid", asked=None, effect=None, values=())))
     assert found.limits == ()
     assert [each.new for each in found.changes] == ["invalid"]
 
 
 def test_another_expectation_has_another_effect() -> None:
-    found = compare(document(), edited(on(0, 0, threshold=RISES, effect=0.5)))
+    found = difference_between(document(), edited(on(0, 0, asked=RISES, effect=0.5)))
     assert found.changes == ()
     assert found.limits[0].so.endswith("the effect does not compare")
 
@@ -197,27 +202,27 @@ def test_another_expectation_has_another_effect() -> None:
     ],
 )
 def test_run_time(seconds: float, tolerance: float, edits: list[Edit], direction: str | None, worse: bool) -> None:
-    found = compare(document(), edited(top(seconds=seconds), *edits), tolerance=tolerance)
+    found = difference_between(document(), edited(top(seconds=seconds), *edits), tolerance=tolerance)
     assert [change.direction for change in found.changes] == ([direction] if direction else [])
     assert found.worse == worse
     assert [bool(change.uncounted) for change in found.changes] == [bool(edits) and not worse] * bool(direction)
 
 
-@pytest.mark.parametrize(("made", "worse"), [({"models": 3}, True), ({"models": 2}, False), ({}, False)])
-def test_run_time_counts_where_both_made_as_much(made: dict[str, int], worse: bool) -> None:
-    old = edited(top(made={"models": 3}))
-    new = edited(top(made=made, seconds=300.0))
-    assert [change.what for change in compare(old, new).changes] == ["seconds"]
-    assert compare(old, new).worse == worse
-    assert not compare(old, new, time_counts=False).worse
+@pytest.mark.parametrize(("models", "worse"), [(3, True), (2, False), (0, False)])
+def test_run_time_counts_where_both_made_as_much(models: int, worse: bool) -> None:
+    old = edited(top(made=MadeCounts(models=3)))
+    new = edited(top(made=MadeCounts(models=models), seconds=300.0))
+    assert [change.what for change in difference_between(old, new).changes] == ["seconds"]
+    assert difference_between(old, new).worse == worse
+    assert not difference_between(old, new, time_counts=False).worse
 
 
 def test_run_time_of_nothing() -> None:
     """A run without a measured duration neither divides by zero nor counts as fast."""
-    assert [each.direction for each in compare(edited(top(seconds=0.0)), document()).changes] == ["worse"]
+    assert [each.direction for each in difference_between(edited(top(seconds=0.0)), document()).changes] == ["worse"]
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, math.nan])
 def test_a_tolerance_is_a_share(tolerance: float) -> None:
     with pytest.raises(SpecError, match="tolerance of run time"):
-        compare(document(), document(), tolerance=tolerance)
+        difference_between(document(), document(), tolerance=tolerance)

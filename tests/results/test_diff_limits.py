@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import Edit, document, edited, machine, on, other_seeds, setting, top, without
+from documents import Edit, claim, document, edited, evidence, machine, on, other_seeds, setting, top, versions, without
+from msgspec.structs import replace
 
 from lmc.errors import StoreError
-from lmc.results.comparing import compare
+from lmc.results.comparing import difference_between
+from lmc.results.document import Document, MadeCounts, Model
 from lmc.results.file import read_results
 
 BASELINES = Path(__file__).parents[2] / "benchmarks" / "baselines"
@@ -20,7 +22,7 @@ BASELINES = Path(__file__).parents[2] / "benchmarks" / "baselines"
 
 def test_two_tiers_list_what_only_one_judges_in_a_few_short_lines() -> None:
     old, new = (read_results(BASELINES / f"{name}.json") for name in ("quick-cpu", "standard-mlp-cpu"))
-    found = compare(old, new)
+    found = difference_between(old, new)
     lines = found.lines()
     assert len(found.only_old) > 60
     listed = lines[lines.index("only in the old run:") + 1 :]
@@ -30,19 +32,35 @@ def test_two_tiers_list_what_only_one_judges_in_a_few_short_lines() -> None:
     assert f"  on vgg-digits: {len(on_vgg)} claim(s), {first} and {len(on_vgg) - 3} more (--json lists all)" in listed
 
 
-def trained(factor: float = 1.0, **changes: Any) -> dict[str, Any]:
-    """Six models of two recipes; the first recipe's training takes ``factor`` times as long."""
-    models = [
-        {"setting": "mlp", "role": role, "width": 1.0, "seed": seed, "seconds": 2.0 * (factor if role == "a" else 1.0)}
+def trained(factor: float = 1.0, first: float | None = None, **changes: Any) -> Document:
+    """Six models of two recipes; the first recipe's training takes ``factor`` times as long, its first model's that."""
+
+    def seconds(role: str, seed: int) -> float:
+        return first if first is not None and (role, seed) == ("a", 1) else 2.0 * (factor if role == "a" else 1.0)
+
+    models = tuple(
+        Model(
+            setting="mlp",
+            role=role,
+            width=1.0,
+            seed=seed,
+            status="trained",
+            parameters=1,
+            steps=1,
+            decay_horizon=0.5,
+            seconds=seconds(role, seed),
+            loss=(),
+        )
         for role in ("a", "b")
         for seed in (1, 2, 3)
-    ]
-    return document() | {"made": {"models": 6, "measurements": 1}, "evidence": {"models": models}} | changes
+    )
+    made = {"made": MadeCounts(models=6, measurements=1), "evidence": evidence(models=models)}
+    return edited(top(**(made | changes)))
 
 
 @pytest.mark.parametrize(("factor", "direction"), [(2.1, "worse"), (1.9, None), (0.55, None), (0.45, "better")])
 def test_training_time_is_compared_by_recipe(factor: float, direction: str | None) -> None:
-    found = compare(trained(), trained(factor))
+    found = difference_between(trained(), trained(factor))
     assert [(each.what, each.setting, each.direction) for each in found.changes] == (
         [("training", "mlp", direction)] if direction else []
     )
@@ -50,37 +68,35 @@ def test_training_time_is_compared_by_recipe(factor: float, direction: str | Non
     if direction:
         said = f"mlp: 6 -> {6 * factor:.4g}; training of a, 3 models, {factor:.2f} times in the median"
         assert f"  {direction:<6}  {said}" in found.lines()
-    assert not compare(trained(), trained(factor), time_counts=False).worse
+    assert not difference_between(trained(), trained(factor), time_counts=False).worse
 
 
 def test_one_disturbed_model_is_no_slower_recipe() -> None:
-    disturbed = trained()
-    disturbed["evidence"]["models"][0]["seconds"] = 60.0
-    assert compare(trained(), disturbed).changes == ()
+    assert difference_between(trained(), trained(first=60.0)).changes == ()
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"made": {"models": 0, "measurements": 1}}, {"machine": {"cores": 4}}, {"evidence": {"models": []}}],
+    [{"made": MadeCounts(measurements=1)}, {"machine": {"cores": 4}}, {"evidence": evidence()}],
     ids=["stored", "machine", "no-models"],
 )
 def test_training_time_of_other_circumstances_is_not_compared(changes: dict[str, Any]) -> None:
-    assert compare(trained(), trained(3.0, **changes)).changes == ()
+    assert difference_between(trained(), trained(3.0, **changes)).changes == ()
 
 
 def test_training_of_less_than_a_second_is_not_compared() -> None:
     old, new = trained(0.1), trained(0.3)
-    assert compare(old, new).changes == ()
+    assert difference_between(old, new).changes == ()
 
 
 def test_what_only_one_run_judges() -> None:
-    found = compare(document(), edited(without(1), without(0, 1)))
+    found = difference_between(document(), edited(without(1), without(0, 1)))
     assert found.only_old == (("a", "vgg"), ("b", ""))
     assert found.only_new == ()
     assert not found.worse
     assert found.lines()[3:5] == ["only in the old run:", "  on vgg: 1 claim(s), a"]
-    assert compare(edited(without(2)), document()).only_new == (("c", ""),)
-    back = compare(edited(without(1), without(0, 1)), document())
+    assert difference_between(edited(without(2)), document()).only_new == (("c", ""),)
+    back = difference_between(edited(without(1), without(0, 1)), document())
     assert (back.only_old, back.only_new) == ((), (("a", "vgg"), ("b", "")))
 
 
@@ -93,16 +109,16 @@ def test_what_only_one_run_judges() -> None:
         (machine(workers=1), "machine, workers", "run time does not count"),
         (machine(memory_gib=9.0), "machine, memory_gib", "verdicts and effects compare, run time can move with it"),
         (
-            lambda made: made["versions"].update(torch="2.16.0"),
+            versions(torch="2.16.0"),
             "versions, torch",
             "effects where intervals do not meet",
         ),
-        (lambda made: made["versions"].update(scipy="2"), "versions, scipy", "verdicts and effects compare"),
+        (versions(scipy="2"), "versions, scipy", "verdicts and effects compare"),
         (other_seeds, "models", "in 4 pairs of claim and setting"),
     ],
 )
 def test_limits(edit: Edit, what: str, said: str) -> None:
-    found = compare(document(), edited(edit))
+    found = difference_between(document(), edited(edit))
     (limit,) = found.limits
     assert limit.what == what
     assert limit.old != limit.new
@@ -112,11 +128,10 @@ def test_limits(edit: Edit, what: str, said: str) -> None:
 
 
 def test_two_tiers_compare_what_they_share() -> None:
-    def only_theory(made: dict[str, Any]) -> None:
-        made["claims"][0]["settings"] = [setting("mlp-mnist")]
-        made["claims"] = [made["claims"][0], made["claims"][2]]
+    def only_theory(made: Document) -> Document:
+        return replace(made, claims=(claim("a", setting("mlp-mnist")), made.claims[2]))
 
-    found = compare(document(), edited(top(tier="standard"), only_theory, on(1, 0, verdict="fails")))
+    found = difference_between(document(), edited(top(tier="standard"), only_theory, on(1, 0, verdict="fails")))
     assert found.compared == 1
     assert [(each.claim, each.setting) for each in found.changes] == [("c", "theory")]
     assert found.worse
@@ -126,12 +141,12 @@ def test_two_tiers_compare_what_they_share() -> None:
 
 def test_nothing_in_common() -> None:
     with pytest.raises(StoreError, match=r"tier quick.*tier standard.*compare two runs of one tier"):
-        compare(edited(without(2)), edited(top(tier="standard"), without(0), without(0)))
+        difference_between(edited(without(2)), edited(top(tier="standard"), without(0), without(0)))
 
 
 def test_json_says_the_same() -> None:
     new = edited(on(0, 0, verdict="fails"), on(1, 0, effect=0.3), top(seconds=300.0), machine(cores=4), without(2))
-    found = compare(document(), new)
+    found = difference_between(document(), new)
     read = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert read["worse"] is True
     assert read["compared"] == 3
@@ -163,5 +178,5 @@ def test_the_committed_baselines_compare_at_once() -> None:
 
 @pytest.mark.parametrize("name", ["pilot-quick-cpu.json", "quick-cpu.json"])
 def test_a_baseline_does_not_differ_from_itself(name: str) -> None:
-    made = json.loads((BASELINES / name).read_text("utf-8"))
-    assert compare(made, made).changes == ()
+    made = read_results(BASELINES / name)
+    assert difference_between(made, made).changes == ()

@@ -230,7 +230,7 @@ def test_without_locks_only_counting_tells(tmp_path: Path, clock: Clock, monkeyp
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(leases_module.fcntl, "flock", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     with Leases(tmp_path).claim([KEY]):
         monkeypatch.undo()
         assert list(Leases(tmp_path).others()) == [KEY], "nobody locked it, and yet it is held"

@@ -19,20 +19,22 @@ from test_leases import KEY, holder
 from tiny_claim import CLAIM, TIER
 from typer.testing import CliRunner
 
-from lmc.claims.judging import Case, cases
+from lmc.claims.cases import Case, cases
 from lmc.commands.cli import app
 from lmc.errors import StoreError
-from lmc.executing.jobs import Workplace, missing_cells
+from lmc.executing.jobs import missing_jobs
+from lmc.executing.making import Workplace
 from lmc.executing.session import make_missing, needed
 from lmc.measuring.measurements import PairMeasurement
 from lmc.specs import RECIPE_VERSION
+from lmc.store import checkpoints
 from lmc.store import leases as leases_module
 from lmc.store.archive import import_cells
 from lmc.store.leases import Leases
 from lmc.store.store import Store
 from lmc.store.upkeep import prunable, verify
 from lmc.tiers import load_tier
-from lmc.training import checkpoints, engine
+from lmc.training import engine
 
 
 @pytest.fixture
@@ -173,11 +175,11 @@ def test_dead_leases_are_pruned(littered: Store) -> None:
 
 
 def test_models_of_other_tiers_are_pruned_on_request(store: Store) -> None:
-    quick = load_tier("quick").settings[0].families["strong"]
-    wanted = quick.spec(quick.widths[0], quick.seeds[0]).key
+    family = load_tier("preview").settings[0].families["strong"]
+    wanted = family.spec(family.widths[0], family.seeds[0]).key
     store.save_model(wanted, TENSORS, LOG)
     assert pruned(store) == set()
-    gone = pruned(store, "--keep-tier", "quick")
+    gone = pruned(store, "--keep-tier", "preview")
     assert gone == {f"models/00/{MODEL}.json", f"models/00/{MODEL}.safetensors", f"models/00/{BARE}.json"}
     assert store.has("models", wanted)
     assert store.has("measurements", MEASURED)
@@ -186,12 +188,12 @@ def test_models_of_other_tiers_are_pruned_on_request(store: Store) -> None:
 def test_models_of_either_precision_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store made on a GPU in bf16 must survive a visit to a machine that would train in fp32."""
     monkeypatch.setenv("LMC_CLAIMS", "fig23")  # what a run was restricted to does not restrict this
-    quick = load_tier("quick").settings[1].families["strong"]
-    spec = quick.spec(quick.widths[0], quick.seeds[0])
+    family = load_tier("preview").settings[0].families["strong"]
+    spec = family.spec(family.widths[0], family.seeds[0])
     both = [spec.key, dataclasses.replace(spec, precision="bf16").key]
     for key in both:
         store.save_model(key, TENSORS, LOG)
-    pruned(store, "--keep-tier", "quick")
+    pruned(store, "--keep-tier", "preview")
     assert sorted(store.keys("models")) == sorted(both)
 
 
@@ -240,10 +242,9 @@ def test_a_new_measurement_trains_the_models_it_lacks(far: Path, tmp_path: Path)
     lmc(Store(far / "store"), "export", str(archive), "--no-weights")
     import_cells(store, archive)
     new = PairMeasurement(*needed([case()])[0].specs, lams=(0.0, 0.25, 0.5, 1.0))
-    cells = missing_cells([new, *needed([case()])], store, "cpu")
-    assert [len(cell.trains) for cell in cells] == [6, 0]
-    assert cells[1].what == new
-    Serial().run(cells, workplace(tmp_path), lambda _: None)
+    missing = missing_jobs([new, *needed([case()])], store, "cpu")
+    assert (missing.models, missing.measurements) == (6, [new])
+    Serial().run(missing.jobs, workplace(tmp_path), lambda _: None)
     assert store.has("measurements", new.key)
     for spec in new.specs:
         assert store.weights_path(spec.key).read_bytes() == Store(far / "store").weights_path(spec.key).read_bytes()
@@ -257,7 +258,7 @@ def workplace(folder: Path) -> Workplace:
 def test_a_long_training_goes_on_elsewhere(far: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine is taken away within a training; its checkpoint comes home with all else."""
     first, second = tmp_path / "first", tmp_path / "second"
-    training = missing_cells(needed([case()]), Store(first / "store"), "cpu")[0]
+    (training,) = missing_jobs(needed([case()]), Store(first / "store"), "cpu").trainings
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     train_stack = engine.train_stack
 

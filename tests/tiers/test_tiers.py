@@ -9,10 +9,11 @@ from itertools import chain, combinations
 
 import pytest
 
-from lmc.claims.judging import cases
+from lmc.architectures import architecture
+from lmc.claims.cases import cases
 from lmc.claims.paper import CLAIMS
+from lmc.datasets import dataset_info
 from lmc.errors import SpecError
-from lmc.executing.costs import SHAPES
 from lmc.measuring.measurements import PairMeasurement
 from lmc.nets.costs import net_cost
 from lmc.specs import RunSpec
@@ -49,7 +50,7 @@ def test_every_family_has_three_independent_pairs_and_trainable_models(name: str
         assert set(family.independent) <= set(family.pairs)
         assert list(family.widths) == sorted(set(family.widths)), where
         assert family.recipe.dataset == setting.families["strong"].recipe.dataset
-        assert family.recipe.arch.startswith(setting.kind), where
+        assert architecture(family.recipe.arch).kind == setting.kind, where
         for width in family.widths:
             a, b = (family.spec(width, seed) for seed in family.seeds[:2])
             assert (a.width, a.init_seed, a.data_seed) == (width, family.seeds[0], family.seeds[0])
@@ -60,12 +61,12 @@ def test_every_family_has_three_independent_pairs_and_trainable_models(name: str
 def test_every_model_can_be_counted_on_its_dataset(name: str) -> None:
     found = {}
     for setting, role, family in families(load_tier(name)):
-        shape, classes, train_images, _ = SHAPES[family.recipe.dataset]
+        size = dataset_info(family.recipe.dataset).size
         sizes = []
         for width in family.widths:
             spec = family.spec(width, 0)
-            assert spec.batch_size <= train_images
-            cost = net_cost(spec.arch, spec.width, shape, classes, bias=spec.bias, depth=spec.depth)
+            assert spec.batch_size <= size.train_images
+            cost = net_cost(spec.arch, spec.width, size.shape, size.classes, bias=spec.bias, depth=spec.depth)
             sizes.append(cost.parameters)
         assert sizes == sorted(set(sizes)), "wider models have more parameters"
         found[setting.name, role] = sizes[-1]

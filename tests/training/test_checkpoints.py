@@ -18,18 +18,20 @@ import pytest
 import torch
 from test_engine import DATASET, MLP, assert_same_states
 
-from lmc.executing.jobs import Cell, Workplace, make_cell, prepare_arithmetic, training_block
+from lmc.executing.making import Workplace, train_missing, training_block
+from lmc.executing.process import prepare_arithmetic
 from lmc.specs import RunSpec
+from lmc.store import checkpoints as checkpoints_module
+from lmc.store.checkpoints import Checkpoint
 from lmc.store.store import Store
-from lmc.training import checkpoints as checkpoints_module
-from lmc.training.checkpoints import Checkpoint
 from lmc.training.engine import TrainedModel, train
 
 DIGITS = RunSpec(dataset="digits", arch="mlp", width=1 / 64, epochs=3, batch_size=50, train_size=300, weight_decay=0.01)
 CONV = dataclasses.replace(DIGITS, arch="vgg-small", width=1 / 16, augment=True)
 RESNET = dataclasses.replace(DIGITS, arch="resnet8", width=1 / 8)
-ADAM, SOPHIA = {"optimizer": "adam", "lr": 2e-3}, {"optimizer": "sophia", "lr": 0.01}
-SINGLE = {"init_seed": 5, "data_seed": 6}  # seeds that differ are never stacked
+ADAM: dict[str, Any] = {"optimizer": "adam", "lr": 2e-3}
+SOPHIA: dict[str, Any] = {"optimizer": "sophia", "lr": 0.01}
+SINGLE: dict[str, Any] = {"init_seed": 5, "data_seed": 6}  # seeds that differ are never stacked
 
 TRAININGS = {
     "mlp-sgd-stack": DIGITS,
@@ -57,7 +59,7 @@ def make(root: Path, spec: RunSpec, saved: int, killed: int) -> None:
 
     prepare_arithmetic(1)
     checkpoints_module.Checkpoint.due = due  # type: ignore[method-assign]
-    make_cell(Cell(training_block(spec, "cpu"), 1.0), Workplace(root, Path("absent"), "cpu"))
+    train_missing(training_block(spec, "cpu"), Workplace(root, Path("absent"), "cpu"))
 
 
 def in_a_process(*arguments: Any) -> int:
@@ -254,7 +256,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_training(
 
 
 def test_checkpoints_are_due_by_a_clock_that_never_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimpleNamespace(now=50.0, monotonic=lambda: clock.now)
+    clock: SimpleNamespace = SimpleNamespace(now=50.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(checkpoints_module, "time", clock)
     checkpoint = Checkpoint(Store(tmp_path), [MLP], "cpu")
     assert not checkpoint.due()

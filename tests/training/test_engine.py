@@ -138,19 +138,19 @@ def textbook(spec: RunSpec, dataset: Dataset) -> tuple[dict[str, Tensor], list[f
                 gradient = value.grad + spec.weight_decay * value
                 if spec.optimizer == "sgd":
                     first[name] = spec.momentum * first[name] + gradient
-                    value -= lr * first[name]
+                    value.sub_(lr * first[name])
                 else:
                     first[name] = 0.9 * first[name] + 0.1 * gradient
                     second[name] = 0.999 * second[name] + 0.001 * gradient**2
                     m = first[name] / (1 - 0.9 ** (step + 1))
                     v = second[name] / (1 - 0.999 ** (step + 1))
-                    value -= lr * m / (v.sqrt() + 1e-8)
+                    value.sub_(lr * m / (v.sqrt() + 1e-8))
     means = [sum(losses[start : start + per_epoch]) / per_epoch for start in range(0, steps, per_epoch)]
     return net.state_dict(), means
 
 
-SGD = {"optimizer": "sgd", "lr": 0.05, "warmup": 0.25}
-ADAM = {"optimizer": "adam", "lr": 2e-3, "warmup": 0.25}
+SGD: dict[str, Any] = {"optimizer": "sgd", "lr": 0.05, "warmup": 0.25}
+ADAM: dict[str, Any] = {"optimizer": "adam", "lr": 2e-3, "warmup": 0.25}
 CONSTANT = {"schedule": "constant"}
 
 TRAININGS = [  # spec, what it changes
@@ -174,7 +174,7 @@ def test_training_equals_a_textbook_loop(spec: RunSpec, changes: dict[str, Any])
     for name, value in state.items():
         if "running" not in name and value.ndim:
             assert (value - start[name]).abs().max() > 1e-3, f"{name} did not train"
-        torch.testing.assert_close(trained.state[name], value, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(trained.state[name], value, rtol=1e-4, atol=1e-5, msg=f"{name}: {{}}".format)
     assert trained.log["loss"] == pytest.approx(losses, rel=1e-5)
 
 
@@ -201,7 +201,8 @@ def test_the_same_spec_trains_the_same_model_bit_by_bit(spec: RunSpec) -> None:
 @pytest.mark.parametrize("spec", [MLP, dataclasses.replace(VGG, augment=True)], ids=["mlp", "vgg-augmented"])
 @pytest.mark.parametrize("seed", ["init_seed", "data_seed"])
 def test_each_seed_matters(spec: RunSpec, seed: str) -> None:
-    other = dataclasses.replace(spec, **{seed: 1})
+    changed: dict[str, Any] = {seed: 1}
+    other = dataclasses.replace(spec, **changed)
     assert distance(train(spec, DATASET), train(other, DATASET)) > 1e-3
 
 

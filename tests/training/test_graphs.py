@@ -12,7 +12,7 @@ from test_engine import ADAM, DATASET, MLP, RESNET, SGD, VGG
 from torch import Tensor
 
 from lmc.specs import RunSpec
-from lmc.training import engine
+from lmc.training import engine, optimisers
 from lmc.training.engine import TrainedModel, recorder, train
 from lmc.training.graphs import WARM_UP, RecordedStep, cuda_graph
 
@@ -98,7 +98,7 @@ def test_a_graph_trains_the_same_model(spec: RunSpec, changes: dict[str, Any]) -
 def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch, *, recorded: bool) -> None:
     """Once the first ones are over, which let libraries set themselves up."""
     spec, steps = dataclasses.replace(VGG, augment=True, epochs=4), 0
-    original = engine.learning_rate
+    original = optimisers.learning_rate
 
     def watched(spec: RunSpec, step: int, total: int) -> float:
         nonlocal steps

@@ -53,7 +53,7 @@ def test_forward_and_gradients_agree(arch: str, width: float, bias: bool) -> Non
     sum(each.square().sum() for each in expected).backward()
     with torch.no_grad():
         for parameter in [*side_by_side.parameters(), *(each for model in models for each in model.parameters())]:
-            parameter -= 1e-3 * parameter.grad
+            parameter.sub_(1e-3 * parameter.grad)
     for model, state in zip(models, unstack(side_by_side, 3), strict=True):
         torch.testing.assert_close(state, dict(model.state_dict()), rtol=1e-8, atol=1e-10)
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
 
-from lmc.claims.verdicts import shown
 from lmc.errors import SpecError, StoreError
-from lmc.reporting.figures import Axis, Figure, Mean, Panel, Series, finite
-from lmc.reporting.thresholds import zone_of_effect
 from lmc.results.comparing import left_interval
+from lmc.results.difference import Case
+from lmc.results.document import Document, Found
 from lmc.results.file import read_results
-from lmc.results.selection import selection_of, series
+from lmc.results.selection import series
+from lmc.results.wording import measured_in_words
 
-Seen = list[tuple[int, Mapping[str, Any]]]
+Seen = list[tuple[int, Found]]
 """The number of each run that judged a case, and what it found."""
 
 _SHORT = 10  # digits of a commit that are shown
@@ -32,7 +30,7 @@ class Run:
     """
 
     file: str
-    document: Mapping[str, Any]
+    document: Document
 
     @property
     def series(self) -> str:
@@ -42,7 +40,7 @@ class Run:
     @property
     def commit(self) -> str:
         """The commit, shortened, with its mark where there were local changes."""
-        commit, plus, dirty = str(self.document["commit"]).partition("+")
+        commit, plus, dirty = self.document.commit.partition("+")
         return commit[:_SHORT] + plus + dirty
 
 
@@ -85,21 +83,19 @@ class History:
     runs: tuple[Run, ...]
     skipped: tuple[str, ...]
 
-    def cases(self) -> dict[tuple[str, str], Seen]:
+    def cases(self) -> dict[Case, Seen]:
         """By claim and setting: the number of each run that judged it, and what it found."""
-        found: dict[tuple[str, str], Seen] = {}
+        found: dict[Case, Seen] = {}
         for at, run in enumerate(self.runs):
-            for claim in run.document["claims"]:
-                for setting in claim["settings"]:
-                    one = {**setting, "unit": claim["unit"]}
-                    found.setdefault((claim["id"], setting["name"]), []).append((at, one))
+            for claim, judged in run.document.judged():
+                found.setdefault((claim.id, judged.name), []).append((at, (claim, judged)))
         return found
 
     def by_series(self, seen: Seen) -> dict[str, Seen]:
         """What was found of one case by what its numbers can be compared with, see `Run.series`."""
         found: dict[str, Seen] = {}
-        for at, setting in seen:
-            found.setdefault(self.runs[at].series, []).append((at, setting))
+        for at, each in seen:
+            found.setdefault(self.runs[at].series, []).append((at, each))
         return found
 
     def turns(self) -> list[Turn]:
@@ -107,12 +103,19 @@ class History:
         found = []
         for (claim, setting), seen in self.cases().items():
             for (old, was), (new, now) in chain.from_iterable(map(pairwise, self.by_series(seen).values())):
-                rest = self.runs[old], self.runs[new], now["reason"]
-                if shown(was) != shown(now):
-                    found.append((new, Turn("verdict", claim, setting, shown(was), shown(now), *rest)))
+                (_, before), (_, after) = was, now
+                rest = self.runs[old], self.runs[new], measured_in_words(after)
+                if before.shown != after.shown:
+                    found.append((new, Turn("verdict", claim, setting, before.shown, after.shown, *rest)))
                 if any(left_interval(was, now)):
                     found.append((new, Turn("effect", claim, setting, _effect(was), _effect(now), *rest)))
         return [turn for _, turn in sorted(found, key=lambda each: each[0])]
+
+
+def _effect(found: Found) -> str:
+    claim, judged = found
+    low, high = ("?" if end is None else f"{end:.4g}" for end in judged.interval or (None, None))
+    return f"{judged.effect:.4g} [{low}, {high}] {claim.unit}"
 
 
 def read_history(folder: Path, tier: str | None = None, *, pilot: bool = False) -> History:
@@ -140,72 +143,18 @@ def read_history(folder: Path, tier: str | None = None, *, pilot: bool = False) 
         except StoreError as error:
             skipped.append(str(error))
             continue
-        if bool(selection_of(run.document)["pilot"]) == pilot:
+        if run.document.selection.pilot == pilot:
             runs.append(run)
         else:
             skipped.append(f"{path} is a run of {'verdict' if pilot else 'pilot'} seeds, {others}")
-    tiers = sorted({str(run.document["tier"]) for run in runs})
+    tiers = sorted({run.document.tier for run in runs})
     if tier is None and len(tiers) > 1:
         raise SpecError(f"{folder} holds runs of the tiers {', '.join(tiers)}, which do not compare; name one, --tier")
     chosen = tier or (tiers[0] if tiers else "")
-    kept = [run for run in runs if run.document["tier"] == chosen]
+    kept = [run for run in runs if run.document.tier == chosen]
     if not kept:
         asked = f" of tier {tier}; it has {', '.join(tiers) or 'none'}" if tier else "; make one with lmc run"
         unread = f" ({len(skipped)} left out, the first: {skipped[0]})" if skipped else ""
         raise StoreError(f"{folder} holds no results file{asked}{unread}")
-    kept.sort(key=lambda run: (str(run.document["started"]), run.file))
+    kept.sort(key=lambda run: (run.document.started, run.file))
     return History(chosen, tuple(kept), tuple(skipped))
-
-
-def history_page(history: History) -> str:
-    """The history as one HTML page: what changed, and every claim's effect from run to run."""
-    from lmc.reporting.report import environment
-
-    cases = history.cases()
-    said = {claim["id"]: claim for run in history.runs for claim in run.document["claims"]}
-    order = list(dict.fromkeys(claim for claim, _ in cases))
-    page = environment().get_template("history.html.j2")
-    return page.render(
-        history=history,
-        turns=history.turns(),
-        claims=[
-            (said[name], {setting: seen for (claim, setting), seen in cases.items() if claim == name}) for name in order
-        ],
-        figures={name: figure for name in order if (figure := effect_figure(history, said[name])) is not None},
-    )
-
-
-def effect_figure(history: History, claim: Mapping[str, Any]) -> Figure | None:
-    """A claim's effect from run to run, a diagram for each setting; ``None`` where no run has one."""
-    ticks = tuple((float(at), str(at + 1)) for at in range(len(history.runs)))
-    panels = []
-    for (name, setting), seen in history.cases().items():
-        if name != claim["id"]:
-            continue
-        drawn = tuple(
-            Series(asked, means=means) for asked, mine in history.by_series(seen).items() if (means := _effects(mine))
-        )
-        if len(drawn) > 1:
-            drawn = tuple(replace(each, label=each.label or "as the tier has it") for each in drawn)
-        if drawn:
-            threshold = next((str(each["threshold"]) for _, each in reversed(seen) if each["threshold"]), "")
-            axes = Axis("run", ticks), Axis(f"effect ({claim['unit']})")
-            panels.append(Panel(setting, *axes, drawn, zone_of_effect(threshold)))
-    caption = (
-        "Effect with its 95 % interval by run; the shaded zone satisfies the threshold. Runs of other widths or "
-        "another precision have a line of their own."
-    )
-    return Figure(str(claim["id"]), str(claim["statement"]), caption, tuple(panels)) if panels else None
-
-
-def _effects(seen: Seen) -> tuple[Mean, ...]:
-    return tuple(
-        Mean(float(at), each["effect"], *(each["interval"] or (None, None)))
-        for at, each in seen
-        if finite([each["effect"]])
-    )
-
-
-def _effect(setting: Mapping[str, Any]) -> str:
-    low, high = ("?" if end is None else f"{end:.4g}" for end in setting["interval"] or (None, None))
-    return f"{setting['effect']:.4g} [{low}, {high}] {setting['unit']}"

@@ -1,6 +1,6 @@
 """What expectations have in common: the outcome, its rules, and how parts of a claim come together.
 
-An expectation holds only where the effect reaches its threshold *and* the p-value is at most
+An expectation holds only where the effect lies where it was asked to *and* the p-value is at most
 `ALPHA`, on at least `MIN_PAIRS` independent pairs. An undefined or non-finite number fails it first.
 """
 
@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from lmc.claims.asked import Asked
 from lmc.claims.statistics import Estimate, Observation, by_width
-from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, SEVERITY
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, SEVERITY, Verdict
 
 ALPHA = 0.05
 """The largest p-value that counts as significant."""
@@ -28,19 +29,23 @@ class Judgement:
 
     Args:
         verdict: one of `lmc.claims.verdicts.SEVERITY`.
-        reason: one line with the numbers.
+        reason: the numbers, in words.
         effect: the effect size, in the claim's unit.
         p_value: of the null hypothesis that there is no such effect.
-        threshold: what the effect had to reach, as text.
         interval: 95 % interval of the effect.
+        asked: of the effect; ``None`` where nothing was judged.
+        part: the part (layer) that decided; empty where there is one or where their mean did.
+        mean_of: how many parts the effect is the mean of; 0 where it is of one.
     """
 
-    verdict: str
+    verdict: Verdict
     reason: str
     effect: float | None = None
     p_value: float | None = None
-    threshold: str = ""
     interval: tuple[float, float] | None = None
+    asked: Asked | None = None
+    part: str = ""
+    mean_of: int = 0
 
 
 Opposed = Callable[[Sequence[Observation]], float]
@@ -50,8 +55,8 @@ class Expectation(Protocol):
     """Judges the observations of one setting."""
 
     @property
-    def threshold(self) -> str:
-        """What is expected, as text."""
+    def asked(self) -> Asked:
+        """What is expected."""
         ...
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
@@ -72,12 +77,9 @@ def worst(judgements: Sequence[Judgement]) -> Judgement:
 def judge_parts(expectation: PerPart, observations: Sequence[Observation]) -> Judgement:
     """The worst of the parts' judgements."""
     if unfit := _unfit(observations):
-        return replace(unfit, threshold=expectation.threshold)
-    judged = []
-    for part, group in _by_part(observations).items():
-        found = expectation.judge_part(group)
-        judged.append(replace(found, reason=f"{part}: {found.reason}" if part else found.reason))
-    return replace(worst(judged), threshold=expectation.threshold)
+        return replace(unfit, asked=expectation.asked)
+    judged = [replace(expectation.judge_part(group), part=part) for part, group in _by_part(observations).items()]
+    return replace(worst(judged), asked=expectation.asked)
 
 
 def judge_mean(expectation: PerPart, observations: Sequence[Observation], opposed: Opposed | None = None) -> Judgement:
@@ -90,27 +92,23 @@ def judge_mean(expectation: PerPart, observations: Sequence[Observation], oppose
             (Bonferroni). ``None`` where no part can oppose.
     """
     if unfit := _unfit(observations):
-        return replace(unfit, threshold=expectation.threshold)
+        return replace(unfit, asked=expectation.asked)
     parts = _by_part(observations)
-    if few := [
-        Judgement(each.verdict, f"{part}: {each.reason}") for part, group in parts.items() if (each := too_few(group))
-    ]:
-        return replace(few[0], threshold=expectation.threshold)
-    found = expectation.judge_part(_mean_over_parts(observations))
-    reason = f"mean of {len(parts)} layers: {found.reason}" if len(parts) > 1 else found.reason
-    found = replace(found, reason=reason, threshold=expectation.threshold)
-    if opposed is None or len(parts) == 1 or found.p_value is None:
+    if few := [replace(each, part=part) for part, group in parts.items() if (each := too_few(group))]:
+        return replace(few[0], asked=expectation.asked)
+    found = replace(expectation.judge_part(_mean_over_parts(observations)), asked=expectation.asked)
+    if len(parts) == 1:
+        return found
+    found = replace(found, mean_of=len(parts))
+    if opposed is None or found.p_value is None:
         return found
     p_values = {part: opposed(group) for part, group in parts.items()}
     against = min(p_values, key=p_values.__getitem__)
     if p_values[against] > ALPHA / len(parts):
         return found
-    contrary = expectation.judge_part(parts[against])
-    return replace(
-        found,
-        verdict=FAILS,
-        reason=f"{reason}; {against} goes the other way, p = {p_values[against]:.2g}: {contrary.reason}",
-    )
+    contrary = expectation.judge_part(parts[against]).reason
+    reason = f"{found.reason}; {against} goes the other way, p = {p_values[against]:.2g}: {contrary}"
+    return replace(found, verdict=FAILS, reason=reason, part=against)
 
 
 def _unfit(observations: Sequence[Observation]) -> Judgement | None:
@@ -123,7 +121,7 @@ def _unfit(observations: Sequence[Observation]) -> Judgement | None:
     return Judgement(
         FAILS,
         f"{len(undefined)} of {len(observations)} values are undefined, the first at "
-        f"width {first.width:g}, pair {first.pair}, {first.part or first.group}",
+        f"width {first.width:g}, pair {'-'.join(map(str, first.seeds))}, {first.part or first.group}",
     )
 
 
@@ -145,8 +143,8 @@ class PerPart(Protocol):
     """Judges the observations of one part (layer)."""
 
     @property
-    def threshold(self) -> str:
-        """What is expected, as text."""
+    def asked(self) -> Asked:
+        """What is expected."""
         ...
 
     def judge_part(self, observations: Sequence[Observation]) -> Judgement:
@@ -156,6 +154,7 @@ class PerPart(Protocol):
 
 def conclude(reached: bool, p_value: float, reason: str, effect: Estimate) -> Judgement:
     """Holds where the effect is reached and significant; inconclusive where it is only reached."""
+    verdict: Verdict
     if not reached:
         verdict = FAILS
     elif p_value <= ALPHA:
@@ -168,7 +167,7 @@ def conclude(reached: bool, p_value: float, reason: str, effect: Estimate) -> Ju
 def too_few(observations: Sequence[Observation]) -> Judgement | None:
     """Inconclusive where a width has fewer than `MIN_PAIRS` independent pairs (or models)."""
     for width, group in by_width(observations).items():
-        pairs = len({each.pair for each in group if each.independent})
+        pairs = len({each.seeds for each in group if each.independent})
         if pairs < MIN_PAIRS:
             reason = f"{pairs} independent pairs at width {width:g} are fewer than {MIN_PAIRS}"
             return Judgement(INCONCLUSIVE, reason)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmc.claims.claim import Claim, Records
-from lmc.claims.judgement import Judgement
+from lmc.claims.parts import Judgement
 from lmc.claims.statistics import Observation
-from lmc.claims.verdicts import INVALID, NOT_RUN, SEVERITY
+from lmc.claims.verdicts import INVALID, NOT_RUN, SEVERITY, Verdict
 from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting, Tier
 
@@ -128,7 +128,7 @@ def _unmet(claim: Claim, setting: Setting, records: Records) -> str:
     return ""
 
 
-def claim_verdict(results: Sequence[CaseResult]) -> str:
+def claim_verdict(results: Sequence[CaseResult]) -> Verdict:
     """The worst verdict of a claim's cases, known gaps left out unless there is nothing else."""
     counted = [each for each in results if not each.known_gap] or list(results)
     return max((each.judgement.verdict for each in counted), key=SEVERITY.index)

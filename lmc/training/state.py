@@ -1,27 +1,12 @@
-"""Checkpoints of long trainings: a killed one goes on where it was, with the same bits as an undisturbed one.
-
-A checkpoint is a cell of the store. Its key is made of all that must agree for its state to be of use, so
-that one of another recipe, other neighbours in a stack, another device or torch is simply not found.
-"""
+"""Everything that changes while models train, to be kept in a checkpoint and taken up again with the same bits."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from lmc.errors import StoreError
-from lmc.specs import RECIPE_VERSION, RunSpec, content_key
-from lmc.store.store import Store
-
-EVERY = 240.0
-"""Seconds from one checkpoint to the next; a training that takes less never makes one."""
-_FORMAT = 2
 
 
 @dataclass
@@ -97,72 +82,3 @@ class TrainingState:
         self.losses = tensors["losses"].tolist()
         self.step, self.seconds = facts["step"], facts["seconds"]
         self.resumed = [*facts["resumed"], self.step]
-
-
-class Checkpoint:
-    """The latest state of one training in a store.
-
-    Args:
-        store: where it stands.
-        specs: of the models that are trained side by side.
-        device: where they are trained.
-    """
-
-    def __init__(self, store: Store, specs: Sequence[RunSpec], device: str) -> None:
-        self._store, self._specs = store, specs
-        kind = torch.device(device).type
-        identity = ["checkpoint", _FORMAT, str(torch.__version__), kind, [spec.key for spec in specs]]
-        self._keys = [content_key([*identity, turn]) for turn in (0, 1)]  # the next never overwrites the last
-        self._latest = 0
-        self._clock = time.monotonic()
-
-    def due(self) -> bool:
-        """Whether the last one, or the start, is `EVERY` seconds ago."""
-        return time.monotonic() - self._clock >= EVERY
-
-    def save(self, state: TrainingState) -> None:
-        """Replace the checkpoint; where the disk does not take it, say so and leave the last one."""
-        names = {"specs": [spec.key for spec in self._specs], "recipe": RECIPE_VERSION}
-        new = 1 - self._latest
-        try:
-            self._store.save_model(self._keys[new], state.tensors(), {**names, **state.facts()}, "checkpoints")
-            self._store.remove("checkpoints", self._keys[self._latest])
-            self._latest = new
-        except StoreError as error:
-            print(f"lmc: no checkpoint of {self._specs[0].describe()}: {error}; it trains on", file=sys.stderr)
-        self._clock = time.monotonic()
-
-    def resume(self, state: TrainingState) -> bool:
-        """Bring a fresh ``state`` to the latest checkpoint, if there is one.
-
-        Returns:
-            ``False`` where the checkpoint does not fit: ``state`` is spoilt, start with another.
-
-        Raises:
-            StoreError: the store is unreadable.
-        """
-        records = [self._store.read("checkpoints", key) for key in self._keys]
-        for turn in sorted((0, 1), key=lambda turn: -_step_of(records[turn])):
-            record, tensors = records[turn], self._store.load_model(self._keys[turn], "checkpoints")
-            if record is None or tensors is None:
-                continue
-            try:
-                state.restore(tensors, record)
-            except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
-                name = self._specs[0].describe()
-                print(f"lmc: the checkpoint of {name} does not fit ({error!r}); it starts over", file=sys.stderr)
-                return False
-            self._latest = turn
-            print(f"lmc: {self._specs[0].describe()} goes on at step {state.step}", file=sys.stderr)
-            return True
-        return True
-
-    def remove(self) -> None:
-        """Remove it: the models are finished."""
-        for key in self._keys:
-            self._store.remove("checkpoints", key)
-
-
-def _step_of(record: dict[str, Any] | None) -> int:
-    step = (record or {}).get("step")
-    return step if isinstance(step, int) else -1

@@ -1,0 +1,50 @@
+"""Claims of somebody else's package, by their name, beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lmc.architectures import kinds
+from lmc.claims.claim import Claim
+from lmc.claims.paper import CLAIMS
+from lmc.errors import SpecError
+from lmc.references import find
+
+
+def all_claims(extra: Iterable[str] = ()) -> tuple[Claim, ...]:
+    """The paper's claims, then those of somebody else's packages.
+
+    Args:
+        extra: ``package.module:NAME`` of sequences of claims.
+
+    Raises:
+        SpecError: there is no such module or name, it is no sequence of claims, an id is taken, or a claim is for an
+            unknown kind of network.
+    """
+    found = list(CLAIMS)
+    for reference in extra:
+        for claim in _sequence(reference):
+            _check(claim, reference, {each.id for each in found})
+            found.append(claim)
+    return tuple(found)
+
+
+def _sequence(reference: str) -> Sequence[Claim]:
+    wanted = "a sequence of Claim"
+    found = find(reference, option="extra-claims", example="own_claim:CLAIMS", wanted=wanted)
+    if not isinstance(found, Sequence) or isinstance(found, str):
+        raise SpecError(f"extra claims {reference} are a {type(found).__name__}; name {wanted}")
+    for each in found:
+        if not isinstance(each, Claim):
+            raise SpecError(f"extra claims {reference} hold a {type(each).__name__}; name {wanted}")
+    return found
+
+
+def _check(claim: Claim, reference: str, taken: set[str]) -> None:
+    if claim.id in taken:
+        raise SpecError(f"extra claims {reference}: there is a claim {claim.id!r} already; give yours another id")
+    if unknown := [kind for kind in claim.kinds if kind not in kinds()]:
+        raise SpecError(
+            f"extra claims {reference}: {claim.id} is for networks of kind {unknown[0]!r}, which no architecture is; "
+            f"choose of {', '.join(kinds())}, or register an architecture of that kind"
+        )

@@ -1,0 +1,96 @@
+"""Processes that compute: how they are started, what they do first, and how they tell what they could not finish."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from lmc.errors import LmcError
+
+T = TypeVar("T")
+
+
+class LostError(Exception):
+    """What was to be made is lost with the process that was making it; another may make it."""
+
+
+def forkserver() -> multiprocessing.context.ForkServerContext:
+    """What starts processes that share all which `lmc.executing.preload` imports, once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lmc.executing.preload"])
+    return context
+
+
+def aside(function: Callable[..., T], *arguments: object) -> T:
+    """What ``function`` returns, computed in a process of its own unless torch is loaded in this one.
+
+    Torch would take 350 MiB of a main process that needs it for nothing else. The fork server, which is started for
+    this, goes on to serve the workers.
+
+    Raises:
+        LmcError: the process was killed, or the function raised one.
+    """
+    if "torch" in sys.modules:
+        return function(*arguments)
+    context = forkserver()
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(theirs, function, arguments), daemon=True)
+    process.start()
+    theirs.close()
+    with ours, contextlib.suppress(EOFError):
+        found: T | LmcError = ours.recv()
+        if isinstance(found, LmcError):
+            raise found
+        return found
+    raise LmcError("a process that was to look at what is missing was killed; if memory ran out, free some")
+
+
+def _answer(
+    connection: multiprocessing.connection.Connection, function: Callable[..., object], arguments: tuple[object]
+) -> None:
+    prepare_process(1)
+    try:
+        connection.send(function(*arguments))
+    except LmcError as error:
+        connection.send(error)
+
+
+def prepare_process(threads: int) -> None:
+    """Set up a worker process: its arithmetic, Ctrl-C left to the main process, no life after it."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare_arithmetic(threads)
+    _exit_with_parent()
+
+
+def prepare_arithmetic(threads: int) -> None:
+    """Set the threads, and flush the denormals of strong decay: they slow a CPU by up to twelve times."""
+    import torch
+
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(threads)
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, be it Python's, torch's on the CPU (a plain RuntimeError), a GPU's or a new thread's."""
+    said = ("allocate memory", "out of memory", "not enough memory", "start new thread")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
