@@ -134,11 +134,21 @@ def training_work(specs: Sequence[RunSpec]) -> Work:
 
 
 def measuring_work(measurements: Sequence[Measurement]) -> Work:
-    """Of measurements that share models: each model is evaluated once, all else for each measurement."""
-    spec, models = measurements[0].specs[0], {spec for each in measurements for spec in each.specs}
+    """Of measurements that share models: each model is evaluated once, all else for each measurement.
+
+    Models and their activations are kept as `lmc.measuring.endpoints` keeps them; three more are in passing.
+    """
+    from lmc.measuring.endpoints import MODEL_BYTES, SEEN_BYTES
+    from lmc.measuring.inputs import BATCH
+    from lmc.measuring.records import LAYER_IMAGES
+
+    spec, models = measurements[0].specs[0], len({spec for each in measurements for spec in each.specs})
     _, _, train_images, test_images = shape_of(spec)
     images = sum(image_passes(each, train_images, test_images) for each in measurements)
-    return Work(spec, 0, images + len(models) * test_images, 5, spec.batch_size)
+    cost, at_once = cost_of_net(spec), max(len(each.specs) for each in measurements)
+    kept = max(at_once, min(models, MODEL_BYTES // (4 * cost.parameters)))
+    seen = min(models * LAYER_IMAGES, SEEN_BYTES // (4 * cost.activations))
+    return Work(spec, 0, images + models * test_images, kept + 3, BATCH + seen)
 
 
 def image_passes(measurement: Measurement, train_images: int, test_images: int) -> float:

@@ -134,11 +134,14 @@ def _measure(measurements: Sequence[Measurement], store: Store, workplace: Workp
 
 def _weights(spec: RunSpec, store: Store, workplace: Workplace) -> dict[str, Tensor]:
     """A model's weights; one that is damaged or gone since it was trained is trained again."""
+    import torch
+
     for _ in range(2):
         state = store.load_model(spec.key)
         if state is not None:
             return state
-        _train(training_block(spec, workplace.device), store, workplace)
+        with torch.enable_grad():  # it is asked for amid measuring, which keeps no gradients
+            _train(training_block(spec, workplace.device), store, workplace)
     raise LmcError(f"the store loses the weights of {spec.describe()}; check the disk of {store.root}")
 
 

@@ -12,6 +12,7 @@ import report_documents
 
 from lmc.errors import SpecError, StoreError
 from lmc.reporting.export import TABLES, export
+from lmc.results.wording import asked_in_words, measured_in_words
 
 DOCUMENT = report_documents.complete()
 KINDS = {str: str, float: float, int: int, bool: lambda text: text == "True"}
@@ -38,44 +39,46 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str,
 
 def test_every_value_is_there(tables: dict[str, list[dict[str, Any]]]) -> None:
     wanted = [
-        (
-            claim["id"],
-            setting["name"],
-            *(value[name] for name in ("width", "pair", "part", "group", "value", "independent")),
-        )
-        for claim in DOCUMENT["claims"]
-        for setting in claim["settings"]
-        for value in setting["values"]
+        (claim.id, judged.name, each.width, "-".join(map(str, each.seeds)), each.part, each.group, each.value)
+        for claim, judged in DOCUMENT.judged()
+        for each in judged.values
     ]
-    names = ("claim", "setting", "width", "pair", "part", "group", "value", "independent")
+    names = ("claim", "setting", "width", "pair", "part", "group", "value")
     assert [tuple(row[name] for name in names) for row in tables["values"]] == wanted
+    independent = [each.independent for _, judged in DOCUMENT.judged() for each in judged.values]
+    assert [row["independent"] for row in tables["values"]] == independent
+    assert "" in {row["pair"] for row in tables["values"]}  # of what rests on no model
 
 
 def test_every_number_of_the_evidence_is_there(tables: dict[str, list[dict[str, Any]]]) -> None:
-    evidence = DOCUMENT["evidence"]
-    assert [row["loss"] for row in tables["training"]] == [
-        loss for model in evidence["models"] for loss in model["loss"]
-    ]
-    assert [row["seconds"] for row in tables["models"]] == [model["seconds"] for model in evidence["models"]]
+    evidence = DOCUMENT.evidence
+    assert [row["loss"] for row in tables["training"]] == [loss for model in evidence.models for loss in model.loss]
+    assert [row["seconds"] for row in tables["models"]] == [model.seconds for model in evidence.models]
     for name in ("accuracy", "loss", "beta", "calibrated_loss"):
         along = [row[name] for row in tables["paths"] if row["point"] == "path"]
-        assert along == [value for path in evidence["paths"] for value in path[name]]
+        assert along == [value for path in evidence.paths for value in getattr(path, name)]
         ensemble = [row[name] for row in tables["paths"] if row["point"] == "ensemble"]
-        assert ensemble == [path["ensemble"][name] for path in evidence["paths"]]
-    counts = [count for row in evidence["histograms"] for found in row["relus"].values() for count in found]
+        assert ensemble == [getattr(path.ensemble, name) for path in evidence.paths]
+    assert {row["alignment"] for row in tables["paths"]} == {"unpermuted", "matching"}
+    assert "6-7" in {row["pair"] for row in tables["paths"]}
+    counts = [count for row in evidence.histograms for found in row.activations.values() for count in found]
     assert [row["count"] for row in tables["histograms"]] == counts
     assert [row["loss"] for row in tables["random_steps"]] == [
-        value for step in evidence["random_steps"] for value in step["loss"]
+        value for step in evidence.random_steps for value in step.loss
     ]
-    recipes = sum(len(family["recipe"]) + 2 for family in evidence["families"])
+    recipes = sum(len(family.recipe) + 2 for family in evidence.families)
     assert len(tables["families"]) == recipes
 
 
 def test_verdicts_and_the_run(tables: dict[str, list[dict[str, Any]]]) -> None:
-    cases = [(claim["id"], setting["effect"]) for claim in DOCUMENT["claims"] for setting in claim["settings"]]
-    assert [(row["claim"], row["effect"]) for row in tables["verdicts"]] == cases
+    cases = [
+        (claim.id, judged.effect, asked_in_words(judged.asked), measured_in_words(judged))
+        for claim, judged in DOCUMENT.judged()
+    ]
+    names = ("claim", "effect", "threshold", "reason")
+    assert [tuple(row[name] for name in names) for row in tables["verdicts"]] == cases
     run = {row["field"]: row["value"] for row in tables["run"]}
-    assert run["commit"] == DOCUMENT["commit"]
+    assert run["commit"] == DOCUMENT.commit
     assert run["machine.processor"] == "P"
     assert run["made.models"] == "300"
 
@@ -94,7 +97,7 @@ def test_parquet_says_the_same(tmp_path: Path, tables: dict[str, list[dict[str, 
 
 def test_two_exports_are_identical(tmp_path: Path) -> None:
     for folder in ("one", "two"):
-        export(DOCUMENT, tmp_path / folder)
+        export(report_documents.few("fig3-lewc-rises-with-width"), tmp_path / folder)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 

@@ -274,3 +274,15 @@ def test_a_store_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         Leases(tmp_path / "file").claim([KEY]),
     ):
         pass
+
+
+def test_each_lease_that_can_be_had(tmp_path: Path) -> None:
+    leases = Leases(tmp_path)
+    with leases.claim([OTHER]), leases.claim_each([KEY, OTHER]) as ours:
+        assert ours == {KEY}
+        assert leases.others().keys() == {KEY, OTHER}
+        with leases.claim_each([KEY, OTHER]) as none, leases.claim([KEY, OTHER]) as both:
+            assert not none
+            assert not both
+        assert leases.others().keys() == {KEY, OTHER}, "what was not had is not given back"
+    assert not list(leases.folder.iterdir())
