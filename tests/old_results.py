@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+OPTIONS = ("arch", "dataset", "max_width", "precision")
+
 
 def old_document() -> dict[str, Any]:
     """Of schema lmc-results/2, with a claim for every form of threshold and a row of every kind of evidence."""
@@ -22,7 +24,7 @@ def old_document() -> dict[str, Any]:
         "machine": {"processor": "P", "cores": 2, "memory_gib": 8.0, "device": "cpu", "workers": 2},
         "versions": {"python": "3.11.7"},
         "made": {"models": 2, "measurements": 3},
-        "selection": {"pilot": True, "claims": ["fig"], **dict.fromkeys(("arch", "dataset", "max_width", "precision"))},
+        "selection": {"pilot": False, "claims": ["fig"], **dict.fromkeys(OPTIONS)},
         "claims": [
             _claim("fig2b-falls", _setting("0.9 -> 0.2, p = 0.01", "falls by at least 0.3, p <= 0.05")),
             _claim(

@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from lmc.claims.verdicts import Verdict
 from lmc.results import document as new
 from lmc.results.document import Count, NonNegative, Number, Positive, Text
-from lmc.results.old_sentences import asked_from, reason_from, unpermuted
+from lmc.results.old_sentences import asked_from, group_from, reason_from, unpermuted
 from lmc.tiers.families import PILOT_OFFSET
 
 _Pair = Annotated[str, Meta(pattern=r"^\d{1,15}(-\d{1,15})*$")]
@@ -55,7 +55,7 @@ class _Value(Struct, forbid_unknown_fields=True):
             seeds=_seeds(self.pair) if self.width else (),
             value=self.value,
             part=self.part,
-            group=unpermuted(self.group) if self.group == "none" else self.group,
+            group=group_from(self.group),
             independent=self.independent,
         )
 
@@ -76,7 +76,7 @@ class _Setting(Struct, forbid_unknown_fields=True):
         return new.Judged(
             name=self.name,
             verdict=self.verdict,
-            reason=unpermuted(reason) if any(each.group == "none" for each in self.values) else reason,
+            reason=unpermuted(reason) if "none" in {each.group for each in self.values} else reason,
             part=part,
             mean_of=mean_of,
             known_gap=self.known_gap,
@@ -168,11 +168,10 @@ class _Path(_Home, forbid_unknown_fields=True):
     ensemble: _Ensemble
 
     def migrated(self) -> new.Path:
-        alignment = unpermuted(self.alignment) if self.alignment == "none" else self.alignment
         return new.Path(
             *self.home,
             seeds=_seeds(self.pair),
-            alignment=alignment,
+            alignment=group_from(self.alignment),
             lams=self.lams,
             accuracy=self.accuracy,
             loss=self.loss,

@@ -79,19 +79,20 @@ def asked_from(sentence: str) -> Asked | None:
         for form, read in _FORMS:
             if found := form.fullmatch(said):
                 asked = read(found) | {"alpha": float(alpha) if significance else None}
-                asked["groups"] = [_renamed(each) for each in asked.get("groups", ())]
+                asked["groups"] = [group_from(each) for each in asked.get("groups", ())]
                 return msgspec.convert(asked, Asked)
     except ValueError as error:
         raise ValueError(f"the threshold {sentence!r} cannot be: {error}") from error
     raise ValueError(f"the threshold {sentence!r} is of no known form")
 
 
-def _renamed(group: str) -> str:
-    return unpermuted(group) if group == "none" else group
+def group_from(name: str) -> str:
+    """A group or an alignment, of which one was called ``none``."""
+    return "unpermuted" if name == "none" else name
 
 
 def unpermuted(text: str) -> str:
-    """``text`` with the group and alignment that was called ``none`` called ``unpermuted``."""
+    """``text`` that names the group ``none``, with its name of today."""
     return re.sub(r"\bnone\b", "unpermuted", text)
 
 

@@ -102,7 +102,7 @@ def test_paths_that_lack_a_point_or_leave_the_segment_are_refused(lams: tuple[fl
 
 
 def test_unknown_alignments_are_refused() -> None:
-    with pytest.raises(SpecError, match="unknown alignment 'rebasin'; choose one of none, matching, random"):
+    with pytest.raises(SpecError, match="unknown alignment 'rebasin'; choose one of unpermuted, matching, random"):
         PairMeasurement(A, B, alignment="rebasin")
 
 
