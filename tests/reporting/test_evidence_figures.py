@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import report_documents
 from documents import claim, document, evidence, setting
@@ -159,7 +161,7 @@ def test_training_has_a_diagram_for_each_family() -> None:
 
 
 def test_undefined_losses_are_left_out_of_curves() -> None:
-    facts = {"status": "trained", "parameters": 1, "steps": 4, "decay_horizon": 1.0, "seconds": 1.0}
+    facts: dict[str, Any] = {"status": "trained", "parameters": 1, "steps": 4, "decay_horizon": 1.0, "seconds": 1.0}
     model = Model("s", "strong", 1.0, seed=6, loss=(1.0, None, 0.0, 0.5), **facts)
     (figure,) = training_figures(document(evidence=evidence(models=(model,))))
     assert figure.panels[0].series[0].lines == (((1.0, 1.0), (4.0, 0.5)),)
