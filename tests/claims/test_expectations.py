@@ -15,7 +15,7 @@ from lmc.claims.asked import Asked
 from lmc.claims.expectations import Contrast, Level, Trend, Within
 from lmc.claims.parts import ALPHA, MIN_PAIRS, Expectation, Judgement, worst
 from lmc.claims.statistics import Observation
-from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, NOT_RUN, SEVERITY, Verdict
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, NOT_RUN, SEVERITY
 from lmc.errors import SpecError
 
 DISJOINT = ((0, 1), (2, 3), (4, 5))
@@ -234,10 +234,9 @@ def test_the_mean_over_parts_decides_unless_a_part_is_surely_contrary(
 
 
 def test_severity_orders_verdicts_and_among_equals_the_larger_p_value_counts() -> None:
-    assert SEVERITY == (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
-    pairs: Iterable[tuple[Verdict, Verdict]] = combinations(SEVERITY, 2)
-    for better, graver in pairs:
+    for better, graver in combinations(SEVERITY, 2):
         assert worst([Judgement(graver, "", p_value=0.0), Judgement(better, "", p_value=1.0)]).verdict == graver
+    assert SEVERITY == (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
     sure, unsure = Judgement(HOLDS, "", p_value=0.001), Judgement(HOLDS, "", p_value=0.04)
     assert worst([sure, unsure, sure]) is unsure
     near, far = Judgement(HOLDS, "", effect=0.01), Judgement(HOLDS, "", effect=-0.02)

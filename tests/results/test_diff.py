@@ -149,8 +149,8 @@ def test_where_rounding_differs_an_effect_counts_whose_interval_does_not_reach_t
     assert found.worse == counts
     below = difference_between(edited(on(0, 0, asked=RISES)), edited(on(0, 0, asked=RISES, effect=-1.0), rounding))
     assert not below.worse  # [0.05, 0.15] in both
-    wide = edited(on(0, 0, asked=RISES, effect=-1.0, interval=(-2.0, 0.0)), rounding)
-    assert difference_between(edited(on(0, 0, asked=RISES)), wide).worse
+    apart = edited(on(0, 0, asked=RISES, effect=-1.0, interval=(-2.0, 0.0)), rounding)
+    assert difference_between(edited(on(0, 0, asked=RISES)), apart).worse
 
 
 def test_an_effect_without_an_interval_is_left_to_its_verdict() -> None:
