@@ -24,9 +24,11 @@ from tiny_claim import CLAIM, RECIPE
 
 from lmc.claims.cases import cases
 from lmc.errors import DataError, DeviceError, LmcError
+from lmc.executing import supervising
 from lmc.executing.costs import host_bytes
-from lmc.executing.jobs import Cell, Workplace
+from lmc.executing.jobs import Job, TrainingJob
 from lmc.executing.local import LocalExecutor
+from lmc.executing.making import Workplace
 from lmc.executing.session import make_missing
 from lmc.executing.settings import Settings
 from lmc.store import leases
@@ -153,22 +155,22 @@ def test_the_same_bits_as_the_local_executor(tmp_path: Path, undisturbed: dict[s
 def test_a_node_that_is_lost_alters_nothing(
     seed: int, tmp_path: Path, undisturbed: dict[str, Any], cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One of three, after a random number of cells and a random time more."""
+    """One of three, after a random number of models and measurements and a random time more."""
     chance = random.Random(seed)
-    node, cells_before, wait = chance.choice(cluster.workers), chance.randrange(40), chance.random()
+    node, pieces_before, wait = chance.choice(cluster.workers), chance.randrange(40), chance.random()
     kept: dict[Path, Any] = {}
     of_the_node: list[psutil.Process] = []
     made_something = False
 
     class LosesANode(RayExecutor):
-        def run(self, cells: Any, workplace: Workplace, on_done: Any) -> None:
+        def run(self, jobs: Any, workplace: Workplace, on_done: Any) -> None:
             done = 0
 
-            def after(cell: Cell) -> None:
+            def after(job: Job) -> None:
                 nonlocal done, made_something
-                on_done(cell)
-                done += 1
-                if done == cells_before + 1 and not of_the_node:
+                on_done(job)
+                done += len(job.makes)
+                if done > pieces_before and not of_the_node:
                     time.sleep(wait)
                     kept.update(finished(tmp_path))
                     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
@@ -181,7 +183,7 @@ def test_a_node_that_is_lost_alters_nothing(
                         with contextlib.suppress(psutil.NoSuchProcess):
                             each.kill()
 
-            super().run(cells, workplace, after)
+            super().run(jobs, workplace, after)
 
     assert make(tmp_path, LosesANode(None, 2)) == {"models": 18, "measurements": 45}
     assert len(cluster.list_all_nodes()) == 3
@@ -235,7 +237,7 @@ def test_a_task_that_hangs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its process is stopped: it is killed, though the cluster lives on, and what it was making is made again."""
-    monkeypatch.setattr(ray_executor, "LOOK_EVERY", 1.0)
+    monkeypatch.setattr(supervising, "LOOK_EVERY", 1.0)
     monkeypatch.setattr(ray_executor, "SILENT_LOOKS", 40)  # longer than two beats
     stopped: list[int] = []
 
@@ -269,18 +271,18 @@ def test_a_lease_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_what_a_task_asks_for() -> None:
     """Never more memory than a node has; a lost one a GPU of its own."""
-    cell = Cell((RECIPE,), 1.0)
-    wide = Cell((replace(RECIPE, dataset="cifar10", arch="vgg11", width=8.0),), 1.0)
+    job = TrainingJob((RECIPE,), 1.0)
+    wide = TrainingJob((replace(RECIPE, dataset="cifar10", arch="vgg11", width=8.0),), 1.0)
 
-    def asked(cell: Cell, device: str, most: float = 1e15, *, alone: bool = False) -> tuple[Any, ...]:
-        options = ray_executor._options(cell, device, most, alone=alone)
+    def asked(job: Job, device: str, most: float = 1e15, *, alone: bool = False) -> tuple[Any, ...]:
+        options = ray_executor._options(job, device, most, alone=alone)
         return options["num_cpus"], options["num_gpus"], options["memory"]
 
-    assert asked(cell, "cpu") == (1, 0, int(host_bytes([cell], "cpu")))
-    assert asked(cell, "cuda") == (1, 0.25, int(host_bytes([cell], "cuda")))
-    assert asked(cell, "cuda", alone=True)[1] == 1
+    assert asked(job, "cpu") == (1, 0, int(host_bytes([job.work], "cpu")))
+    assert asked(job, "cuda") == (1, 0.25, int(host_bytes([job.work], "cuda")))
+    assert asked(job, "cuda", alone=True)[1] == 1
     assert asked(wide, "cuda")[1] > 0.5
-    assert asked(wide, "cpu")[2] > asked(cell, "cpu")[2]
+    assert asked(wide, "cpu")[2] > asked(job, "cpu")[2]
     assert asked(wide, "cpu", 1e9) == (1, 0, 10**9)
 
 
@@ -288,16 +290,17 @@ RUN = """
 import os, sys, time
 from pathlib import Path
 from lmc.executing import ray_executor
-from lmc.executing.jobs import Cell, Workplace
+from lmc.executing.jobs import TrainingJob
+from lmc.executing.making import Workplace
 from tiny_claim import RECIPE
 
-def slow(cell, workplace, name):
+def slow(job, workplace, name):
     (workplace.store / str(os.getpid())).touch()
     time.sleep(600)
 
 ray_executor._task = ray_executor.ray.remote(slow)
-cells = [Cell((RECIPE.with_seed(seed),), 1.0) for seed in range(3)]
-ray_executor.RayExecutor("local", 2).run(cells, Workplace(Path(sys.argv[1]), Path("data"), "cpu"), print)
+jobs = [TrainingJob((RECIPE.with_seed(seed),), 1.0) for seed in range(3)]
+ray_executor.RayExecutor("local", 2).run(jobs, Workplace(Path(sys.argv[1]), Path("data"), "cpu"), print)
 """
 
 
@@ -317,13 +320,13 @@ def test_ctrl_c_cancels_what_is_running(tmp_path: Path) -> None:
 
 
 def test_errors(tmp_path: Path, cluster: Any) -> None:
-    """Of a cell, in the words of the local executor; of a device that no node has."""
+    """Of a job, in the words of the local executor; of a device that no node has."""
     place = Workplace(tmp_path / "store", tmp_path / "data", "cpu")
     with pytest.raises(DataError, match="5000") as raised:
-        RayExecutor(None, 2).run([Cell((replace(RECIPE, train_size=5000),), 1.0)], place, print)
+        RayExecutor(None, 2).run([TrainingJob((replace(RECIPE, train_size=5000),), 1.0)], place, print)
     assert type(raised.value) is DataError
     with pytest.raises(DeviceError, match="no node of the Ray cluster has a GPU; use 'cpu'"):
-        RayExecutor(None, 2).run([Cell((RECIPE,), 1.0)], replace(place, device="cuda"), print)
+        RayExecutor(None, 2).run([TrainingJob((RECIPE,), 1.0)], replace(place, device="cuda"), print)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "nonsense"])
@@ -333,5 +336,5 @@ def test_an_address_that_leads_nowhere(address: str, tmp_path: Path) -> None:
     place = Workplace(tmp_path / "store", tmp_path / "data", "cpu")
     started = time.monotonic()
     with pytest.raises(LmcError, match=r"cannot use the Ray cluster at .*start one with 'ray start --head'"):
-        RayExecutor(address.format(port), 2).run([Cell((RECIPE,), 1.0)], place, print)
+        RayExecutor(address.format(port), 2).run([TrainingJob((RECIPE,), 1.0)], place, print)
     assert time.monotonic() - started < 15

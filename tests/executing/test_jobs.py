@@ -16,7 +16,7 @@ from serial_runs import settings_in
 from tiny_claim import CLAIM, RECIPE, TIER
 
 from lmc.claims.cases import cases, needed
-from lmc.executing.jobs import MeasuringJob, Missing, TrainingJob, missing_jobs
+from lmc.executing.jobs import Job, MeasuringJob, Missing, TrainingJob, missing_jobs
 from lmc.executing.making import Workplace
 from lmc.executing.schedule import TAIL, shared_out
 from lmc.measuring import records
@@ -141,7 +141,7 @@ def test_no_part_takes_long_of_a_workers_share() -> None:
     """On few workers a small family stays whole, on many it is divided as far as it must be."""
     small, large = family(4, 2.0), family(15, 60.0)
     training = TrainingJob((replace(RECIPE, epochs=9),), 98.0)
-    jobs = [training, small, large]
+    jobs: list[Job] = [training, small, large]
     assert shared_out(jobs, 1)[:2] == [training, small]
     for workers in (1, 2, 16, 1000):
         parts = shared_out(jobs, workers)
