@@ -23,7 +23,7 @@ def value(number: float | None, width: float = 1.0, seeds: Seeds = (6, 7), **mor
 
 
 def setting(name: str, asked: Asked | None = BELOW, **changes: Any) -> Judged:
-    base = {
+    base: dict[str, Any] = {
         "verdict": "holds",
         "reason": "0.1 [0.05, 0.15] at width 1, p = 0.01",
         "part": "",
@@ -38,7 +38,7 @@ def setting(name: str, asked: Asked | None = BELOW, **changes: Any) -> Judged:
 
 
 def claim(name: str, *settings: Judged, **changes: Any) -> Claim:
-    base = {
+    base: dict[str, Any] = {
         "ref": "Fig. 1",
         "items": (),
         "statement": "It falls.",
@@ -57,7 +57,7 @@ def evidence(**rows: Any) -> Evidence:
 
 def document(*claims: Claim, **changes: Any) -> Document:
     """Claim ``a`` on two settings, claim ``b`` on one, claim ``c`` exact and without an interval; or ``claims``."""
-    base = {
+    base: dict[str, Any] = {
         "tier": "quick",
         "started": "2026-01-01T00:00:00+00:00",
         "seconds": 100.0,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmc.claims.claim import Claim
 from lmc.claims.paper import CLAIMS
-from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, NOT_RUN
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, NOT_RUN, Verdict
 from lmc.measuring.measurements import MergeMeasurement, ModelMeasurement
 from lmc.results import document as made
 from lmc.tiers import Setting, load_tier
@@ -95,7 +95,8 @@ def _claim(claim: Claim, settings: tuple[Setting, ...], rng: random.Random) -> m
 
 def _on(claim: Claim, setting: Setting, rng: random.Random) -> made.Judged:
     gap = claim.known_gaps.get(setting.name, "")
-    verdict = rng.choices([HOLDS, FAILS, INCONCLUSIVE, INVALID], [8, 1, 1, 0.4])[0]
+    verdicts: list[Verdict] = [HOLDS, FAILS, INCONCLUSIVE, INVALID]
+    verdict = rng.choices(verdicts, [8, 1, 1, 0.4])[0]
     if verdict == INVALID:
         return _judged(setting.name, INVALID, "seed 6 reaches an accuracy of 0.3", known_gap=gap)
     values = tuple(value for at in range(len(claim.study.groups)) for value in _values(claim, setting, at, rng))
@@ -134,9 +135,10 @@ def _values(claim: Claim, setting: Setting, group: int, rng: random.Random) -> l
     return found
 
 
-def _judged(name: str, verdict: made.Verdict, reason: str, **more: Any) -> made.Judged:
-    base = dict.fromkeys(("effect", "interval", "p_value", "asked")) | {"part": "", "mean_of": 0, "known_gap": ""}
-    return made.Judged(name=name, verdict=verdict, reason=reason, **(base | {"values": ()} | more))
+def _judged(name: str, verdict: Verdict, reason: str, **more: Any) -> made.Judged:
+    nothing: dict[str, Any] = dict.fromkeys(("effect", "interval", "p_value", "asked"))
+    nothing |= {"part": "", "mean_of": 0, "known_gap": "", "values": ()}
+    return made.Judged(name=name, verdict=verdict, reason=reason, **(nothing | more))
 
 
 def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> made.Evidence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import pytest
 from documents import document
@@ -59,7 +60,7 @@ def test_the_command_of_a_restricted_run_is_understood(monkeypatch: pytest.Monke
     asked = Settings.resolve(device="cpu", claims="fig1-", arch="mlp", max_width="1/4", precision="fp32")
     made = document(selection=asked.selection(pilot=True))
     words = shlex.split(command(made, "fig1-accuracy-rises-with-width"))[3:]
-    given = {
+    given: dict[str, Any] = {
         option.removeprefix("--").replace("-", "_"): value
         for option, value in zip(words[::2], words[1::2], strict=True)
     }
