@@ -15,7 +15,7 @@ from lmc.reporting.export import TABLES, export
 from lmc.results.wording import asked_in_words, measured_in_words
 
 DOCUMENT = report_documents.complete()
-KINDS = {str: str, float: float, int: int, bool: lambda text: text == "True"}
+KINDS: dict[type, Any] = {str: str, float: float, int: int, bool: lambda text: text == "True"}
 
 
 def parsed(path: Path, kinds: dict[str, Any]) -> list[dict[str, Any]]:
