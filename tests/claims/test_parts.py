@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import combinations
 
@@ -12,7 +13,7 @@ from observations import ABOVE, FALLING, RISING, STRONGER, family, in_part
 from lmc.claims.expectations import Trend
 from lmc.claims.parts import Judgement, worst
 from lmc.claims.statistics import Observation
-from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, NOT_RUN, SEVERITY
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, NOT_RUN, SEVERITY, Verdict
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,8 @@ def test_the_mean_over_parts_decides_unless_a_part_is_surely_contrary(
 
 def test_severity_orders_verdicts_and_among_equals_the_larger_p_value_counts() -> None:
     assert SEVERITY == (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
-    for better, graver in combinations(SEVERITY, 2):
+    pairs: Iterable[tuple[Verdict, Verdict]] = combinations(SEVERITY, 2)
+    for better, graver in pairs:
         assert worst([Judgement(graver, "", p_value=0.0), Judgement(better, "", p_value=1.0)]).verdict == graver
     sure, unsure = Judgement(HOLDS, "", p_value=0.001), Judgement(HOLDS, "", p_value=0.04)
     assert worst([sure, unsure, sure]) is unsure
