@@ -57,7 +57,7 @@ class LinearPath:
     Args:
         lams: λ, increasing from 0 to 1.
         points: the evaluation at each.
-        barriers: see `lmc.measuring.paths.barriers`.
+        barriers: see `lmc.measuring.barriers.barriers`.
     """
 
     lams: tuple[float, ...]

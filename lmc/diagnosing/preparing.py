@@ -59,12 +59,8 @@ class Prepared:
         """``spare``, overwritten with the mean of the states, its BatchNorm statistics reset if asked for."""
         self.spare.load_state_dict(merge(states))
         if reset:
-            self.reset()
+            reset_bn_stats(self.spare, self.samples.train_batches(self.reset_inputs))
         return self.spare
-
-    def reset(self) -> None:
-        """Reset the BatchNorm statistics of ``spare``."""
-        reset_bn_stats(self.spare, self.samples.train_batches(self.reset_inputs))
 
     def average(self, states: Sequence[State], *, reset: bool) -> Evaluation:
         """What the mean of the states does; ``spare`` is overwritten."""

@@ -10,11 +10,11 @@ from lmc.diagnosing.alignment import matched
 from lmc.diagnosing.candidates import NAMES, Candidate, LinearPath, excess_of
 from lmc.diagnosing.conclusion import Conclusion, conclude
 from lmc.diagnosing.options import Asked
-from lmc.diagnosing.preparing import Prepared, evaluated
-from lmc.measuring.evaluation import Evaluation, logits_of
+from lmc.diagnosing.preparing import Prepared
+from lmc.measuring.barriers import barriers
 from lmc.measuring.measurements import MIDPOINT
-from lmc.measuring.paths import barriers, interpolation_path, load_interpolated
-from lmc.merging import State, untracked_norms
+from lmc.measuring.paths import interpolation_path
+from lmc.merging import State
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,10 @@ def merge_states(prepared: Prepared, states: Sequence[State], lams: Sequence[flo
         name = NAMES[permuted, reset]
         if len(states) == 2:
             at = tuple(lams) if reset == prepared.resets else fewer(lams)  # what BatchNorm spoils needs less detail
-            points = _path(prepared, states, at, reset=reset)
+            ends = {1.0: prepared.logits[0], 0.0: prepared.logits[1]}
+            points, _ = interpolation_path(
+                prepared.spare, states[0], states[1], at, prepared.samples, ends, reset=reset
+            )
             paths[name] = LinearPath(at, tuple(points), barriers(at, points))
             merged = paths[name].midpoint
         else:
@@ -141,19 +144,3 @@ def pairwise(prepared: Prepared) -> dict[str, dict[str, float]]:
         excess = excess_of(merged, [prepared.models[one], prepared.models[other]])
         found[f"{one + 1}-{other + 1}"] = asdict(excess)
     return found
-
-
-def _path(prepared: Prepared, states: Sequence[State], lams: Sequence[float], *, reset: bool) -> list[Evaluation]:
-    a, b = states
-    spare, samples = prepared.spare, prepared.samples
-    known = {1.0: prepared.logits[0], 0.0: prepared.logits[1]}
-    # That path resets every BatchNorm there is, and refuses one without statistics.
-    if reset == prepared.resets and not untracked_norms(spare):
-        return interpolation_path(spare, a, b, lams, samples, known)[0]  # with the first layer answered from memory
-    for lam in lams:
-        if lam not in known:
-            load_interpolated(spare, a, b, lam)
-            if reset:
-                prepared.reset()
-            known[lam] = logits_of(spare, samples)
-    return evaluated([known[lam] for lam in lams], samples)

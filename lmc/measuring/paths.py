@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lmc.errors import MergeError
+from lmc.measuring.barriers import barriers
 from lmc.measuring.evaluation import Evaluation, evaluate_all, logits_of
 from lmc.measuring.first_layer import FirstLayer, answering, find_first_layer
 from lmc.measuring.inputs import Inputs
-from lmc.merging import State, has_bn, reset_bn_stats
+from lmc.merging import State, has_bn, reset_bn_stats, untracked_norms
 from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
 from lmc.merging.weights import check_same_architecture
 
@@ -86,6 +87,8 @@ def interpolation_path(
     lams: Sequence[float],
     inputs: Inputs,
     known: Mapping[float, Tensor] | None = None,
+    *,
+    reset: bool = True,
 ) -> tuple[list[Evaluation], list[Tensor]]:
     """Evaluate θ(λ) for every λ; BatchNorm statistics are reset except at the endpoints.
 
@@ -96,11 +99,12 @@ def interpolation_path(
         lams: points in [0, 1].
         inputs: test images, and training images for the reset.
         known: logits (M, classes) already at hand, by λ; these are not computed again.
+        reset: whether BatchNorm statistics are reset; if not, they are interpolated as the weights are.
 
     Returns:
         One evaluation and one tensor of logits (M, classes) per λ.
     """
-    logits = _logits_along(model, a, b, lams, inputs, known or {})
+    logits = _logits_along(model, a, b, lams, inputs, known or {}, reset=reset)
     return _evaluate(logits, inputs), logits
 
 
@@ -115,22 +119,24 @@ def _logits_along(
     lams: Sequence[float],
     inputs: Inputs,
     known: Mapping[float, Tensor],
+    *,
+    reset: bool = True,
 ) -> list[Tensor]:
     """Logits (M, classes) for every λ of ``lams``."""
     found = dict(known)
     missing = [lam for lam in dict.fromkeys(lams) if lam not in found]
     inner = [lam for lam in missing if 0 < lam < 1]
     layer = None
-    if inner:
+    if inner and not untracked_norms(model):  # those see how a batch is cut, which answering from memory changes
         load_interpolated(model, a, b, 1)
         layer = find_first_layer(model.eval(), inputs.examples(PROBED))
-    path = _ReplayedPath(model, a, b, inputs, layer, missing) if layer is not None else None
+    path = _ReplayedPath(model, a, b, inputs, layer, missing, reset=reset) if layer is not None else None
     if path is not None and path.pays:
         found |= path.logits()
         return [found[lam] for lam in lams]
     for lam in missing:
         load_interpolated(model, a, b, lam)
-        if lam in inner:
+        if reset and lam in inner:
             reset_bn_stats(model, inputs.train_batches(BN_IMAGES))
         found[lam] = logits_of(model, inputs)
     return [found[lam] for lam in lams]
@@ -149,10 +155,19 @@ class _ReplayedPath:
         inputs: test and training images.
         layer: the model's first layer.
         lams: the points wanted, at least one of them between the endpoints.
+        reset: whether BatchNorm statistics are reset.
     """
 
     def __init__(
-        self, model: nn.Module, a: State, b: State, inputs: Inputs, layer: FirstLayer, lams: Sequence[float]
+        self,
+        model: nn.Module,
+        a: State,
+        b: State,
+        inputs: Inputs,
+        layer: FirstLayer,
+        lams: Sequence[float],
+        *,
+        reset: bool = True,
     ) -> None:
         self.model, self.a, self.b, self.inputs, self.layer, self.lams = model, a, b, inputs, layer, lams
         self.inner = [lam for lam in lams if 0 < lam < 1]
@@ -160,7 +175,8 @@ class _ReplayedPath:
         self.shape = example.shape
         per_image = (2 * layer.outputs + example.numel()) * example.element_size()
         self.chunk = max(1, KEPT_BYTES // per_image)
-        trained = min(BN_IMAGES, inputs.train_count) if has_bn(model) else 0
+        self.resets = reset and has_bn(model)
+        trained = min(BN_IMAGES, inputs.train_count) if self.resets else 0
         # The reset needs all its images in a row, so they are kept as a whole or not at all.
         self.kept_training = trained if trained * per_image <= KEPT_BYTES else 0
 
@@ -179,7 +195,7 @@ class _ReplayedPath:
     def logits(self) -> dict[float, Tensor]:
         """Logits (M, classes) by λ."""
         self.model.eval()
-        statistics = self._reset() if has_bn(self.model) else {}
+        statistics = self._reset() if self.resets else {}
         parts: dict[float, list[Tensor]] = {lam: [] for lam in self.lams}
         batches = self.inputs.test_batches()
         while images := self._chunk(batches):
@@ -239,32 +255,6 @@ def _joined(responses: Sequence[Tensor]) -> list[Tensor]:
 def _between(ends: Sequence[Sequence[Tensor]], lam: float) -> Iterator[Tensor]:
     for at_b, at_a in zip(*ends, strict=True):
         yield torch.lerp(at_b, at_a, lam)
-
-
-def barriers(lams: Sequence[float], path: Sequence[Evaluation]) -> dict[str, float | None]:
-    """Loss, calibrated-loss and accuracy barrier (Def. 2.1) at the midpoint and at the maximum over λ.
-
-    A barrier is the excess over the straight line between the endpoints: L(θ(λ)) - λ L(θ_a)
-    - (1-λ) L(θ_b); for the accuracy with the sign turned. The maximum includes the endpoints, so
-    it is never negative; the midpoint's excess may be.
-
-    Args:
-        lams: increasing, from 0 (model b) to 1 (model a).
-        path: the evaluation at each λ.
-
-    Returns:
-        ``{loss,calibrated_loss,accuracy}_barrier_{midpoint,maximum}``; the midpoint is ``None``
-        where ½ is no point of the path, the maximum where the path is only the midpoint.
-    """
-    found: dict[str, float | None] = {}
-    for name, sign in (("loss", 1), ("calibrated_loss", 1), ("accuracy", -1)):
-        values = [getattr(point, name) for point in path]
-        excess = [
-            sign * (value - lam * values[-1] - (1 - lam) * values[0]) for lam, value in zip(lams, values, strict=True)
-        ]
-        found[f"{name}_barrier_midpoint"] = excess[list(lams).index(0.5)] if 0.5 in lams else None
-        found[f"{name}_barrier_maximum"] = max(excess) if len(lams) > 3 else None
-    return found
 
 
 def measure_path(

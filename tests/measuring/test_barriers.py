@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lmc.measuring.barriers import barriers
 from lmc.measuring.evaluation import Evaluation
-from lmc.measuring.paths import barriers
 
 
 def path_of(values: list[float]) -> list[Evaluation]:

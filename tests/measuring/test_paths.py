@@ -110,7 +110,7 @@ def setting(make: Any, seed: int = 0) -> tuple[list[nn.Module], HeldInputs]:
         nets = [make().eval() for _ in range(3)]
         for net in nets:
             for module in net.modules():
-                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.track_running_stats:
                     module.weight.data.uniform_(0.5, 2.0)
                     module.running_mean.normal_()
                     module.running_var.uniform_(0.5, 2.0)
@@ -119,12 +119,14 @@ def setting(make: Any, seed: int = 0) -> tuple[list[nn.Module], HeldInputs]:
     return nets, HeldInputs(test, labels, train, Normaliser.fit(train), 20)
 
 
-def plain_logits(model: nn.Module, a: State, b: State, lams: tuple[float, ...], inputs: HeldInputs) -> list[Tensor]:
+def plain_logits(
+    model: nn.Module, a: State, b: State, lams: tuple[float, ...], inputs: HeldInputs, *, reset: bool = True
+) -> list[Tensor]:
     """Model by model, every pass in full."""
     found = []
     for lam in lams:
         model.load_state_dict(interpolate(a, b, lam))
-        if 0 < lam < 1:
+        if reset and 0 < lam < 1:
             reset_bn_stats(model, inputs.train_batches(paths.BN_IMAGES))
         found.append(logits_of(model, inputs))
     return found
@@ -158,6 +160,33 @@ def test_the_path_agrees_with_plain_evaluation(name: str, kept: int, monkeypatch
 
 
 @pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("name", ["mlp-bn", "resnet8", "hooked"])
+def test_without_a_reset_statistics_are_interpolated_as_weights_are(name: str) -> None:
+    (a, b, model), inputs = setting((FOUND | REFUSED)[name])
+    states = a.state_dict(), b.state_dict()
+    expected = plain_logits(model, *states, LAMS, inputs, reset=False)
+    found = interpolation_path(model, *states, LAMS, inputs, reset=False)[1]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    reset = interpolation_path(model, *states, LAMS, inputs)[1]
+    assert torch.equal(torch.stack(reset), torch.stack(found)) == (name == "hooked")  # which has no statistics
+
+
+def test_without_a_reset_norms_need_no_statistics() -> None:
+    def made() -> nn.Module:
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, CLASSES)
+        )
+
+    (a, b, model), inputs = setting(made)
+    states = a.state_dict(), b.state_dict()
+    expected = plain_logits(model, *states, LAMS, inputs, reset=False)
+    found = interpolation_path(model, *states, LAMS, inputs, reset=False)[1]
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(MergeError, match="keeps no statistics to reset"):
+        interpolation_path(model, *states, LAMS, inputs)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_where_the_layer_cannot_be_interpolated_the_path_is_the_plain_one(name: str) -> None:
     (a, b, merged), inputs = setting(REFUSED[name])
