@@ -127,7 +127,7 @@ def schedule() -> str:
     """What the paper tier takes on GPUs, simulated: ``lmc plan --tier paper --gpus 1,8,64``."""
     with tempfile.TemporaryDirectory() as home:
         plan = make_plan(Settings.resolve({"LMC_HOME": home}, tier="paper", device="cpu"), [1, 8, 64])
-    lines = ["| GPUs | from start to end | in use | longest chain of cells |", "|---|---|---|---|"]
+    lines = ["| GPUs | from start to end | in use | longest chain of jobs |", "|---|---|---|---|"]
     for each in plan.schedules:
         hours = f"{each.makespan / 3600:.1f} h"
         lines.append(f"| {each.devices} | {hours} | {each.utilisation:.0%} | {each.critical_path / 3600:.1f} h |")

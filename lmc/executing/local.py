@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing.connection
-import os
 from collections.abc import Collection, Sequence
 
 from lmc.executing.costs import PER_GPU, Processor, gpu_share
@@ -26,7 +25,6 @@ class LocalExecutor:
 
     def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnDone) -> None:
         """See `lmc.executing.supervising.Executor`."""
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve the other workers
         supervise(jobs, _Processes(self.workers, self.gpus, workplace), on_done)
 
 

@@ -22,6 +22,7 @@ class LostError(Exception):
 
 def forkserver() -> multiprocessing.context.ForkServerContext:
     """What starts processes that share all which `lmc.executing.preload` imports, once for all of them."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve other workers; read by torch's import
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lmc.executing.preload"])
     return context
