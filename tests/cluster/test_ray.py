@@ -64,7 +64,8 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
 
 def with_tests() -> dict[str, str]:
     """An environment in which the modules of tests can be imported."""
-    folders = [Path(__file__).parent, Path(__file__).parents[1], os.environ.get("PYTHONPATH", "")]
+    tests = Path(__file__).parents[1]
+    folders = [Path(__file__).parent, tests, tests / "faults", os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
 
 
@@ -156,7 +157,7 @@ def test_a_node_that_is_lost_alters_nothing(
 ) -> None:
     """One of three, after a random number of jobs and a random time more."""
     chance = random.Random(seed)
-    node, jobs_before, wait = chance.choice(cluster.workers), chance.randrange(40), chance.random()
+    node, jobs_before, wait = chance.choice(cluster.workers), chance.randrange(8), chance.random()
     kept: dict[Path, Any] = {}
     of_the_node: list[psutil.Process] = []
     made_something = False
