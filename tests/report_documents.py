@@ -95,8 +95,8 @@ def _claim(claim: Claim, settings: tuple[Setting, ...], rng: random.Random) -> m
 
 def _on(claim: Claim, setting: Setting, rng: random.Random) -> made.Judged:
     gap = claim.known_gaps.get(setting.name, "")
-    drawn: list[Verdict] = [HOLDS, FAILS, INCONCLUSIVE, INVALID]
-    verdict = rng.choices(drawn, [8, 1, 1, 0.4])[0]
+    verdicts: list[Verdict] = [HOLDS, FAILS, INCONCLUSIVE, INVALID]
+    verdict = rng.choices(verdicts, [8, 1, 1, 0.4])[0]
     if verdict == INVALID:
         return _judged(setting.name, INVALID, "seed 6 reaches an accuracy of 0.3", known_gap=gap)
     values = tuple(value for at in range(len(claim.study.groups)) for value in _values(claim, setting, at, rng))
@@ -136,12 +136,9 @@ def _values(claim: Claim, setting: Setting, group: int, rng: random.Random) -> l
 
 
 def _judged(name: str, verdict: Verdict, reason: str, **more: Any) -> made.Judged:
-    base: dict[str, Any] = dict.fromkeys(("effect", "interval", "p_value", "asked")) | {
-        "part": "",
-        "mean_of": 0,
-        "known_gap": "",
-    }
-    return made.Judged(name=name, verdict=verdict, reason=reason, **(base | {"values": ()} | more))
+    nothing: dict[str, Any] = dict.fromkeys(("effect", "interval", "p_value", "asked"))
+    nothing |= {"part": "", "mean_of": 0, "known_gap": "", "values": ()}
+    return made.Judged(name=name, verdict=verdict, reason=reason, **(nothing | more))
 
 
 def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> made.Evidence:

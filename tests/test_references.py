@@ -33,6 +33,7 @@ MORE = [replace(CLAIM, id="more")]
 AGAIN = [CLAIM, CLAIM]
 OURS = [replace(CLAIM, id="fig1-accuracy-rises-with-width")]
 VIT = [replace(CLAIM, kinds=("mlp", "vit"))]
+FIGURE = [replace(CLAIM, items=("Figure 1", "Figure 99"))]
 MIXED = [CLAIM, TIER]
 class Inner:
     tier = TIER
@@ -141,6 +142,7 @@ def test_claims_of_somebody_else_come_after_ours(own: str) -> None:
         (["AGAIN"], "there is a claim 'tiny-barrier' already; give yours another id"),
         (["CLAIMS", "CLAIMS"], "there is a claim 'tiny-barrier' already"),
         (["OURS"], "there is a claim 'fig1-accuracy-rises-with-width' already"),
+        (["FIGURE"], "tiny-barrier stands for 'Figure 99', which the paper does not have; choose of Conjecture 1.1, "),
         (["VIT"], "tiny-barrier is for networks of kind 'vit', which no architecture is; choose of mlp, vgg, resnet"),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from lmc.architectures import kinds
 from lmc.claims.claim import Claim
-from lmc.claims.paper import CLAIMS
+from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.errors import SpecError
 from lmc.references import find
 
@@ -19,7 +19,7 @@ def all_claims(extra: Iterable[str] = ()) -> tuple[Claim, ...]:
 
     Raises:
         SpecError: there is no such module or name, it is no sequence of claims, an id is taken, or a claim is for an
-            unknown kind of network.
+            unknown kind of network or names an unknown item of the paper.
     """
     found = list(CLAIMS)
     for reference in extra:
@@ -47,4 +47,10 @@ def _check(claim: Claim, reference: str, taken: set[str]) -> None:
         raise SpecError(
             f"extra claims {reference}: {claim.id} is for networks of kind {unknown[0]!r}, which no architecture is; "
             f"choose of {', '.join(kinds())}, or register an architecture of that kind"
+        )
+    items = [item.name for item in ITEMS]
+    if unknown := [name for name in claim.items if name not in items]:
+        raise SpecError(
+            f"extra claims {reference}: {claim.id} stands for {unknown[0]!r}, which the paper does not have; choose of "
+            f"{', '.join(items)}, or name none"
         )

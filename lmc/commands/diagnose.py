@@ -27,7 +27,7 @@ def diagnose(
     data: Annotated[Path, typer.Option(help="safetensors with inputs and labels, a prepared data set, or a folder.")],
     save: Annotated[Path | None, typer.Option(help="Write the recommended merge as safetensors.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     permutation: Annotated[str, typer.Option(help="auto, always or never: weight matching.")] = "auto",
 ) -> None:
     """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where none is recommended.
@@ -51,7 +51,7 @@ def diagnose(
         if taken:
             raise SpecError(f"--save {save} would overwrite {taken[0]}, which is read; name another file")
         check_writable(save)
-    where = resolve_device(device or "auto")
+    where = resolve_device(device)
     prepare_arithmetic(cores())
     factory = find_factory(model)
     states = [read_checkpoint(path) for path in checkpoints]

@@ -116,7 +116,7 @@ def _diagnose(given: Sequence[nn.Module], data: Data, asked: Asked) -> Diagnosis
         architecture=type(prepared.spare).__name__,
         inputs=len(prepared.samples.labels),
         classes=prepared.classes,
-        reset_inputs=prepared.samples.train_count if prepared.resets else 0,
+        reset_inputs=prepared.reset_inputs,
         models=tuple(prepared.models),
         ensemble=prepared.ensemble(),
         candidates=tried.merges.candidates,

@@ -19,12 +19,13 @@ from lmc.measuring.records import LAYER_IMAGES
 from lmc.merging.permutation_spec import PermutationSpec
 
 LAMS = tuple(step / 10 for step in range(11))
-"""Points of a path: tenths."""
+"""Points of a path, in tenths."""
 
 RESET_INPUTS = 1000
 """Inputs that BatchNorm statistics are reset on, at most; a mean over 1,000 is known to 3 % of a deviation."""
 
 CHOICES = ("auto", "always", "never")
+"""How a permutation may be asked for."""
 
 
 class Options(TypedDict, total=False):

@@ -50,6 +50,11 @@ class Prepared:
         """A few test inputs."""
         return self.samples.examples(PROBED)
 
+    @property
+    def reset_inputs(self) -> int:
+        """Inputs that BatchNorm statistics are reset on; 0 without BatchNorm."""
+        return self.samples.train_count if self.resets else 0
+
     def load_average(self, states: Sequence[State], *, reset: bool) -> nn.Module:
         """``spare``, overwritten with the mean of the states, its BatchNorm statistics reset if asked for."""
         self.spare.load_state_dict(merge(states))
@@ -59,7 +64,7 @@ class Prepared:
 
     def reset(self) -> None:
         """Reset the BatchNorm statistics of ``spare``."""
-        reset_bn_stats(self.spare, self.samples.train_batches(self.samples.train_count))
+        reset_bn_stats(self.spare, self.samples.train_batches(self.reset_inputs))
 
     def average(self, states: Sequence[State], *, reset: bool) -> Evaluation:
         """What the mean of the states does; ``spare`` is overwritten."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lmc.architectures import architecture
 from lmc.datasets import dataset_info
 from lmc.measuring.measurements import FlatnessMeasurement, Measurement, PairMeasurement
 from lmc.specs import RunSpec
@@ -165,7 +166,7 @@ def image_passes(measurement: Measurement, train_images: int, test_images: int) 
         passes, merged = len(measurement.alphas) + 2, len(measurement.alphas) - 1
     else:
         passes, merged = 1, int(models > 1)
-    resets = 0 if spec.arch in ("mlp", "mlp-skip") else merged * min(BN_IMAGES, train_images)
+    resets = merged * min(BN_IMAGES, train_images) if architecture(spec.arch).normalised else 0
     return resets + passes * test_images + layers
 
 

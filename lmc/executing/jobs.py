@@ -17,6 +17,7 @@ from lmc.executing.costs import PaceOf, Work, assumed_pace
 from lmc.executing.making import Workplace, training_block
 from lmc.executing.process import aside
 from lmc.measuring.measurements import Measurement, families_of
+from lmc.references import Modules
 from lmc.specs import RunSpec
 from lmc.store.leases import POLL, Leases, describe
 from lmc.store.store import Store
@@ -196,7 +197,11 @@ class Missing(NamedTuple):
 
 
 def missing_jobs(
-    measurements: Iterable[Measurement], store: Store, device: str, pace_of: PaceOf | None = None
+    measurements: Iterable[Measurement],
+    store: Store,
+    device: str,
+    pace_of: PaceOf | None = None,
+    modules: Modules | None = None,
 ) -> Missing:
     """The measurements the store lacks, and the models they need that it lacks.
 
@@ -205,6 +210,7 @@ def missing_jobs(
         store: where it may stand already.
         device: where all else is made.
         pace_of: how fast networks are computed there; ``None`` for what is assumed of the device.
+        modules: somebody else's that the models come from.
     """
     missing: dict[str, Measurement] = {}
     blocks: dict[tuple[RunSpec, ...], None] = {}
@@ -221,14 +227,17 @@ def missing_jobs(
     if not measurings:
         return Missing([], [])
     jobs: list[Job] = [*trainings, *measurings]
-    prices = iter(_prices(jobs, pace_of) if pace_of else aside(_prices, jobs, assumed_pace(device)))
+    modules = modules or Modules()
+    priced = _prices(jobs, pace_of, modules) if pace_of else aside(_prices, jobs, assumed_pace(device), modules)
+    prices = iter(priced)
     return Missing(
         [dataclasses.replace(job, cost=next(prices)) for job in trainings],
         [dataclasses.replace(job, cost=next(prices)) for job in measurings],
     )
 
 
-def _prices(jobs: Sequence[Job], pace_of: PaceOf) -> list[float]:
+def _prices(jobs: Sequence[Job], pace_of: PaceOf, modules: Modules) -> list[float]:
+    modules.load()
     return [work.seconds(pace_of(work.spec)) for work in (job.work for job in jobs)]
 
 

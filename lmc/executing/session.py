@@ -92,7 +92,7 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
     """
     store = Store(settings.store)
     measurements = needed(selected)
-    found = missing = missing_jobs(measurements, store, settings.device)
+    found = missing = missing_jobs(measurements, store, settings.device, modules=settings.modules)
     leases, fruitless = Leases(store.root), 0
     workplace = Workplace(settings.store, settings.data, settings.device, settings.modules)
     while missing.jobs:
@@ -100,7 +100,7 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
         with showing_progress(missing.jobs) as on_done:
             chosen = executor or _executor(settings)
             chosen.run(missing.jobs, workplace, on_done)
-        left = missing_jobs(missing.measurements, store, settings.device)
+        left = missing_jobs(missing.measurements, store, settings.device, modules=settings.modules)
         fruitless = fruitless + 1 if left.pieces == missing.pieces else 0
         if fruitless == _FRUITLESS:
             what = left.jobs[0].describe()

@@ -25,15 +25,27 @@ class Rows:
     def __init__(self, values: Tensor) -> None:
         self.values = values
 
-    @functools.cached_property
+    @property
     def norms(self) -> Tensor:
         """Row-wise Euclidean norms, float64 (N,)."""
+        return self._norms_and_lost[0]
+
+    @property
+    def lost(self) -> Tensor | None:
+        """Rows whose squares under- or overflow, bool (N,); ``None`` where there are none."""
+        return self._norms_and_lost[1]
+
+    @functools.cached_property
+    def _norms_and_lost(self) -> tuple[Tensor, Tensor | None]:
         (rows,) = _flat(self.values)
         norms: Tensor = torch.linalg.vector_norm(rows, dim=1).double()
-        lost = _unreliable(norms, rows)
-        if lost.any():
-            norms[lost] = _rescaled_norms(rows[lost])
-        return norms
+        low, high = _range(rows)
+        lost = ~((norms >= low) & (norms <= high))
+        if not lost.any():
+            return norms, None
+        scaled, largest = _scaled(rows[lost])
+        norms[lost] = torch.linalg.vector_norm(scaled, dim=1).double() * largest
+        return norms, lost
 
 
 def norm(x: Tensor | Rows) -> Tensor:
@@ -46,9 +58,9 @@ def cosine(x: Tensor | Rows, y: Tensor | Rows) -> Tensor:
     x, y = _rows(x), _rows(y)
     flat_x, flat_y = _flat(x.values, y.values)
     cosines: Tensor = torch.linalg.vecdot(flat_x, flat_y).double() / (x.norms * y.norms)
-    lost = _unreliable(x.norms, flat_x) | _unreliable(y.norms, flat_y)
-    if lost.any():
-        cosines[lost] = _rescaled_cosines(flat_x[lost], flat_y[lost])
+    for lost in (x.lost, y.lost):
+        if lost is not None:
+            cosines[lost] = _rescaled_cosines(flat_x[lost], flat_y[lost])
     return cosines
 
 
@@ -63,20 +75,13 @@ def _flat(*tensors: Tensor) -> list[Tensor]:
     return [each.flatten(1) for each in tensors]
 
 
-def _unreliable(norms: Tensor, rows: Tensor) -> Tensor:
-    """Whether squares of a row (N, D) may have under- or overflowed, by its norm; also where it is zero or not finite.
+def _range(rows: Tensor) -> tuple[float, float]:
+    """Between which norms rows (N, D) can be squared; below, above, zero or not finite, they are rescaled first.
 
-    What underflows is less than D times the smallest number; above the lower bound that is no more than rounding.
+    What underflows of a row is less than D times the smallest number: above the lower bound, no more than rounding.
     """
     kind = torch.finfo(rows.dtype)
-    low, high = math.sqrt(rows.shape[1] * kind.tiny / kind.eps), math.sqrt(kind.max)
-    return ~((norms >= low) & (norms <= high))
-
-
-def _rescaled_norms(rows: Tensor) -> Tensor:
-    scaled, largest = _scaled(rows)
-    norms: Tensor = torch.linalg.vector_norm(scaled, dim=1)
-    return norms.double() * largest
+    return math.sqrt(rows.shape[1] * kind.tiny / kind.eps), math.sqrt(kind.max)
 
 
 def _rescaled_cosines(x: Tensor, y: Tensor) -> Tensor:
@@ -130,7 +135,9 @@ def norm_ratio(merged: Tensor, expected: Tensor) -> Tensor:
     return (merged / expected).where(expected != 0, torch.nan)
 
 
-def additivity_cosine(h_a: Tensor, h_b: Tensor, sigma: Callable[[Tensor], Tensor], lam: float = 0.5) -> Tensor:
+def additivity_cosine(
+    h_a: Tensor, h_b: Tensor, sigma: Callable[[Tensor], Tensor], lam: float = 0.5, sides: Tensor | Rows | None = None
+) -> Tensor:
     """cos(σ(λ h_a + (1-λ) h_b), λ σ(h_a) + (1-λ) σ(h_b)) (Def. 5.1, Fig. 4).
 
     Args:
@@ -138,8 +145,11 @@ def additivity_cosine(h_a: Tensor, h_b: Tensor, sigma: Callable[[Tensor], Tensor
         h_b: the same of model b.
         sigma: σ, element-wise.
         lam: weight λ of model a.
+        sides: λ σ(h_a) + (1-λ) σ(h_b) up to scale, where it is at hand.
     """
-    return cosine(sigma(lam * h_a + (1 - lam) * h_b), lam * sigma(h_a) + (1 - lam) * sigma(h_b))
+    if sides is None:
+        sides = lam * sigma(h_a) + (1 - lam) * sigma(h_b)
+    return cosine(sigma(lam * h_a + (1 - lam) * h_b), sides)
 
 
 def orthogonality_ratio(foreign: Tensor | Rows, own: Tensor | Rows) -> Tensor:

@@ -117,10 +117,11 @@ class LayerMeans:
         self._plain = not self._normalises and len(merged.tapped.layers) == len(self._kinds) + 1
         for depth, name in enumerate(self._kinds, start=1):
             calls = [tapped.activations[name] for tapped in taps]
-            self._add_output(name, [call.rows for call in calls], merged.tapped.activations[name].rows, depth)
+            of_merged = merged.tapped.activations[name].rows
+            average = self._add_output(name, [call.rows for call in calls], of_merged, depth)
             if self._pair:
                 one, other = calls
-                rows = conditions.additivity_cosine(one.before, other.before, one.sigma, self._shares[0])
+                rows = conditions.additivity_cosine(one.before, other.before, one.sigma, self._shares[0], average)
                 self._means["activations", name, "additivity_cosine"].add(rows)
         self._add_output(OUTPUT, [seen.rows for seen in each], merged.rows, len(self._kinds) + 1)
         if self._pair:
@@ -130,8 +131,14 @@ class LayerMeans:
             for moments, tapped in zip(self._moments, taps, strict=True):
                 moments.add(tapped.activations)
 
-    def _add_output(self, name: str, each: Sequence[conditions.Rows], merged: conditions.Rows, depth: int) -> None:
-        """Add what the models and their average give at layer ``depth``."""
+    def _add_output(
+        self, name: str, each: Sequence[conditions.Rows], merged: conditions.Rows, depth: int
+    ) -> conditions.Rows:
+        """Add what the models and their average give at layer ``depth``.
+
+        Returns:
+            The mean of what the models give, up to scale.
+        """
         law = _combined(each, self._shares, depth)
         average = law if len(set(self._shares)) == 1 else _combined(each, self._shares, 1)
         largest = max(self._shares)
@@ -147,6 +154,7 @@ class LayerMeans:
         self._means["outputs", name, "norm_merged"].add(merged.norms)
         for one in each:
             self._means["outputs", name, "norm_endpoints"].add(one.norms)
+        return average
 
     def _add_weight(self, name: str, a: LayerCall, b: LayerCall, merged: LayerCall) -> None:
         foreign_a, foreign_b = b.respond(a.inputs), a.respond(b.inputs)

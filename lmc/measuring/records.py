@@ -158,7 +158,9 @@ class _Job:
         return network.to(self.device).to(memory_format=memory_format_of(self.recipe.arch)).eval()
 
     def _model(self, spec: RunSpec) -> nn.Module:
-        network = self._network(self.load(spec))
+        with torch.enable_grad():  # a model that was lost may be trained again
+            state = self.load(spec)
+        network = self._network(state)
         if self.random:
             from lmc.measuring.alignments import permute_at_random
 

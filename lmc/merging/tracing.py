@@ -275,7 +275,7 @@ class _Labeller(fx.Interpreter):
     def _refuse(self, n: fx.Node, why: str) -> NoReturn:
         raise MergeError(
             f"node {n.name!r} ({n.op} {_name_of(n.target)}) {why}; supported are {_SUPPORTED}. "
-            "For anything else write a lmc.merging.permutation_spec.PermutationSpec by hand: diagnose takes it as "
+            "For anything else write a lmc.PermutationSpec by hand: diagnose takes it as "
             "permutation=spec, weight_matching and permute as they take a traced one"
         )
 

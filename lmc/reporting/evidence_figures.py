@@ -11,7 +11,7 @@ from lmc.reporting.path_figures import PATH_ITEMS
 from lmc.results.document import Document, Histogram, Outputs
 
 _BINS_CAPTION = (
-    "Share of a ReLU's channels whose input has at most this root second moment, as a share of the layer's largest, of "
+    "Share of an activation's channels whose input has at most this root second moment, as a share of the largest, of "
     "one model per width: the histogram of the paper, summed from the left; the higher, the more channels are silent."
 )
 
@@ -113,11 +113,15 @@ def _bins_of(activation: str) -> Callable[[Histogram], list[Point]]:
 
 
 def _figure_5(document: Document) -> Figure:
-    return _histograms(document, "figure-5-histogram", "Second moments of pre-activations, second ReLU", slice(1, 2))
+    return _histograms(
+        document, "figure-5-histogram", "Second moments of pre-activations, second activation", slice(1, 2)
+    )
 
 
 def _figure_21(document: Document) -> Figure:
-    return _histograms(document, "figure-21-histogram", "Second moments of pre-activations, every ReLU", slice(None))
+    return _histograms(
+        document, "figure-21-histogram", "Second moments of pre-activations, every activation", slice(None)
+    )
 
 
 OTHER_ITEMS: dict[str, Callable[[Document], Figure]] = {

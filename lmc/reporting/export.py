@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmc.claims.asked import Asked
 from lmc.errors import SpecError, StoreError
 from lmc.results.document import Document, Ensemble, Home, Scalar
 from lmc.results.wording import asked_in_words, measured_in_words, seeds_in_words
@@ -99,7 +100,15 @@ def _verdicts(document: Document) -> Iterator[Row]:
             *(claim.id, claim.ref, judged.name, judged.verdict, judged.shown, claim.verdict, claim.unit),
             *(judged.effect, low, high, judged.p_value),
             *(asked_in_words(judged.asked), claim.why, measured_in_words(judged), judged.known_gap, claim.statement),
+            *(", ".join(claim.items), claim.history, judged.part, judged.mean_of, *_asked(judged.asked)),
         )
+
+
+def _asked(asked: Asked | None) -> Row:
+    if asked is None:
+        return (None,) * len(_ASKED)
+    ends = (asked.low, asked.high, asked.target)
+    return (asked.quantity, *ends, asked.at, ", ".join(asked.groups), asked.pooled, asked.slack, asked.alpha)
 
 
 def _values(document: Document) -> Iterator[Row]:
@@ -184,6 +193,10 @@ def _run(document: Document) -> Iterator[Row]:
 
 
 _AT = {"setting": str, "role": str, "width": float}
+_ASKED = {
+    **{"asked": str, "asked_low": float, "asked_high": float, "asked_target": float, "asked_at": str},
+    **{"asked_groups": str, "asked_pooled": bool, "asked_slack": float, "asked_alpha": float},
+}
 _NUMBERS = dict.fromkeys(("accuracy", "loss", "beta", "calibrated_loss"), float)
 
 TABLES: tuple[Table, ...] = (
@@ -193,6 +206,8 @@ TABLES: tuple[Table, ...] = (
             **dict.fromkeys(("claim", "ref", "setting", "verdict", "shown", "claim_verdict", "unit"), str),
             **dict.fromkeys(("effect", "low", "high", "p_value"), float),
             **dict.fromkeys(("threshold", "why", "reason", "known_gap", "statement"), str),
+            **{"items": str, "history": str, "part": str, "mean_of": int},
+            **_ASKED,
         },
         _verdicts,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lmc.claims.paper import ITEMS
+from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.claims.verdicts import INVALID, NOT_RUN
 from lmc.reporting.claim_figures import claim_figure
 from lmc.reporting.evidence_figures import evidence_figures
@@ -38,7 +38,7 @@ class Section:
 
 
 def sections(document: Document) -> list[Section]:
-    """Every item of the paper, then the claims that name none of them.
+    """Every item of the paper, then the claims that name none of them: ours, and somebody else's.
 
     Args:
         document: a results document.
@@ -50,8 +50,16 @@ def sections(document: Document) -> list[Section]:
         found.append(_section(item.name, item.about, claims, evidence_figures(item.name, document), drawn))
     known = {item.name for item in ITEMS}
     beyond = [claim for claim in document.claims if known.isdisjoint(claim.items)]
-    if beyond:
-        found.append(_section(BEYOND, "what the paper's items do not cover", beyond, [], drawn))
+    extra = document.selection.extra_claims
+    ids = {claim.id for claim in CLAIMS if extra}
+    own = [claim for claim in beyond if extra and claim.id not in ids]
+    ours = [claim for claim in beyond if claim not in own]
+    for name, about, claims in (
+        (BEYOND, "what the paper's items do not cover", ours),
+        (f"Claims of {', '.join(extra)}", "judged beside the paper's", own),
+    ):
+        if claims:
+            found.append(_section(name, about, claims, [], drawn))
     return found
 
 

@@ -24,6 +24,7 @@ from tiny_claim import CLAIM, RECIPE
 
 from lmc.claims.cases import cases
 from lmc.errors import DataError, DeviceError, LmcError
+from lmc.executing import supervising
 from lmc.executing.costs import host_bytes
 from lmc.executing.jobs import Job, TrainingJob
 from lmc.executing.local import LocalExecutor
@@ -155,9 +156,9 @@ def test_the_same_bits_as_the_local_executor(tmp_path: Path, undisturbed: dict[s
 def test_a_node_that_is_lost_alters_nothing(
     seed: int, tmp_path: Path, undisturbed: dict[str, Any], cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One of three, after a random number of jobs and a random time more."""
+    """One of three, after a random number of models and measurements and a random time more."""
     chance = random.Random(seed)
-    node, jobs_before, wait = chance.choice(cluster.workers), chance.randrange(8), chance.random()
+    node, pieces_before, wait = chance.choice(cluster.workers), chance.randrange(40), chance.random()
     kept: dict[Path, Any] = {}
     of_the_node: list[psutil.Process] = []
     made_something = False
@@ -169,8 +170,8 @@ def test_a_node_that_is_lost_alters_nothing(
             def after(job: Job) -> None:
                 nonlocal done, made_something
                 on_done(job)
-                done += 1
-                if done == jobs_before + 1 and not of_the_node:
+                done += len(job.makes)
+                if done > pieces_before and not of_the_node:
                     time.sleep(wait)
                     kept.update(finished(tmp_path))
                     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
@@ -237,7 +238,7 @@ def test_a_task_that_hangs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its process is stopped: it is killed, though the cluster lives on, and what it was making is made again."""
-    monkeypatch.setattr(ray_executor, "LOOK_EVERY", 1.0)
+    monkeypatch.setattr(supervising, "LOOK_EVERY", 1.0)
     monkeypatch.setattr(ray_executor, "SILENT_LOOKS", 40)  # longer than two beats
     stopped: list[int] = []
 
@@ -274,7 +275,7 @@ def test_what_a_task_asks_for() -> None:
     job = TrainingJob((RECIPE,), 1.0)
     wide = TrainingJob((replace(RECIPE, dataset="cifar10", arch="vgg11", width=8.0),), 1.0)
 
-    def asked(job: TrainingJob, device: str, most: float = 1e15, *, alone: bool = False) -> tuple[Any, ...]:
+    def asked(job: Job, device: str, most: float = 1e15, *, alone: bool = False) -> tuple[Any, ...]:
         options = ray_executor._options(job, device, most, alone=alone)
         return options["num_cpus"], options["num_gpus"], options["memory"]
 

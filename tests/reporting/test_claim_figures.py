@@ -55,7 +55,9 @@ def test_every_claim_with_values_has_a_figure() -> None:
 def test_values_by_width_show_what_a_trend_must_reach() -> None:
     panel = panel_of(by_width(), FALLS)
     assert [name for _, name in panel.x.ticks] == ["1/4", "1/2", "1"]
-    assert panel.rule == (pytest.approx(0.45), "to be reached at the widest")
+    assert panel.rule is not None
+    assert panel.rule[0] == pytest.approx(0.45)
+    assert panel.rule[1] == "to be reached at the widest"
     assert "at 1/4 0.75" in panel.described()
     assert panel_of(by_width(), BELOW).rule is None
     assert panel_of((*by_width(), *by_width(group="weak")), FALLS).rule is None  # of two means none must reach it

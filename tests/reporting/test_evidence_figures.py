@@ -92,7 +92,9 @@ def test_what_a_claim_asks_is_drawn_beside_all_pairs(
 ) -> None:
     figure = evidence_figures(item, judging(claim(claim_id, setting("mlp-digits", asked))))[0]
     panel = figure.panels[at]
-    assert panel.rule == (pytest.approx(panel.series[1].means[-1].value + bound), f"to be {said} at the widest")
+    assert panel.rule is not None
+    assert panel.rule[0] == pytest.approx(panel.series[1].means[-1].value + bound)
+    assert panel.rule[1] == f"to be {said} at the widest"
     assert "A dashed line is what the claim beside it asks" in figure.caption
     others = [
         (),
@@ -110,7 +112,9 @@ def test_figure_19_shows_how_far_beta_must_rise() -> None:
     name = "fig19-inverse-temperature-rises-with-width"
     judged = claim(name, setting("mlp-digits", Trend(True, 1.0).asked))
     panel = evidence_figures("Figure 19", judging(judged))[0].panels[0]
-    assert panel.rule == (pytest.approx(panel.series[0].means[0].value + 1), "to be reached at the widest")
+    assert panel.rule is not None
+    assert panel.rule[0] == pytest.approx(panel.series[0].means[0].value + 1)
+    assert panel.rule[1] == "to be reached at the widest"
 
 
 def test_norms_and_cosines_by_layer() -> None:

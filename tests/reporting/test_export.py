@@ -15,7 +15,7 @@ from lmc.reporting.export import TABLES, export
 from lmc.results.wording import asked_in_words, measured_in_words
 
 DOCUMENT = report_documents.complete()
-KINDS = {str: str, float: float, int: int, bool: lambda text: text == "True"}
+KINDS: dict[type, Any] = {str: str, float: float, int: int, bool: lambda text: text == "True"}
 
 
 def parsed(path: Path, kinds: dict[str, Any]) -> list[dict[str, Any]]:
@@ -81,6 +81,21 @@ def test_verdicts_and_the_run(tables: dict[str, list[dict[str, Any]]]) -> None:
     assert run["commit"] == DOCUMENT.commit
     assert run["machine.processor"] == "P"
     assert run["made.models"] == "300"
+
+
+def test_what_was_asked_and_what_decided_are_data(tables: dict[str, list[dict[str, Any]]]) -> None:
+    rows = list(zip(tables["verdicts"], DOCUMENT.judged(), strict=True))
+    assert [(row["part"], row["mean_of"]) for row, _ in rows] == [
+        (judged.part, judged.mean_of) for _, (_, judged) in rows
+    ]
+    assert [row["items"] for row, _ in rows] == [", ".join(claim.items) for _, (claim, _) in rows]
+    for name in ("low", "high", "target", "pooled", "slack", "alpha"):
+        expected = [judged.asked and getattr(judged.asked, name) for _, (_, judged) in rows]
+        assert [row[f"asked_{name}"] for row, _ in rows] == expected, name
+        assert len(set(expected)) > 1, name
+    told = [(row["asked"], row["asked_at"], row["asked_groups"]) for row, (_, judged) in rows if judged.asked]
+    asked = [judged.asked for _, (_, judged) in rows if judged.asked]
+    assert told == [(each.quantity, each.at, ", ".join(each.groups)) for each in asked]
 
 
 def test_parquet_says_the_same(tmp_path: Path, tables: dict[str, list[dict[str, Any]]]) -> None:

@@ -54,4 +54,6 @@ def test_only_a_trend_needs_a_change() -> None:
 
 
 def test_where_nothing_is_asked_there_is_no_zone() -> None:
-    assert needed_change(None) is zone_of_values(None) is zone_of_effect(None) is None
+    assert needed_change(None) is None
+    assert zone_of_values(None) is None
+    assert zone_of_effect(None) is None

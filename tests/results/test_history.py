@@ -109,7 +109,7 @@ def test_files_of_the_schema_before_and_of_this_one_are_one_history(tmp_path: Pa
     other = "fails" if first.verdict == "holds" else "holds"
     settings = (replace(first, verdict=other, known_gap=""), *now.claims[0].settings[1:])
     put(tmp_path, "new.json", replace(now, claims=(replace(now.claims[0], settings=settings), *now.claims[1:])), day=28)
-    found = read_history(tmp_path, pilot=True)
+    found = read_history(tmp_path, pilot=now.selection.pilot)
     assert [run.file for run in found.runs] == ["old.json", "new.json"]
     (turn,) = [turn for turn in found.turns() if turn.claim == now.claims[0].id]
     assert (turn.what, turn.before, turn.after) == ("verdict", first.verdict, other)

@@ -1,4 +1,4 @@
-"""A net, images, a tier and a claim of one's own, which lmc trains, judges and reports like the paper's.
+"""A net, images, a tier and two claims of one's own, which lmc trains, judges and reports like the paper's.
 
 Every process of a run imports this module, so it registers what the tier needs, and imports no torch itself.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import lmc
-from lmc.claims.claim import Claim
+from lmc.claims.claim import NOTICEABLE, Claim
 from lmc.claims.expectations import Trend
-from lmc.claims.extracts import barrier
+from lmc.claims.extracts import barrier, layers
 from lmc.claims.studies import over_pairs
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting, Tier
@@ -57,6 +57,18 @@ CLAIMS = (
         study=over_pairs(barrier("calibrated_loss")),
         expect=Trend(increasing=False, by=0.1),
         why="A tenth of a nat is a twentieth of chance level ln 5, and more than pairs of one width differ by.",
+        kinds=(KIND,),
+    ),
+    Claim(
+        id="gelu-lewc-rises-with-width",
+        ref="Def. 4.1, for GELU",
+        items=("Figure 3",),
+        statement="Beyond the first layer, the cosine between the merged layer's output and the endpoints' sum rises "
+        "with width for GELU, too, though it only nearly satisfies what Theorem 5.3 asks of an activation.",
+        unit="cosine",
+        study=over_pairs(layers("outputs", "lewc_cosine", skip=1)),
+        expect=Trend(increasing=True, by=NOTICEABLE, pooled=True),
+        why="The paper claims the direction, not a size: the least effect of its own claim.",
         kinds=(KIND,),
     ),
 )
