@@ -65,7 +65,8 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
 
 def with_tests() -> dict[str, str]:
     """An environment in which the modules of tests can be imported."""
-    folders = [Path(__file__).parent, Path(__file__).parents[1], os.environ.get("PYTHONPATH", "")]
+    tests = Path(__file__).parents[1]
+    folders = [Path(__file__).parent, tests, tests / "faults", os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
 
 
