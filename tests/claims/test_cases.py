@@ -1,0 +1,126 @@
+"""From records to verdicts: preconditions and known gaps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from tiny_claim import CLAIM, SETTING, TIER
+
+from lmc.claims.cases import Case, cases, claim_verdict, judge, needed
+from lmc.claims.extracts import barrier
+from lmc.claims.studies import Arm, flatness, models, over_pairs, self_merge, study
+from lmc.claims.verdicts import HOLDS, INVALID, NOT_RUN
+from lmc.tiers.families import VERDICT_SEEDS, variant
+
+
+class TestJudging:
+    """Preconditions come before expectations."""
+
+    (case,) = cases([CLAIM], TIER)
+
+    def records(self, **changes: object) -> dict[str, dict[str, object]]:
+        point = {"accuracy": 0.9, "loss": 0.1, "beta": 1.0, "calibrated_loss": 0.1}
+        barriers = {"calibrated_loss_barrier_midpoint": 0.0}
+        record = {
+            "status": "measured",
+            "distance": 1.0,
+            "accuracies": [0.9, 0.9],
+            "path": {"lams": [0, 0.5, 1], "points": [point] * 3, "barriers": barriers},
+            **changes,
+        }
+        return {measurement.key: record for measurement in needed([self.case])}
+
+    def test_holds(self) -> None:
+        assert judge(self.case, self.records()).judgement.verdict == HOLDS
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [({"status": "mlp x1 diverged"}, "diverged"), ({"distance": 0.0}, "identical")],
+    )
+    def test_invalid(self, changes: dict[str, object], reason: str) -> None:
+        found = judge(self.case, self.records(**changes)).judgement
+        assert found.verdict == INVALID
+        assert reason in found.reason
+
+    def test_undertrained_endpoints_are_invalid(self) -> None:
+        strict = dataclasses.replace(SETTING, min_accuracy=0.95)
+        found = judge(Case(CLAIM, strict), self.records()).judgement
+        assert found.verdict == INVALID
+        assert "accuracy of 0.900, below the 0.95" in found.reason
+
+    @pytest.mark.parametrize("accuracies", [[0.9, 0.94], [0.94, 0.9]])
+    def test_any_undertrained_model_is_enough_and_is_named(self, accuracies: list[float]) -> None:
+        strict = dataclasses.replace(SETTING, min_accuracy=0.92)
+        found = judge(Case(CLAIM, strict), self.records(accuracies=accuracies)).judgement
+        assert found.verdict == INVALID
+        seed = VERDICT_SEEDS[accuracies.index(0.9)]
+        assert f"seed {seed} reaches an accuracy of 0.900" in found.reason
+        assert judge(Case(CLAIM, strict), self.records(accuracies=[0.92, 0.94])).judgement.verdict == HOLDS
+
+    def test_narrow_models_have_a_floor_of_their_own(self) -> None:
+        lenient = dataclasses.replace(SETTING, min_accuracy=0.95, narrow_accuracy=0.5, wide=64.0)
+        assert judge(Case(CLAIM, lenient), self.records()).judgement.verdict == HOLDS
+        found = judge(Case(CLAIM, lenient), self.records(accuracies=[0.4, 0.9])).judgement
+        assert "accuracy of 0.400, below the 0.5" in found.reason
+        wide = dataclasses.replace(lenient, wide=0.0)
+        assert judge(Case(CLAIM, wide), self.records()).judgement.verdict == INVALID
+
+    def test_a_model_alone_or_with_itself_is_no_identical_pair(self) -> None:
+        for sample in (models, flatness):
+            study_ = study(Arm(lambda _: {"": 0.0}, sample=sample))
+            case = Case(dataclasses.replace(CLAIM, study=study_), SETTING)
+            record = {"status": "measured", "accuracies": [1.0], "distance": 1.0}
+            records = {each.key: record | {"accuracies": [1.0] * len(each.specs)} for each in needed([case])}
+            assert judge(case, records).judgement.verdict == HOLDS
+        control = Case(dataclasses.replace(CLAIM, study=self_merge()), SETTING)
+        barriers = {"barriers": {"loss_barrier_midpoint": 0.0}}
+        record = {"status": "measured", "accuracies": [1.0, 1.0], "distance": 0.0, "path": barriers}
+        found = judge(control, {each.key: record for each in needed([control])}).judgement
+        assert found.verdict != INVALID
+
+    def test_a_claim_on_one_dataset_is_judged_there_only(self) -> None:
+        other = dataclasses.replace(
+            SETTING, name="other", families={"strong": variant(SETTING.families["strong"], dataset="cifar100")}
+        )
+        tier = dataclasses.replace(TIER, settings=(SETTING, other))
+        claim = dataclasses.replace(CLAIM, dataset="cifar100")
+        assert [case.name for case in cases([claim], tier)] == ["other"]
+        assert [case.name for case in cases([CLAIM], tier)] == ["tiny", "other"]
+        (case,) = cases([claim], TIER)
+        assert case.skip == "tier tiny has no mlp on cifar100"
+
+    def test_a_claim_needs_all_its_families(self) -> None:
+        claim = dataclasses.replace(CLAIM, study=over_pairs(barrier("loss"), "weak", "strong"))
+        (case,) = cases([claim], TIER)
+        assert (case.name, case.skip) == ("tiny", "tiny is not trained as weak")
+        assert needed([case]) == []
+        both = {"strong": SETTING.families["strong"], "weak": SETTING.families["strong"]}
+        tier = dataclasses.replace(TIER, settings=(dataclasses.replace(SETTING, families=both),))
+        assert [case.skip for case in cases([claim], tier)] == [""]
+
+    def test_every_setting_a_claim_speaks_of_is_judged_or_says_why_not(self) -> None:
+        both = {"strong": SETTING.families["strong"], "weak": SETTING.families["strong"]}
+        settings = (SETTING, *(dataclasses.replace(SETTING, name=name, families=both) for name in ("both", "out")))
+        claim = dataclasses.replace(CLAIM, study=over_pairs(barrier("loss"), "weak", "strong"))
+        found = cases([claim], dataclasses.replace(TIER, settings=settings[:2]), settings[2:], "left out")
+        assert [(each.name, each.skip) for each in found] == [
+            ("tiny", "tiny is not trained as weak"),
+            ("both", ""),
+            ("out", "left out"),
+        ]
+        assert {judge(each, {}).judgement.reason for each in found if each.skip} == {found[0].skip, "left out"}
+
+    def test_what_a_tier_lacks_is_not_run_with_a_reason(self) -> None:
+        claim = dataclasses.replace(CLAIM, kinds=("vgg",))
+        (case,) = cases([claim], TIER)
+        found = judge(case, {}).judgement
+        assert found.verdict == NOT_RUN
+        assert "no vgg" in found.reason
+
+    def test_a_claim_is_as_good_as_its_worst_setting_but_for_known_gaps(self) -> None:
+        good = judge(self.case, self.records())
+        bad = judge(self.case, self.records(distance=0.0))
+        assert claim_verdict([good, bad]) == INVALID
+        assert claim_verdict([good, dataclasses.replace(bad, known_gap="why")]) == HOLDS
+        assert claim_verdict([dataclasses.replace(bad, known_gap="why")]) == INVALID

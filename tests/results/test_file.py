@@ -21,9 +21,14 @@ from lmc.results.file import read_results, write_results
 
 
 def small() -> Document:
-    told = {"items": ("Figure 1",), "history": "It was tiny before."}
-    study = computed(lambda: [("x", 0.5)])
-    claim = dataclasses.replace(CLAIM, kinds=(), study=study, expect=Within(0.0, 1.0), **told)
+    claim = dataclasses.replace(
+        CLAIM,
+        kinds=(),
+        study=computed(lambda: [("x", 0.5)]),
+        expect=Within(0.0, 1.0),
+        items=("Figure 1",),
+        history="It was tiny before.",
+    )
     result = judge(Case(claim, None), {})
     return build_document(
         [result],
