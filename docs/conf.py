@@ -15,9 +15,13 @@ napoleon_use_rtype = False
 html_show_copyright = False
 default_role = "py:obj"
 nitpicky = True
+_OTHERS = "_pytest|collections|jinja2|msgspec|multiprocessing|nn|np|numpy|pathlib|pytest|torch|typer|types|typing"
 nitpick_ignore_regex = [
     # Other projects' names are found by no build without a network,
-    ("py:.*", r"(_pytest|collections|jinja2|nn|np|numpy|pathlib|pytest|torch|typer|types|typing)\..*"),
-    # and annotations that are only imported for type checking are not taken apart.
-    ("py:class", r"Canvas|Environment|Tensor|\w+\[.*|.*\._\w+"),
+    ("py:.*", rf"({_OTHERS})\..*"),
+    # annotations that are only imported for type checking are not taken apart,
+    ("py:class", r"Canvas|Environment|Tensor|Verdict|\w+\[.*|.*\._\w+"),
+    # type variables and the limits of numbers are annotations, too.
+    ("py:class", r"1e\+100|lmc\.reporting\.curves\.(AtHome|AtWidth|Key|Row)|lmc\..*\.[ST]"),
 ]
+suppress_warnings = ["ref.python"]  # `bytes` is the builtin, whatever properties are called so

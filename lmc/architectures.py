@@ -29,7 +29,7 @@ class Architecture:
         normalised: whether every layer has running statistics, which a merge has to reset (B.1).
         stacked: on a CPU, widths up to the first are trained in stacks of six, up to the second in stacks of three.
             Zeros where stacks do not pay off.
-        any_depth: whether `lmc.specs.RunSpec.depth` may be chosen.
+        any_depth: whether the ``depth`` of a `lmc.specs.RunSpec` may be chosen.
         min_side: pixels that the shorter side of an image must have.
     """
 

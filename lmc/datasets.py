@@ -119,7 +119,7 @@ def register_dataset(name: str, source: Path | str | Callable[[], Any], size: Si
     Args:
         name: how specs refer to it. The store finds models by it, so images that are changed need another name.
         source: a folder with ``{train,test}/<class>/*.png``, which need not exist yet, or a function that gives an
-            `lmc.Dataset`.
+            `lmc.data.dataset.Dataset`.
         size: how large it is, so that a plan need not load it; a folder can be asked, a function cannot.
 
     Raises:

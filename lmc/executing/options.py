@@ -26,7 +26,7 @@ class Option:
         name: with dashes; ``--name`` of ``lmc``, ``--lmc-name`` of pytest.
         help: what it is, one clause without a full stop.
         metavar: what its value is, in capitals.
-        parse: the checked value from the text that was given; `SpecError` says what is wrong with it.
+        parse: the checked value from the text that was given; `lmc.errors.SpecError` says what is wrong with it.
         default: what counts where nothing is given, as it could be given; empty for ``None`` or nothing.
         otherwise: where there is no such text, what happens then.
     """

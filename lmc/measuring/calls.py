@@ -69,7 +69,7 @@ class ActivationCall:
 
     @property
     def count(self) -> int:
-        """How many squares are in each sum: inputs times positions."""
+        """How many squares are in each sum, inputs times positions."""
         return self.before.numel() // self.before.shape[self.channels]
 
 

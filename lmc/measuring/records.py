@@ -51,7 +51,8 @@ def measure_all(
     """Carry out measurements; those of one family (see `lmc.measuring.measurements.families_of`) share its models.
 
     Every model is loaded and evaluated once, as long as the family's weights and activations fit into
-    `lmc.measuring.endpoints.MODEL_BYTES` and `SEEN_BYTES`. Of wider models no more are held than one measurement needs.
+    `lmc.measuring.endpoints.MODEL_BYTES` and ``SEEN_BYTES``. Of wider models no more are held than one measurement
+    needs.
 
     Args:
         measurements: what to measure, of models trained on ``dataset``.
@@ -61,7 +62,7 @@ def measure_all(
 
     Yields:
         Each measurement with its record (see `measure`) as soon as it is done, in any order. The record of one that
-        raises `MergeError` is its message, under ``status``.
+        raises ``MergeError`` is its message, under ``status``.
     """
     for family in families_of(measurements):
         places = {spec: place for place, spec in enumerate(spec for each in family for spec in each.specs)}

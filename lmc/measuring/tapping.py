@@ -88,7 +88,7 @@ def tapping(model: nn.Module, *, copies: bool = True) -> Iterator[Tapped]:
 
     Args:
         model: any network.
-        copies: whether copies of tensors are held; else look at `Tapped.spoilt` before using them.
+        copies: whether copies of tensors are held; else look at `lmc.measuring.calls.Tapped.spoilt` before using them.
     """
     tapped = Tapped()
     places: list[tuple[str, nn.Module]] = [("", model)]

@@ -26,7 +26,7 @@ Text = Annotated[str, Meta(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$")]  # what
 Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 Scalar = Text | Whole | Number | bool | None
 Seeds = tuple[Count, ...]
-"""Of the models that a number was measured on: one, a pair, or more."""
+"""Of the models that a number was measured on, one, a pair, or more."""
 
 
 class Value(Struct, frozen=True, omit_defaults=True):
@@ -241,7 +241,7 @@ class Document(Struct, frozen=True, kw_only=True):
     """One run.
 
     Args:
-        schema: see `SCHEMA`.
+        schema: see ``SCHEMA``.
         tier: its name.
         started: ISO 8601 time in UTC.
         seconds: duration, training and measuring included.

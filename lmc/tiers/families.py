@@ -145,7 +145,7 @@ def restricted(
 
     Args:
         tier: to choose from.
-        arch: a kind (``mlp``, ``vgg``, ``resnet``) or one of `lmc.specs.ARCHITECTURES`; ``None`` for all.
+        arch: a kind (``mlp``, ``vgg``, ``resnet``) or a registered architecture; ``None`` for all.
         dataset: ``None`` for all.
         max_width: the widest multiplier; ``None`` for no limit. A family with nothing left is dropped.
 
