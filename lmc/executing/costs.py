@@ -69,7 +69,7 @@ class Processor:
 ASSUMED = Processor()
 """An H100 as it is assumed to be, not measured."""
 CORE = Processor(math.inf, bf16_flops=1e11, fp32_flops=3e10)
-"""A core of an x86 CPU with AMX: by it, every training of the quick tier is estimated within a factor of 2.4."""
+"""A core of an x86 CPU with AMX; by it, every training of the quick tier is estimated within a factor of 2.4."""
 
 
 @dataclass(frozen=True)
