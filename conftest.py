@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Do not import the unit tests (and with them torch) when only the claims are asked for."""
     if config.getoption("markexpr") == "paper" and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         config.args[:] = [str(ROOT / "lmc" / "commands" / "test_paper.py")]
+
+
+@pytest.fixture(autouse=True)
+def _denormals_of_others() -> Iterator[None]:
+    """A test that prepares its process for computing flushes denormals; the next test's numbers must not be."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)

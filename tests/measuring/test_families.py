@@ -26,7 +26,7 @@ from lmc.measuring.records import measure_all
 from lmc.specs import RunSpec
 
 
-def pairs(name: str, count: int, alignment: str = "none") -> list[Measurement]:
+def pairs(name: str, count: int, alignment: str = "unpermuted") -> list[Measurement]:
     """All pairs of so many models, the first along the whole path."""
     found = [PairMeasurement(*each, alignment=alignment) for each in combinations(seeds(name, count), 2)]
     return [replace(found[0], lams=FULL_PATH), *found[1:]]
@@ -34,7 +34,7 @@ def pairs(name: str, count: int, alignment: str = "none") -> list[Measurement]:
 
 def everything(name: str) -> list[Measurement]:
     a, b, c = seeds(name, 3)
-    aligned = [each for alignment in ("none", "matching", "random") for each in pairs(name, 3, alignment)]
+    aligned = [each for alignment in ("unpermuted", "matching", "random") for each in pairs(name, 3, alignment)]
     return [*aligned, *map(ModelMeasurement, (a, b)), FlatnessMeasurement(a, b), MergeMeasurement((a, b, c))]
 
 
