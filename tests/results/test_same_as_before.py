@@ -1,10 +1,10 @@
-"""The committed results, migrated from files that kept sentences, say what they said before, number by number.
+"""Results files that kept sentences, migrated, say what they said before, number by number.
 
-``before.json.xz`` was made at commit 7f3bbb3, the last whose results files kept sentences and pairs as text, of the
-files committed there: of every claim and setting what it found, with the count, the sum and the SHA-256 of its values;
-the SHA-256 of each kind of evidence; every text of the tables, definitions and diagrams' descriptions of the report
-(`page_texts.texts`); and the lines of two differences. Numbers are hashed as the JSON of floats. Models merged as they
-are were called ``none`` there, and are called ``unpermuted`` now.
+The files in ``schema-2`` are those of ``benchmarks/baselines`` at commit 7f3bbb3, the last whose results files kept
+sentences and pairs as text. ``before.json.xz`` was made of them there: of every claim and setting what it found, with
+the count, the sum and the SHA-256 of its values; the SHA-256 of each kind of evidence; every text of the tables,
+definitions and diagrams' descriptions of the report (`page_texts.texts`); and the lines of two differences. Numbers are
+hashed as the JSON of floats. Models merged as they are were called ``none`` there, and are called ``unpermuted`` now.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import functools
 import hashlib
 import json
 import lzma
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from lmc.results.document import Document, Seeds, Value
 from lmc.results.file import read_results
 from lmc.results.wording import asked_in_words, measured_in_words
 
-BASELINES = Path(__file__).parents[2] / "benchmarks" / "baselines"
+FILES = Path(__file__).with_name("schema-2")
 BEFORE = json.loads(lzma.decompress(Path(__file__).with_name("before.json.xz").read_bytes()))
 NAMES = list(BEFORE["files"])
 
@@ -34,7 +35,10 @@ each_file = pytest.mark.parametrize("name", NAMES)
 
 @functools.cache
 def now(name: str) -> Document:
-    return read_results(BASELINES / f"{name}.json")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "old.json")
+        path.write_bytes(lzma.decompress((FILES / f"{name}.json.xz").read_bytes()))
+        return read_results(path)
 
 
 def digest(rows: object) -> str:
