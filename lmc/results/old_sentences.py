@@ -105,6 +105,6 @@ def reason_from(sentence: str, parts: Collection[str]) -> tuple[str, str, int]:
     """
     subject, colon, rest = sentence.partition(": ")
     if colon and (mean := re.fullmatch(r"mean of (\d{1,9}) layers", subject)):
-        against = re.search(r"; (.+?) goes the other way, p = ", rest)
-        return rest, against[1] if against and against[1] in parts else "", int(mean[1])
+        against = rest.partition(" goes the other way, p = ")[0].rpartition("; ")[2]
+        return rest, against if against in parts else "", int(mean[1])
     return (rest, subject, 0) if colon and subject in parts else (sentence, "", 0)
