@@ -79,4 +79,5 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def shape(self) -> tuple[object, ...]:
         """What two must share for their effects to be of one quantity; the ends may differ."""
         ends = self.low is None, self.high is None
-        return self.quantity, ends, self.at, self.groups, self.target, self.pooled
+        target = self.target if self.quantity == "deviation" else None  # from which a value is not counted
+        return self.quantity, ends, self.at, self.groups, target, self.pooled

@@ -87,6 +87,15 @@ def test_effects(asked: Asked, effect: float | None, direction: str | None) -> N
     assert any(f"{direction:<6}  a on mlp: 0.1 -> {effect:.4g}; [0.05, 0.15] nats" in line for line in found.lines())
 
 
+def test_a_mean_is_of_one_quantity_whatever_it_should_be_near() -> None:
+    moved = Asked(quantity="value", low=0.1, high=0.3, target=0.2, at="widest", alpha=0.05)
+    (change,) = difference_between(edited(on(0, 0, asked=NEAR)), edited(on(0, 0, asked=moved, effect=0.16))).changes
+    assert (change.what, change.new) == ("effect", 0.16)
+    from_one, from_half = (expectations.Within(target, 0.1).asked for target in (1.0, 0.5))
+    found = difference_between(edited(on(0, 0, asked=from_one)), edited(on(0, 0, asked=from_half, effect=0.16)))
+    assert found.changes == ()  # deviations from two targets
+
+
 @pytest.mark.parametrize(
     ("expectation", "direction"),
     [
@@ -171,7 +180,7 @@ def test_a_moved_threshold_is_said_and_the_effect_compares() -> None:
     assert limit.so.endswith("the effect compares")
 
 
-def test_an_invalid_setting_has_no_threshold_to_difference_between() -> None:
+def test_an_invalid_setting_has_no_threshold_to_compare() -> None:
     found = difference_between(document(), edited(on(0, 0, verdict="invalid", asked=None, effect=None, values=())))
     assert found.limits == ()
     assert [each.new for each in found.changes] == ["invalid"]
