@@ -118,11 +118,9 @@ def _unfit(observations: Sequence[Observation]) -> Judgement | None:
     if not undefined:
         return None
     first = undefined[0]
-    return Judgement(
-        FAILS,
-        f"{len(undefined)} of {len(observations)} values are undefined, the first at "
-        f"width {first.width:g}, pair {'-'.join(map(str, first.seeds))}, {first.part or first.group}",
-    )
+    models = f"width {first.width:g}, seed {' and '.join(map(str, first.seeds))}, " if first.seeds else ""
+    where = f"{models}{first.part or first.group}"
+    return Judgement(FAILS, f"{len(undefined)} of {len(observations)} values are undefined, the first at {where}")
 
 
 def _by_part(observations: Sequence[Observation]) -> dict[str, list[Observation]]:
