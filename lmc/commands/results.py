@@ -1,7 +1,8 @@
-"""What the command line makes of results files: report, figures, tables, history, newer files. Loads no torch."""
+"""What the command line makes of results files: report, figures, tables, history, migration. Loads no torch."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +24,9 @@ def migrate(
     from lmc.results.file import read_results, write_results
 
     targets = {path: path if output is None else output / path.name for path in files}
-    if len({*targets.values()}) < len(targets):
-        raise SpecError(f"several of the files would be written to one in {output}; migrate them one by one")
+    twice = next((path for path, count in Counter(targets.values()).items() if count > 1), None)
+    if twice is not None:
+        raise SpecError(f"two of the files would be written to {twice}; give each a folder of its own, or leave out -o")
     documents = {path: read_results(path) for path in files}
     for path, document in documents.items():
         before = path.stat().st_size
