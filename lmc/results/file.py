@@ -26,11 +26,13 @@ def write_results(document: Document, path: Path, *, option: str = "--lmc-result
         option: that named the file.
 
     Raises:
-        StoreError: the folder cannot be written.
-        ValueError: the document holds what a reader would refuse, such as NaN.
+        StoreError: the folder cannot be written, or the document holds what a reader would refuse, such as NaN.
     """
+    try:
+        msgspec.convert(msgspec.to_builtins(document), Document)  # JSON would turn NaN into nothing
+    except ValueError as error:
+        raise StoreError(f"{path} was not written: {error}; what measured that number must leave it out") from error
     data = msgspec.json.encode(document) + b"\n"
-    msgspec.json.decode(data, type=Document)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +54,8 @@ def read_results(path: Path) -> Document:
     found = _json_of(path)
     schema = found.get("schema") if isinstance(found, dict) else None
     if schema not in (SCHEMA, _SCHEMA_BEFORE):
-        raise StoreError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}; make it again")
+        read = f"{SCHEMA!r} and {_SCHEMA_BEFORE!r}"
+        raise StoreError(f"{path} has schema {schema!r}, this version reads {read}; make it again with lmc run")
     try:
         document = _migrated(found) if schema == _SCHEMA_BEFORE else msgspec.convert(found, Document)
     except ValueError as error:  # msgspec.ValidationError is one

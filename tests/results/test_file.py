@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from documents import evidence
 from msgspec.structs import replace
@@ -20,11 +21,11 @@ from lmc.results.document import Document, MadeCounts, Selection, Value
 from lmc.results.file import read_results, write_results
 
 
-def small() -> Document:
+def small(measured: float = 0.5) -> Document:
     claim = dataclasses.replace(
         CLAIM,
         kinds=(),
-        study=computed(lambda: [("x", 0.5)]),
+        study=computed(lambda: [("x", measured)]),
         expect=Within(0.0, 1.0),
         items=("Figure 1",),
         history="It was tiny before.",
@@ -82,6 +83,16 @@ def test_unwritable(tmp_path: Path) -> None:
 
 def test_results_are_json_without_nan(tmp_path: Path) -> None:
     document = small()
-    with pytest.raises(ValueError, match=r"\$.seconds"):
+    with pytest.raises(StoreError, match=r"not written: .*\$.seconds"):
         write_results(replace(document, seconds=float("nan")), tmp_path / "results.json")
+    judged = replace(document.claims[0].settings[0], p_value=float("nan"))  # a number that may be missing
+    claims = (replace(document.claims[0], settings=(judged,)),)
+    with pytest.raises(StoreError, match=r"not written: .*p_value"):
+        write_results(replace(document, claims=claims), tmp_path / "results.json")
     assert not [*tmp_path.iterdir()]
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    """Somebody else's study may give what ``np.mean`` gives."""
+    write_results(small(np.float64(0.5)), tmp_path / "results.json")
+    assert read_results(tmp_path / "results.json") == small()
