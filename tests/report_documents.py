@@ -98,7 +98,7 @@ def _on(claim: Claim, setting: Setting, rng: random.Random) -> made.Judged:
     verdicts: list[Verdict] = [HOLDS, FAILS, INCONCLUSIVE, INVALID]
     verdict = rng.choices(verdicts, [8, 1, 1, 0.4])[0]
     if verdict == INVALID:
-        return _judged(setting.name, INVALID, "seed 6 reaches an accuracy of 0.3", known_gap=gap)
+        return _judged(setting.name, INVALID, "seed 6 reaches an accuracy of 0.3", known_gap=gap, kind=setting.kind)
     values = tuple(value for at in range(len(claim.study.groups)) for value in _values(claim, setting, at, rng))
     effect = rng.uniform(-0.2, 1.0)
     return _judged(
@@ -111,6 +111,7 @@ def _on(claim: Claim, setting: Setting, rng: random.Random) -> made.Judged:
         interval=(effect - 0.1, effect + 0.15),
         p_value=0.01,
         asked=claim.expect.asked,
+        kind=setting.kind,
         values=values,
     )
 

@@ -32,7 +32,7 @@ def effect_figure(history: History, claim: Claim) -> Figure | None:
     panels = []
     for setting, seen in _of_claim(history.cases(), claim.id).items():
         drawn = tuple(
-            Series(asked, means=means) for asked, mine in history.by_series(seen).items() if (means := _effects(mine))
+            Series(name, means=means) for name, mine in history.by_series(seen).items() if (means := _effects(mine))
         )
         if len(drawn) > 1:
             drawn = tuple(replace(each, label=each.label or "as the tier has it") for each in drawn)

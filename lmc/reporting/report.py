@@ -94,10 +94,8 @@ def write_page(page: str, path: Path) -> None:
 
 
 def kinds_of(document: Document) -> dict[str, str]:
-    """The kind of network of each setting; where a setting has no models, its name."""
-    kinds = {family.setting: family.kind for family in document.evidence.families}
-    names = sorted({judged.name for _, judged in document.judged()})
-    return {name: kinds.get(name, name) for name in names}
+    """The kind of network of each setting; where nothing is trained for it, its name."""
+    return {judged.name: judged.kind or judged.name for _, judged in document.judged()}
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,9 @@ def _judged(result: CaseResult) -> Judged:
             )
             for each in result.observations
         ),
+        kind=result.case.setting.kind if result.case.setting else "",
     )
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return float(value) if value is not None and math.isfinite(value) else None  # numpy's numbers, too

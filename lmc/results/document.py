@@ -47,7 +47,7 @@ class Judged(Struct, frozen=True):
         name: of the setting.
         verdict: on it.
         reason: the numbers behind it, in words; without the part, see `lmc.results.wording.measured_in_words`.
-        part: the layer, or other part, that decided; empty where there is one or where their mean did.
+        part: the layer, or other part, that decided; empty where the values have none, or where their mean decided.
         mean_of: how many parts the effect is the mean of; 0 where it is of one.
         known_gap: why it is known not to hold there, else empty.
         effect: in the claim's unit.
@@ -55,6 +55,7 @@ class Judged(Struct, frozen=True):
         p_value: of the hypothesis that there is no such effect.
         asked: what the effect had to reach; ``None`` where nothing was judged.
         values: the observations.
+        kind: of the setting's networks, see `Family`; empty where nothing was trained for it.
     """
 
     name: Text
@@ -68,6 +69,7 @@ class Judged(Struct, frozen=True):
     p_value: Number | None
     asked: Asked | None
     values: tuple[Value, ...]
+    kind: Text = ""
 
     @property
     def shown(self) -> str:

@@ -85,6 +85,7 @@ class _Setting(Struct, forbid_unknown_fields=True):
             p_value=self.p_value,
             asked=asked_from(self.threshold),
             values=tuple(each.migrated() for each in self.values),
+            kind=next((kind for kind in _KINDS if self.name.startswith(kind)), ""),
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import report_documents
-from documents import claim, document, evidence, setting
+from documents import claim, document, setting
 from msgspec.structs import replace
 from pages import Page
 
@@ -19,7 +19,7 @@ from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.errors import StoreError
 from lmc.reporting.plots import write_figures
 from lmc.reporting.report import anchor, duration, kinds_of, number, plain, report, spans, write_page
-from lmc.results.document import Claim, Document, Family, MadeCounts, Selection
+from lmc.results.document import Claim, Document, MadeCounts, Selection
 from lmc.results.file import read_results
 
 DOCUMENT = report_documents.complete()
@@ -170,8 +170,7 @@ def test_kinds_are_those_of_the_models_whatever_a_setting_is_called() -> None:
         "theory": "theory",
         "vgg-digits": "vgg",
     }
-    family = Family("mlp-mine", "gelu", "strong", "mine", "gelu-net", {}, (1.0,), (6, 7))
-    own = document(claim("a", setting("mlp-mine"), setting("vgg-x")), evidence=evidence(families=(family,)))
+    own = document(claim("a", setting("mlp-mine", kind="gelu"), setting("vgg-x")))
     assert kinds_of(own) == {"mlp-mine": "gelu", "vgg-x": "vgg-x"}
     assert 'data-setting="mlp-mine" data-kind="gelu"' in report(own)
 
