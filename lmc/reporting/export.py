@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from lmc.claims.asked import Asked
 from lmc.errors import SpecError, StoreError
 from lmc.results.document import Document, Ensemble, Home, Scalar
@@ -148,6 +150,12 @@ def _training(document: Document) -> Iterator[Row]:
             yield (*_home(model), model.seed, epoch, loss)
 
 
+def _outputs(document: Document) -> Iterator[Row]:
+    for row in document.evidence.outputs:
+        for by_layer in zip(row.layers, row.norm_merged, row.norm_endpoints, row.endpoint_cosine, strict=True):
+            yield (*_home(row), seeds_in_words(row.seeds), *by_layer)
+
+
 def _random_steps(document: Document) -> Iterator[Row]:
     for step in document.evidence.random_steps:
         for point in zip(step.alphas, step.accuracy, step.loss, strict=True):
@@ -176,6 +184,10 @@ def _text(value: Scalar) -> str | None:
     return None if value is None else str(value)
 
 
+def _one(value: Scalar | Sequence[str]) -> Scalar:
+    return value if isinstance(value, str) or not isinstance(value, Sequence) else " ".join(value)
+
+
 def _run(document: Document) -> Iterator[Row]:
     facts: dict[str, Scalar] = {
         "schema": document.schema,
@@ -187,6 +199,7 @@ def _run(document: Document) -> Iterator[Row]:
         **{f"versions.{name}": value for name, value in document.versions.items()},
         "made.models": document.made.models,
         "made.measurements": document.made.measurements,
+        **{f"selection.{name}": _one(value) for name, value in asdict(document.selection).items()},
     }
     for name, value in facts.items():
         yield name, _text(value)
@@ -220,6 +233,14 @@ TABLES: tuple[Table, ...] = (
         _values,
     ),
     Table("paths", {**_AT, "pair": str, "alignment": str, "point": str, "lam": float, **_NUMBERS}, _paths),
+    Table(
+        "outputs",
+        {
+            **{**_AT, "pair": str, "layer": str},
+            **dict.fromkeys(("norm_merged", "norm_endpoints", "endpoint_cosine"), float),
+        },
+        _outputs,
+    ),
     Table(
         "models",
         {

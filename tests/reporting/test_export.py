@@ -66,6 +66,11 @@ def test_every_number_of_the_evidence_is_there(tables: dict[str, list[dict[str, 
     assert [row["loss"] for row in tables["random_steps"]] == [
         value for step in evidence.random_steps for value in step.loss
     ]
+    for name in ("norm_merged", "norm_endpoints", "endpoint_cosine"):
+        by_layer = [value for row in evidence.outputs for value in getattr(row, name)]
+        assert by_layer
+        assert [row[name] for row in tables["outputs"]] == by_layer
+    assert {table.name for table in TABLES} > {*evidence.__struct_fields__}
     recipes = sum(len(family.recipe) + 2 for family in evidence.families)
     assert len(tables["families"]) == recipes
 
@@ -81,6 +86,7 @@ def test_verdicts_and_the_run(tables: dict[str, list[dict[str, Any]]]) -> None:
     assert run["commit"] == DOCUMENT.commit
     assert run["machine.processor"] == "P"
     assert run["made.models"] == "300"
+    assert run["selection.pilot"] == "False"
 
 
 def test_what_was_asked_and_what_decided_are_data(tables: dict[str, list[dict[str, Any]]]) -> None:
