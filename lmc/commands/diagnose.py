@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmc.commands.cli_options import with_settings
 from lmc.errors import SpecError
+from lmc.executing.settings import Settings, cores
 from lmc.references import find
 
 if TYPE_CHECKING:
@@ -21,13 +23,14 @@ def register(app: typer.Typer) -> None:
     app.command("compare", hidden=True)(diagnose)
 
 
+@with_settings("device", executor="local")
 def diagnose(
+    settings: Settings,
     checkpoints: Annotated[list[Path], typer.Argument(help="Two or more files of weights: safetensors or torch.save.")],
     model: Annotated[str, typer.Option(help="package.module:factory, a function that builds the model.")],
     data: Annotated[Path, typer.Option(help="safetensors with inputs and labels, a prepared data set, or a folder.")],
     save: Annotated[Path | None, typer.Option(help="Write the recommended merge as safetensors.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     permutation: Annotated[str, typer.Option(help="auto, always or never: weight matching.")] = "auto",
 ) -> None:
     """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where none is recommended.
@@ -42,7 +45,6 @@ def diagnose(
     from lmc.diagnosing.diagnose import diagnose_states
     from lmc.diagnosing.diagnosis import check_writable
     from lmc.executing.process import prepare_arithmetic
-    from lmc.executing.settings import cores, resolve_device
 
     if len(checkpoints) < 2:
         raise SpecError(f"only {checkpoints[0]} was named; name two checkpoints or more")
@@ -51,12 +53,11 @@ def diagnose(
         if taken:
             raise SpecError(f"--save {save} would overwrite {taken[0]}, which is read; name another file")
         check_writable(save)
-    where = resolve_device(device)
     prepare_arithmetic(cores())
     factory = find_factory(model)
     states = [read_checkpoint(path) for path in checkpoints]
     pair, train = read_data(data)
-    found = diagnose_states(factory, states, pair, train_data=train, permutation=permutation, device=where)
+    found = diagnose_states(factory, states, pair, train_data=train, permutation=permutation, device=settings.device)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:

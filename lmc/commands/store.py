@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmc.commands.cli_options import with_settings
-from lmc.errors import StoreError
+from lmc.errors import SpecError, StoreError
 from lmc.executing.settings import Settings
 
 if TYPE_CHECKING:
     from lmc.store.store import Store
 
-ExtraClaims = Annotated[
-    str | None, typer.Option(help="Also what these claims need: package.module:NAME; commas.", metavar="NAMES")
-]
 in_store = with_settings("store", device="cpu")
+with_claims = with_settings("store", "extra-claims", device="cpu")
 store_app = typer.Typer(help="Check a store, free space in it, carry it to another machine.", no_args_is_help=True)
 
 
@@ -46,18 +44,19 @@ def verify(settings: Settings) -> None:
 
 
 @store_app.command()
-@in_store
+@with_claims
 def prune(
     settings: Settings,
+    context: typer.Context,
     keep_tier: Annotated[str | None, typer.Option(help="Also models that no claim of these needs; commas.")] = None,
-    extra_claims: ExtraClaims = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, only say what would be freed.")] = False,
 ) -> None:
     """Remove what nothing needs: damaged and temporary files, checkpoints of finished models."""
     from lmc.store.store import remove
     from lmc.store.upkeep import prunable, size_of
 
-    useless = prunable(_opened(settings.store), _keys(keep_tier, extra_claims))
+    keys = _keys(settings, keep_tier, "keep-tier", context)
+    useless = prunable(_opened(settings.store), keys)
     total = sum(map(size_of, useless.values()))
     for reason, paths in useless.items():
         if paths:
@@ -68,18 +67,19 @@ def prune(
 
 
 @store_app.command("export")
-@in_store
+@with_claims
 def export_archive(
     settings: Settings,
+    context: typer.Context,
     archive: Annotated[Path, typer.Argument(help="The file to write (tar).")],
     tier: Annotated[str | None, typer.Option(help="Only what claims of these need; commas.")] = None,
-    extra_claims: ExtraClaims = None,
     weights: Annotated[bool, typer.Option(help="With weights, and checkpoints of unfinished models.")] = True,
 ) -> None:
     """Write the store's cells into one file that ``lmc store import`` reads."""
     from lmc.store.archive import export_cells
 
-    written = export_cells(_opened(settings.store), archive, _keys(tier, extra_claims), weights=weights)
+    keys = _keys(settings, tier, "tier", context)
+    written = export_cells(_opened(settings.store), archive, keys, weights=weights)
     typer.echo(f"{archive}: {_counted(written)}, {_size(archive.stat().st_size)}")
 
 
@@ -106,18 +106,32 @@ def _opened(root: Path, *, new: bool = False) -> Store:
     return Store(root)
 
 
-def _keys(tiers: str | None, extra_claims: str | None) -> frozenset[str] | None:
-    """Keys of what the claims of ``tiers`` need, in any precision; ``None`` where none is named."""
+def _keys(settings: Settings, tiers: str | None, option: str, context: typer.Context) -> frozenset[str] | None:
+    """Keys of what the claims of ``tiers`` need, extra ones too, in any precision; ``None`` where none is named.
+
+    Args:
+        settings: of the command.
+        tiers: names, separated by commas.
+        option: that names them.
+        context: of the command, which knows whether the claims were named in it or in the environment.
+
+    Raises:
+        SpecError: a tier is unknown, or the command names claims and no tier, which would mean nothing.
+    """
     from lmc.claims.cases import needed
     from lmc.executing.session import selected_cases
     from lmc.specs import PRECISIONS
 
+    extra_claims = ",".join(settings.extra_claims)
     if tiers is None:
+        if context.params["extra_claims"] is not None:
+            raise SpecError(f"--extra-claims {extra_claims} says nothing without a tier; add --{option}, e.g. quick")
         return None
     found = set()
     for tier in tiers.split(","):
         for precision in PRECISIONS:
             chosen = {"tier": tier, "extra_claims": extra_claims, "precision": precision}
+            # without the environment: what restricts a run, such as LMC_CLAIMS, does not restrict this
             for each in needed(selected_cases(Settings.resolve({}, device="cpu", **chosen))):
                 found |= {each.key, *(spec.key for spec in each.specs)}
     return frozenset(found)

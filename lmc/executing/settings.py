@@ -118,6 +118,7 @@ def resolve_device(name: str, *, here: bool = True) -> str:
         return "cuda"
     if name == "cpu" or (name == "auto" and not Path("/proc/driver/nvidia").exists()):
         return "cpu"
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve on a busy machine
     import torch
 
     if torch.cuda.is_available():

@@ -288,3 +288,9 @@ def test_data_files(folder: Path) -> None:
             read_data(Path(name))
     with pytest.raises(SpecError, match="unknown device"):
         raise diagnose(folder, "a.safetensors", "b.pt", "--device", "tpu").exception or AssertionError
+
+
+def test_the_device_is_that_of_the_environment_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMC_DEVICE", "tpu")
+    assert "unknown device 'tpu'" in refused(diagnose(folder, "a.safetensors", "b.pt"))
+    assert diagnose(folder, "a.safetensors", "b.pt", "--device", "cpu").exit_code == 0

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from lmc.commands.cli import app
 from lmc.errors import LmcError
-from lmc.executing.options import OPTIONS, Option
+from lmc.executing.options import OPTION_NAMED, OPTIONS, Option
 from lmc.executing.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -87,13 +87,15 @@ def test_pytest_and_lmc_run_say_of_every_option_what_the_table_says() -> None:
         (["store", "prune"], ["store", "extra-claims"]),
         (["store", "export"], ["store", "extra-claims"]),
         (["store", "import"], ["store"]),
+        (["diagnose"], ["device"]),
     ],
     ids=lambda value: " ".join(value),
 )
 def test_other_commands_take_theirs_from_the_table(command: list[str], names: list[str]) -> None:
-    listed = CliRunner().invoke(app, [*command, "--help"]).output
+    listed = told(CliRunner().invoke(app, [*command, "--help"]).output)
     for name in names:
-        assert f"--{name} " in listed
+        assert f"--{name} {OPTION_NAMED[name].metavar} " in listed
+        assert f"also {OPTION_NAMED[name].variable})" in listed
 
 
 @every_option

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from lmc.claims.cases import Case, cases, needed
 from lmc.commands.cli import app
-from lmc.errors import StoreError
+from lmc.errors import SpecError, StoreError
 from lmc.executing.jobs import missing_jobs
 from lmc.executing.making import Workplace
 from lmc.executing.session import make_missing
@@ -195,6 +196,50 @@ def test_models_of_either_precision_are_kept(store: Store, monkeypatch: pytest.M
         store.save_model(key, TENSORS, LOG)
     pruned(store, "--keep-tier", "preview")
     assert sorted(store.keys("models")) == sorted(both)
+
+
+OWN = """
+from dataclasses import replace
+from lmc.claims.extracts import barrier
+from lmc.claims.studies import over_pairs
+from lmc.tiers.families import variant
+from tiny_claim import CLAIM, SETTING, TIER
+strong = SETTING.families["strong"]
+families = {"strong": strong, "own": variant(strong, lr=0.5)}
+tier = replace(TIER, settings=(replace(SETTING, families=families),))
+CLAIMS = (replace(CLAIM, study=over_pairs(barrier("calibrated_loss"), "own")),)
+"""
+
+
+def test_what_extra_claims_need_is_kept_however_they_are_named(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    Path("own_upkeep.py").write_text(OWN)
+    (setting,) = load_tier("own_upkeep:tier").settings
+    wanted = setting.families["own"].spec(1 / 64, 60).key  # no claim of the paper needs it
+    store.save_model(wanted, TENSORS, LOG)
+    kept = ("--keep-tier", "own_upkeep:tier")
+    pruned(store, *kept, "--extra-claims", "own_upkeep:CLAIMS")
+    assert list(store.keys("models")) == [wanted]
+    monkeypatch.setenv("LMC_EXTRA_CLAIMS", "own_upkeep:CLAIMS")
+    assert pruned(store) == set(), "the environment speaks to all commands, also where no tier is named"
+    assert pruned(store, *kept) == set()
+    monkeypatch.delenv("LMC_EXTRA_CLAIMS")
+    assert len(pruned(store, *kept)) == 2
+
+
+@pytest.mark.parametrize(("command", "option"), [(["prune", "--yes"], "keep-tier"), (["export", "a.tar"], "tier")])
+def test_extra_claims_without_a_tier_are_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(app, ["store", *command, "--extra-claims", "a:B", "--store", str(store.root)])
+    assert isinstance(run.exception, SpecError)
+    said = f"--extra-claims a:B says nothing without a tier; add --{option}, e.g. quick"
+    assert str(run.exception) == said
+    assert not Path("a.tar").exists()
 
 
 def test_what_is_not_there_or_unknown_is_refused(tmp_path: Path, store: Store) -> None:
