@@ -28,7 +28,6 @@ text = "CLAIMS"
 EMPTY = Tier("empty", (), "")
 TWICE = Tier("twice", (SETTING, SETTING), "")
 WEAK = Tier("weak", (replace(SETTING, families={"weak": SETTING.families["strong"]}),), "")
-UNKNOWN = Tier("unknown", (replace(SETTING, kind="vit"),), "")
 MORE = [replace(CLAIM, id="more")]
 AGAIN = [CLAIM, CLAIM]
 OURS = [replace(CLAIM, id="fig1-accuracy-rises-with-width")]
@@ -118,7 +117,6 @@ def test_a_tier_or_what_gives_one(own: str) -> None:
         ("EMPTY", "has no settings; give it one at least"),
         ("TWICE", "has 2 settings called 'tiny'; give each a name of its own"),
         ("WEAK", "setting 'tiny' of tier {own}:WEAK has no family 'strong', only weak; claims compare"),
-        ("UNKNOWN", "is of kind 'vit', which no architecture is; choose one of mlp, vgg, resnet, or register"),
     ],
 )
 def test_a_tier_that_is_not_sound_is_refused(own: str, name: str, message: str) -> None:

@@ -73,16 +73,16 @@ def tier() -> Tier:
         "crowd": variant(mlp, bias=False, widths=mlp.widths[2:], seeds=tuple(range(24))),
     }
     settings = (
-        ("mlp-tiny", "mlp", mlps),
-        ("vgg-tiny", "vgg", roles(vgg)),
-        ("resnet-tiny", "resnet", {role: each for role, each in roles(resnet).items() if role != "sophia"}),
-        ("vgg-cifar100", "vgg", {"strong": variant(vgg, dataset="cifar100")}),
+        ("mlp-tiny", mlps),
+        ("vgg-tiny", roles(vgg)),
+        ("resnet-tiny", {role: each for role, each in roles(resnet).items() if role != "sophia"}),
+        ("vgg-cifar100", {"strong": variant(vgg, dataset="cifar100")}),
     )
     few = {
         name: {role: FewPairs(each.recipe, each.widths, each.seeds) for role, each in families.items()}
-        for name, _, families in settings
+        for name, families in settings
     }
-    return Tier("tiny", tuple(Setting(name, kind, few[name], 0.0) for name, kind, _ in settings), "for tests")
+    return Tier("tiny", tuple(Setting(name, families, 0.0) for name, families in few.items()), "for tests")
 
 
 def trained(family: Family, width: float, seeds: tuple[int, ...] | None = None) -> Mapping[RunSpec, dict[str, Tensor]]:

@@ -19,7 +19,7 @@ RECIPE = RunSpec(
     epochs=1,
     batch_size=50,
 )
-SETTING = Setting("tiny", "mlp", {"strong": Family(RECIPE, (1 / 64,))}, min_accuracy=0.0)
+SETTING = Setting("tiny", {"strong": Family(RECIPE, (1 / 64,))}, min_accuracy=0.0)
 TIER = Tier("tiny", (SETTING,), "for tests")
 CLAIM = Claim(
     id="tiny-barrier",

@@ -100,7 +100,7 @@ def judge(case: Case, records: Records) -> CaseResult:
     if case.skip:
         return CaseResult(case, Judgement(NOT_RUN, case.skip), ())
     if setting is None:
-        observations = claim.study.observe(Setting("theory", "", {}, 0.0), records)
+        observations = claim.study.observe(Setting("theory", {}, 0.0), records)
         return CaseResult(case, claim.expect.judge(observations), observations)
     gap = claim.known_gaps.get(setting.name, "")
     if problem := _unmet(claim, setting, records):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
+from lmc.architectures import architecture
 from lmc.errors import SpecError
 from lmc.specs import RunSpec
 
@@ -74,7 +75,6 @@ class Setting:
 
     Args:
         name: unique within the tier.
-        kind: ``"mlp"``, ``"vgg"`` or ``"resnet"``; claims name the kinds they are made for.
         families: by role: ``strong`` (the paper's recipe), ``weak`` and ``zero`` (less decay and none),
             ``bn``, ``skip``, ``shallow`` and ``deep`` (variants of the MLP), ``sophia`` (another
             optimizer), ``many`` and ``crowd`` (without biases and of more
@@ -86,11 +86,19 @@ class Setting:
     """
 
     name: str
-    kind: str
     families: Mapping[str, Family]
     min_accuracy: float
     wide: float = 0.0
     narrow_accuracy: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """That of the strong family's architecture, see `lmc.architectures.Architecture`; claims name theirs.
+
+        Raises:
+            SpecError: the architecture is not in the table.
+        """
+        return architecture(self.families["strong"].recipe.arch).kind
 
     def accuracy_floor(self, width: float) -> float:
         """The accuracy below which a model of ``width`` counts as undertrained."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from lmc.architectures import kinds
 from lmc.errors import SpecError
 from lmc.references import find
 from lmc.tiers.families import Tier
@@ -14,8 +13,8 @@ def own_tier(reference: str) -> Tier:
     """The tier that ``package.module:name`` names, itself or what it gives when it is called.
 
     Raises:
-        SpecError: there is no such module or name, it gives no tier, or a setting lacks the family ``strong``, is of
-            an unknown kind, or has another's name.
+        SpecError: there is no such module or name, it gives no tier, or a setting lacks the family ``strong`` or has
+            another's name.
     """
     wanted = "a Tier, or a function that gives one"
     found = find(reference, option="tier", example="own_claim:tier", wanted=wanted)
@@ -32,10 +31,5 @@ def own_tier(reference: str) -> Tier:
             raise SpecError(
                 f"setting {setting.name!r} of tier {reference} has no family 'strong', only "
                 f"{', '.join(setting.families) or 'none at all'}; claims compare all others with it"
-            )
-        if setting.kind not in kinds():
-            raise SpecError(
-                f"setting {setting.name!r} of tier {reference} is of kind {setting.kind!r}, which no architecture is; "
-                f"choose one of {', '.join(kinds())}, or register an architecture of that kind"
             )
     return tier

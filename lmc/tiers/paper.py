@@ -54,10 +54,10 @@ def paper() -> Tier:
                 _mlp(variant(MLP, dataset=name), accuracy)
                 for name, accuracy in (("mnist", 0.95), ("fashion-mnist", 0.82))
             ),
-            _convolutional("vgg-cifar10", "vgg", VGG, wide=(4, 16), min_accuracy=0.8),
-            _convolutional("resnet-cifar10", "resnet", resnet, wide=(4, 16), min_accuracy=0.8),
-            _cifar100("vgg-cifar100", "vgg", VGG),
-            _cifar100("resnet-cifar100", "resnet", resnet),
+            _convolutional("vgg-cifar10", VGG, wide=(4, 16), min_accuracy=0.8),
+            _convolutional("resnet-cifar10", resnet, wide=(4, 16), min_accuracy=0.8),
+            _cifar100("vgg-cifar100", VGG),
+            _cifar100("resnet-cifar100", resnet),
         ),
         "Appendix B of the paper; GPUs for hours, a cluster, always resumable",
         mixed_precision=True,
@@ -68,7 +68,6 @@ def _mlp(strong: Family, min_accuracy: float) -> Setting:
     wide = (1, 4, 16)
     return Setting(
         f"mlp-{strong.recipe.dataset}",
-        "mlp",
         {
             "strong": strong,
             "weak": variant(strong, weight_decay=1e-4, widths=wide),
@@ -86,10 +85,9 @@ def _mlp(strong: Family, min_accuracy: float) -> Setting:
     )
 
 
-def _convolutional(name: str, kind: str, strong: Family, *, wide: tuple[float, ...], min_accuracy: float) -> Setting:
+def _convolutional(name: str, strong: Family, *, wide: tuple[float, ...], min_accuracy: float) -> Setting:
     return Setting(
         name,
-        kind,
         {
             "strong": strong,
             "weak": variant(strong, weight_decay=1e-4, widths=wide),
@@ -102,6 +100,6 @@ def _convolutional(name: str, kind: str, strong: Family, *, wide: tuple[float, .
     )
 
 
-def _cifar100(name: str, kind: str, family: Family) -> Setting:
+def _cifar100(name: str, family: Family) -> Setting:
     strong = {"strong": variant(family, dataset="cifar100")}
-    return Setting(name, kind, strong, min_accuracy=0.4, wide=4, narrow_accuracy=_NARROW_CIFAR100)
+    return Setting(name, strong, min_accuracy=0.4, wide=4, narrow_accuracy=_NARROW_CIFAR100)

@@ -16,13 +16,13 @@ def preview() -> Tier:
     return Tier(
         "preview",
         (
-            _setting("vgg-cifar10", "vgg", vgg, wide=2),
-            _setting("resnet-cifar10", "resnet", variant(vgg, arch="resnet20", widths=(1 / 4,)), wide=4),
+            _setting("vgg-cifar10", vgg, wide=2),
+            _setting("resnet-cifar10", variant(vgg, arch="resnet20", widths=(1 / 4,)), wide=4),
         ),
         "narrow nets on a fifth of CIFAR-10; minutes on a CPU, proves the path and nothing about width",
         mixed_precision=True,
     )
 
 
-def _setting(name: str, kind: str, strong: Family, *, wide: float) -> Setting:
-    return Setting(name, kind, {"strong": strong}, min_accuracy=0.3, wide=wide)
+def _setting(name: str, strong: Family, *, wide: float) -> Setting:
+    return Setting(name, {"strong": strong}, min_accuracy=0.3, wide=wide)

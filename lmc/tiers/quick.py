@@ -51,7 +51,6 @@ def quick() -> Tier:
         (
             Setting(
                 "mlp-digits",
-                "mlp",
                 {
                     "strong": mlp,
                     "weak": variant(mlp, weight_decay=4e-4, widths=(1 / 4, 1)),
@@ -68,7 +67,6 @@ def quick() -> Tier:
             ),
             Setting(
                 "vgg-digits",
-                "vgg",
                 {
                     "strong": vgg,
                     "weak": variant(vgg, weight_decay=5e-4, widths=(1 / 2,)),
@@ -78,7 +76,6 @@ def quick() -> Tier:
             ),
             Setting(
                 "resnet-digits",
-                "resnet",
                 {
                     "strong": resnet,
                     "weak": variant(resnet, weight_decay=5e-4, widths=(1,)),

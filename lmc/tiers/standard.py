@@ -22,11 +22,9 @@ def standard() -> Tier:
         "standard",
         (
             _mnist(mlp),
-            Setting(
-                "mlp-fashion-mnist", "mlp", _mlp(variant(mlp, dataset="fashion-mnist")), min_accuracy=0.78, wide=_WIDE
-            ),
-            _convolutional("vgg-cifar10", "vgg", vgg, wide=2),
-            _convolutional("resnet-cifar10", "resnet", resnet, wide=4),
+            Setting("mlp-fashion-mnist", _mlp(variant(mlp, dataset="fashion-mnist")), min_accuracy=0.78, wide=_WIDE),
+            _convolutional("vgg-cifar10", vgg, wide=2),
+            _convolutional("resnet-cifar10", resnet, wide=4),
         ),
         "MNIST, Fashion-MNIST and CIFAR-10 at fewer epochs; for one modern GPU, the MLPs also for a CPU",
         mixed_precision=True,
@@ -40,7 +38,7 @@ def _mnist(strong: Family) -> Setting:
         "many": variant(strong, bias=False, widths=(_NARROW, _MIDDLE, _WIDE), seeds=MANY_SEEDS[:12]),
         "crowd": variant(strong, bias=False, widths=(_WIDE,), seeds=MANY_SEEDS),
     }
-    return Setting("mlp-mnist", "mlp", {**_mlp(strong), **more}, min_accuracy=0.93, wide=_WIDE)
+    return Setting("mlp-mnist", {**_mlp(strong), **more}, min_accuracy=0.93, wide=_WIDE)
 
 
 def _mlp(strong: Family) -> dict[str, Family]:
@@ -54,10 +52,9 @@ def _mlp(strong: Family) -> dict[str, Family]:
     }
 
 
-def _convolutional(name: str, kind: str, strong: Family, *, wide: float) -> Setting:
+def _convolutional(name: str, strong: Family, *, wide: float) -> Setting:
     return Setting(
         name,
-        kind,
         {
             "strong": strong,
             "weak": variant(strong, weight_decay=3.3e-4, widths=(wide,)),

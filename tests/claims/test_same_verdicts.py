@@ -21,7 +21,7 @@ from lmc.training.engine import TrainedModel, train, train_stack
 DIGITS = load_dataset("digits", Path("data"), download=False)
 RECIPE = replace(load_tier("quick").settings[0].families["strong"].recipe, epochs=10, train_size=500)
 FAMILY = Family(RECIPE, (1 / 32, 1 / 8, 1 / 2), tuple(range(6)))
-TIER = Tier("short", (Setting("mlp-short", "mlp", {"strong": FAMILY}, min_accuracy=0.5),), "for tests")
+TIER = Tier("short", (Setting("mlp-short", {"strong": FAMILY}, min_accuracy=0.5),), "for tests")
 JUDGED = ("control-", "fig1-", "fig2", "fig3-", "fig4-", "fig7-", "fig8-")
 CASES = cases([claim for claim in CLAIMS if claim.id.startswith(JUDGED)], TIER)
 

@@ -43,7 +43,6 @@ RECIPE = RunSpec(dataset="digits", arch="mlp", width=1, weight_decay=0.1)
 STRONG = Family(RECIPE, (0.5, 1.0, 2.0), tuple(range(6)))
 SETTING = Setting(
     "here",
-    "mlp",
     {
         "strong": STRONG,
         "weak": variant(STRONG, weight_decay=0.01, widths=(1.0, 2.0, 4.0)),
@@ -121,7 +120,7 @@ def test_arms_are_compared_at_the_widths_all_have_or_the_widest_of_them(
 
 
 def test_without_a_width_in_common_nothing_is_measured() -> None:
-    apart = Setting("", "mlp", {"a": variant(STRONG, widths=(1.0,)), "b": variant(STRONG, widths=(2.0,))}, 0.0)
+    apart = Setting("", {"a": variant(STRONG, widths=(1.0,)), "b": variant(STRONG, widths=(2.0,))}, 0.0)
     for widest in (False, True):
         assert list(over_pairs(key_of, "a", "b", widest=widest).needs(apart)) == []
 

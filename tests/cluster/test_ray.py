@@ -51,7 +51,7 @@ SOPHIA = replace(RECIPE, optimizer="sophia", lr=0.05, epochs=60)  # trained one 
 MIXED = Tier(
     "tiny",
     tuple(
-        Setting(name, "mlp", {"strong": Family(recipe, (1 / 64,))}, min_accuracy=0.0)
+        Setting(name, {"strong": Family(recipe, (1 / 64,))}, min_accuracy=0.0)
         for name, recipe in (("tiny", RECIPE), ("normed", replace(RECIPE, arch="mlp-bn")), ("sophia", SOPHIA))
     ),
     "for tests",

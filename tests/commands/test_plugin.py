@@ -26,7 +26,7 @@ from lmc.specs import RunSpec
 
 RECIPE = RunSpec(dataset="digits", arch="mlp", width=1 / 64, optimizer="adam", lr=1e-3,
                  schedule="constant", epochs=1, batch_size=50)
-SETTING = tiers.Setting("tiny", "mlp", {"strong": tiers.Family(RECIPE, (1 / 64,))}, 0.0)
+SETTING = tiers.Setting("tiny", {"strong": tiers.Family(RECIPE, (1 / 64,))}, 0.0)
 TIER = tiers.Tier("tiny", (SETTING,), "for tests")
 BASE = Claim(id="good", ref="Fig. 0", statement="A barrier is a number.", unit="nats",
              study=over_pairs(barrier("loss")), expect=Level(below=50.0), why="-", kinds=("mlp",))

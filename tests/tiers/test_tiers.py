@@ -57,6 +57,13 @@ def test_every_family_has_three_independent_pairs_and_trainable_models(name: str
             PairMeasurement(a, b)
 
 
+def test_a_setting_is_of_the_kind_of_its_strong_familys_architecture() -> None:
+    kinds = {setting.name: setting.kind for setting in load_tier("quick").settings}
+    assert kinds == {"mlp-digits": "mlp", "vgg-digits": "vgg", "resnet-digits": "resnet"}
+    strong, other = Family(replace(RECIPE, arch="mlp-bn"), (1.0,)), Family(replace(RECIPE, arch="vgg-small"), (1.0,))
+    assert Setting("mine", {"other": other, "strong": strong}, 0.0).kind == "mlp"
+
+
 @every_tier
 def test_every_model_can_be_counted_on_its_dataset(name: str) -> None:
     found = {}

@@ -44,7 +44,7 @@ def tier() -> Tier:
         batch_size=50,
     )
     strong = Family(recipe, widths=(1 / 16, 1 / 4, 1), seeds=tuple(range(6)))
-    setting = Setting("gelu-few-digits", KIND, {"strong": strong}, min_accuracy=0.8, wide=1)
+    setting = Setting("gelu-few-digits", {"strong": strong}, min_accuracy=0.8, wide=1)
     return Tier("own_claim", (setting,), "GELU MLPs on the digits from nought to four; half a minute on a laptop")
 
 
