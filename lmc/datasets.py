@@ -99,8 +99,9 @@ def dataset_info(name: str) -> DatasetInfo:
     """
     if name not in _TABLE:
         raise SpecError(
-            f"nothing is known of dataset {name!r}; choose one of {', '.join(_TABLE)}, "
-            "or register it (lmc.register_dataset)"
+            f"nothing is known of dataset {name!r}, not even its size, which every run asks for; choose one of "
+            f"{', '.join(_TABLE)}, "
+            f"or register yours: lmc.register_dataset({name!r}, folder), or a function and its size"
         )
     return _TABLE[name]
 

@@ -27,7 +27,7 @@ class RunSpec:
     """Everything that determines one trained model.
 
     Args:
-        dataset: name of a dataset (see `lmc.data.sources.load_dataset`).
+        dataset: name of a dataset, for a run one in the table (see `lmc.datasets`).
         arch: name of an architecture (see `lmc.architectures`).
         width: multiplier of the architecture's base width (MLP 512 units, VGG 64 channels,
             ResNet 16 channels); may be a fraction as long as every layer keeps a whole width.

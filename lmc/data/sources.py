@@ -3,6 +3,9 @@
 A dataset called NAME is looked for, in this order: in the table of `lmc.datasets`, where it is embedded or somebody
 registered it; ``<data dir>/NAME.safetensors`` (prepared); ``<data dir>/NAME/train/<class>/*.png`` (image folder); in
 that table again for a torchvision download, which is announced and then kept as a prepared file.
+
+A spec's dataset must stand in that table: a run asks it for the size before anything is loaded. Other files and folders
+are read for `lmc.training.engine.train` and the like; `lmc.register_dataset` makes them a dataset of runs.
 """
 
 from __future__ import annotations
@@ -61,7 +64,7 @@ def load_dataset(name: str, data_dir: Path, *, download: bool = True) -> Dataset
     if info is None:
         raise DataError(
             f"unknown dataset {name!r}: there is no {prepared} and no folder {folder}, "
-            f"and it is none of {', '.join(dataset_names())}"
+            f"and it is none of {', '.join(dataset_names())}; put it there, or register it (lmc.register_dataset)"
         )
     if not download:
         raise DataError(f"dataset {name!r} is not in {data_dir}; allow its download or put {prepared} there")

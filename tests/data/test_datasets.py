@@ -124,5 +124,22 @@ def test_names_and_sizes_are_checked_at_once(folder: Path) -> None:
 
 
 def test_what_is_not_in_the_table_cannot_be_planned_for() -> None:
-    with pytest.raises(SpecError, match=r"nothing is known of dataset 'imagenet'; choose one of digits, .*register it"):
-        dataset_info("imagenet")
+    spec = RunSpec(dataset="imagenet", arch="mlp", width=1)
+    for ask in (lambda: dataset_info("imagenet"), lambda: shape_of(spec)):
+        with pytest.raises(SpecError) as refused:
+            ask()
+        assert str(refused.value) == (
+            "nothing is known of dataset 'imagenet', not even its size, which every run asks for; choose one of "
+            "digits, mnist, fashion-mnist, cifar10, cifar100, or register yours: "
+            "lmc.register_dataset('imagenet', folder), or a function and its size"
+        )
+
+
+def test_a_folder_that_nobody_registered_is_read_and_becomes_a_dataset_of_runs_by_its_name(folder: Path) -> None:
+    """What the refusal advises is enough."""
+    spec = RunSpec(dataset="pets", arch="mlp", width=1)
+    assert len(load_dataset("pets", folder.parent).train_images) == 6
+    with pytest.raises(SpecError, match=r"lmc\.register_dataset\('pets', folder\)"):
+        shape_of(spec)
+    register_dataset("pets", folder)
+    assert shape_of(spec) == ((3, 5, 4), 2, 6, 4)
