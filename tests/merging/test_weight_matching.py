@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmc.architectures import architecture
 from lmc.errors import MergeError
 from lmc.merging import interpolate
 from lmc.merging.permutation_spec import PermutationSpec, invert, permute, random_permutations
@@ -158,7 +159,7 @@ def hand_spec(name: str) -> Hand:
             )
             spec[f"hidden.{layer}.linear.bias"] = (f"hidden.{layer}.linear",)
         return spec
-    if name.startswith("vgg"):
+    if architecture(name).kind == "vgg":
         spec, before = {}, None
         for conv in {"vgg-small": (0, 4, 8, 11), "vgg11": (0, 4, 8, 11, 15, 18, 22, 25)}[name]:
             spec[f"features.{conv}.weight"] = (f"features.{conv}", before, None, None)
