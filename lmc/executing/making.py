@@ -44,7 +44,15 @@ class Workplace:
 
 
 class _MadeElsewhereError(Exception):
-    """Another run is making what is needed here."""
+    """Another run is training a model whose weights are needed here.
+
+    Args:
+        spec: of the model.
+    """
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__(spec.key)
+        self.spec = spec
 
 
 def training_block(spec: RunSpec, device: str) -> tuple[RunSpec, ...]:
@@ -60,7 +68,7 @@ def train_missing(block: Sequence[RunSpec], workplace: Workplace) -> None:
         LmcError: data, store or device problems.
     """
     workplace.modules.load()
-    with contextlib.suppress(_MadeElsewhereError), _gpu_memory_given_back(workplace.device):
+    with _gpu_memory_given_back(workplace.device):
         _train(block, Store(workplace.store), workplace)
 
 
@@ -68,7 +76,8 @@ def measure_missing(measurements: Sequence[Measurement], workplace: Workplace) -
     """Carry out measurements that share models; each is in the store as soon as it is done.
 
     All that no other run is making are claimed first, so that two runs never share out one family: both would have to
-    load and evaluate all of its models. A model that is damaged or gone since it was trained is trained again.
+    load and evaluate all of its models. A model that is damaged or gone since it was trained is trained again; where
+    another run is training it, its measurements are left out.
 
     Raises:
         LmcError: data, store or device problems.
@@ -76,7 +85,6 @@ def measure_missing(measurements: Sequence[Measurement], workplace: Workplace) -
     workplace.modules.load()
     store = Store(workplace.store)
     with (
-        contextlib.suppress(_MadeElsewhereError),
         _gpu_memory_given_back(workplace.device),
         Leases(store.root).claim_each([each.key for each in measurements]) as ours,
     ):
@@ -84,16 +92,17 @@ def measure_missing(measurements: Sequence[Measurement], workplace: Workplace) -
         _measure([each for each in lacking if _all_trained(each, store, workplace)], store, workplace)
 
 
-def _train(block: Sequence[RunSpec], store: Store, workplace: Workplace) -> None:
+def _train(block: Sequence[RunSpec], store: Store, workplace: Workplace) -> bool:
+    """Train what the store lacks of ``block``; ``False`` where another run is training one of them."""
     from lmc.store.checkpoints import Checkpoint
     from lmc.training.engine import train, train_stack
 
     with Leases(store.root).claim([spec.key for spec in block]) as ours:
         if not ours:
-            raise _MadeElsewhereError
+            return False
         missing = [spec for spec in block if not store.has("models", spec.key)]
         if not missing:
-            return
+            return True
         dataset = _dataset(block[0].dataset, workplace.data)
         checkpoint = Checkpoint(store, block, workplace.device)
         if len(block) == 1:
@@ -104,14 +113,20 @@ def _train(block: Sequence[RunSpec], store: Store, workplace: Workplace) -> None
             if spec in missing:
                 store.save_model(spec.key, trained.state, {"spec": asdict(spec), **trained.log})
         checkpoint.remove()
+    return True
 
 
 def _all_trained(measurement: Measurement, store: Store, workplace: Workplace) -> bool:
-    """Whether all models are of use; else the record says which is not, and there is nothing more to measure."""
+    """Whether all models are there and of use.
+
+    Of one that is of no use the record tells, and there is nothing more to measure. One that another run is training is
+    waited for.
+    """
     for spec in measurement.specs:
         record = store.read("models", spec.key)
         if record is None:
-            _train(training_block(spec, workplace.device), store, workplace)
+            if not _train(training_block(spec, workplace.device), store, workplace):
+                return False
             record = store.read("models", spec.key) or {"status": "is gone"}
         if record["status"] != "trained":
             store.write("measurements", measurement.key, {"status": f"{spec.describe()} {record['status']}"})
@@ -122,18 +137,27 @@ def _all_trained(measurement: Measurement, store: Store, workplace: Workplace) -
 def _measure(measurements: Sequence[Measurement], store: Store, workplace: Workplace) -> None:
     from lmc.measuring.records import measure_all
 
-    if not measurements:
-        return
-    started = time.perf_counter()
-    dataset = _dataset(measurements[0].specs[0].dataset, workplace.data)
     load = functools.partial(_weights, store=store, workplace=workplace)
-    for measurement, body in measure_all(measurements, load, dataset, workplace.device):
-        store.write("measurements", measurement.key, {**body, "seconds": time.perf_counter() - started})
+    left = list(measurements)
+    while left:
         started = time.perf_counter()
+        dataset = _dataset(left[0].specs[0].dataset, workplace.data)
+        try:
+            for measurement, body in measure_all(tuple(left), load, dataset, workplace.device):
+                store.write("measurements", measurement.key, {**body, "seconds": time.perf_counter() - started})
+                left.remove(measurement)
+                started = time.perf_counter()
+        except _MadeElsewhereError as error:
+            left = [each for each in left if error.spec not in each.specs]
 
 
 def _weights(spec: RunSpec, store: Store, workplace: Workplace) -> dict[str, Tensor]:
-    """A model's weights; one that is damaged or gone since it was trained is trained again."""
+    """A model's weights; one that is damaged or gone since it was trained is trained again.
+
+    Raises:
+        LmcError: it is lost as soon as it is trained.
+        _MadeElsewhereError: another run is training it.
+    """
     import torch
 
     for _ in range(2):
@@ -141,7 +165,8 @@ def _weights(spec: RunSpec, store: Store, workplace: Workplace) -> dict[str, Ten
         if state is not None:
             return state
         with torch.enable_grad():  # it is asked for amid measuring, which keeps no gradients
-            _train(training_block(spec, workplace.device), store, workplace)
+            if not _train(training_block(spec, workplace.device), store, workplace):
+                raise _MadeElsewhereError(spec)
     raise LmcError(f"the store loses the weights of {spec.describe()}; check the disk of {store.root}")
 
 

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from serial_runs import Serial, settings_in
-from tiny_claim import CLAIM, RECIPE, TIER
+from tiny_claim import CLAIM, RECIPE, SETTING, TIER
 
 import lmc.executing.jobs as jobs_module
 from lmc.claims.cases import cases, needed
@@ -22,7 +23,7 @@ from lmc.executing.session import make_missing
 from lmc.store import leases
 from lmc.store.leases import Leases
 from lmc.store.store import Store
-from lmc.tiers import VERDICT_SEEDS
+from lmc.tiers import VERDICT_SEEDS, Family, Tier
 from lmc.training import engine
 
 RUN = """
@@ -132,6 +133,54 @@ def test_a_model_that_another_run_trains_is_not_trained_to_measure_it(
     made = make_missing(cases([CLAIM], TIER), settings, executor)
     assert len(made.records) == 15
     assert trained == [training.specs]
+
+
+def singly_trained() -> Tier:
+    """The tiny tier, of models in blocks of one each."""
+    recipe = replace(RECIPE, optimizer="sophia")
+    return replace(TIER, settings=(replace(SETTING, families={"strong": Family(recipe, (recipe.width,))}),))
+
+
+def test_one_model_that_another_run_trains_keeps_no_other_pair_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, executor, other, chosen = settings_in(tmp_path), Serial(), ExitStack(), cases([CLAIM], singly_trained())
+    store, place = Store(settings.store), Workplace(settings.store, settings.data, "cpu")
+    missing = missing_jobs(needed(chosen), store, "cpu")
+    assert [len(job.specs) for job in missing.trainings] == [1] * 6
+    held = missing.trainings[2]
+    other.enter_context(Leases(store.root).claim(held.makes))
+    lacking: list[tuple[int, set[str]]] = []
+
+    def other_run_finishes(_: float) -> None:
+        left = missing_jobs(needed(chosen), store, "cpu")
+        lacking.append((len(left.measurements), {key for job in left.trainings for key in job.makes}))
+        other.close()
+        held.make(place)
+
+    monkeypatch.setattr("time.sleep", other_run_finishes)
+    made = make_missing(chosen, settings, executor)
+    assert lacking == [(5, set(held.makes))], "ten of fifteen pairs do without that model"
+    assert {record["status"] for record in made.records.values()} == {"measured"}
+    assert [[len(job.makes) for job in jobs] for jobs in executor.rounds] == [[1] * 6 + [15], [1, 5]]
+
+
+def test_one_damaged_model_that_another_run_trains_again_keeps_no_other_pair_waiting(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    store, place = Store(settings.store), Workplace(settings.store, settings.data, "cpu")
+    missing = missing_jobs(needed(cases([CLAIM], singly_trained())), store, "cpu")
+    for training in missing.trainings:
+        training.make(place)
+    (measuring,), damaged = missing.measurings, missing.trainings[2].specs[0]
+    weights = store.weights_path(damaged.key)
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with Leases(store.root).claim([damaged.key]):
+        measuring.make(place)
+    left = [each for each in measuring.measurements if not store.has("measurements", each.key)]
+    assert left == [each for each in measuring.measurements if damaged in each.specs]
+    assert len(left) == 5
+    measuring.make(place)
+    assert all(store.has("measurements", key) for key in measuring.makes)
 
 
 def test_what_is_finished_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
