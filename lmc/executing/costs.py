@@ -152,6 +152,13 @@ def measuring_work(measurements: Sequence[Measurement]) -> Work:
     return Work(spec, 0, images + models * test_images, kept + 3, BATCH + seen)
 
 
+def measuring_seconds(measurements: Sequence[Measurement], pace: Pace) -> tuple[float, tuple[float, ...]]:
+    """Time on one processor to evaluate one model over the test set, and to carry out each measurement beside that."""
+    _, _, train_images, test_images = shape_of(measurements[0].specs[0])
+    passes = [image_passes(each, train_images, test_images) for each in measurements]
+    return test_images * pace.image, tuple(each * pace.image for each in passes)
+
+
 def image_passes(measurement: Measurement, train_images: int, test_images: int) -> float:
     """Forward passes of one image that a measurement takes, beside those of its models over the test set."""
     from lmc.measuring.paths import BN_IMAGES

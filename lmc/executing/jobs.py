@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import math
 import sys
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -55,8 +54,8 @@ class Job(Protocol):
         """One line for logs and error messages."""
         ...
 
-    def parts(self, longest: float, /) -> Sequence[Job]:
-        """The same work in jobs of at most ``longest`` expected seconds, as far as it can be divided."""
+    def parts(self, most: int, /) -> Sequence[Job]:
+        """The same work in at most so many jobs, each priced by what it does itself."""
         ...
 
     def waits(self, busy: Collection[str]) -> bool:
@@ -103,7 +102,7 @@ class TrainingJob:
         """See `Job`."""
         return self.specs[0].describe() + _and_more(len(self.specs) - 1, "seeds")
 
-    def parts(self, _: float) -> Sequence[Job]:
+    def parts(self, _: int) -> Sequence[Job]:
         """See `Job`: the same neighbours give the same bits, so it stays whole."""
         return [self]
 
@@ -122,11 +121,18 @@ class MeasuringJob:
 
     Args:
         measurements: of one family, see `lmc.measuring.measurements.families_of`.
-        cost: see `Job`.
+        costs: of each, expected seconds beside those of its models.
+        model_cost: expected seconds of evaluating one model, which is done once.
     """
 
     measurements: tuple[Measurement, ...]
-    cost: float
+    costs: tuple[float, ...]
+    model_cost: float = 0.0
+
+    @functools.cached_property
+    def cost(self) -> float:
+        """See `Job`."""
+        return self.model_cost * len(self.specs) + sum(self.costs)
 
     @functools.cached_property
     def specs(self) -> tuple[RunSpec, ...]:
@@ -152,13 +158,15 @@ class MeasuringJob:
         """See `Job`."""
         return self.measurements[0].describe() + _and_more(len(self.measurements) - 1, "measurements")
 
-    def parts(self, longest: float) -> Sequence[Job]:
-        """See `Job`: consecutive measurements stay together, as they share most models."""
+    def parts(self, most: int) -> Sequence[Job]:
+        """See `Job`: consecutive measurements stay together, as they share most models. Each part evaluates its own."""
         whole = len(self.measurements)
-        count = min(whole, math.ceil(self.cost / longest)) if longest > 0 else whole
-        ends = [whole * number // max(1, count) for number in range(count + 1)]
-        chunks = [self.measurements[start:end] for start, end in itertools.pairwise(ends)]
-        return [dataclasses.replace(self, measurements=each, cost=self.cost * len(each) / whole) for each in chunks]
+        count = min(whole, most)
+        ends = [whole * number // count for number in range(count + 1)]
+        return [
+            dataclasses.replace(self, measurements=self.measurements[start:end], costs=self.costs[start:end])
+            for start, end in itertools.pairwise(ends)
+        ]
 
     def waits(self, busy: Collection[str]) -> bool:
         """See `Job`."""
@@ -223,22 +231,27 @@ def missing_jobs(
             if block not in blocks and not store.has("models", spec.key):
                 blocks[block] = None
     trainings = [TrainingJob(block, 0.0) for block in blocks]
-    measurings = [MeasuringJob(family, 0.0) for family in families_of(missing.values())]
+    measurings = [MeasuringJob(family, ()) for family in families_of(missing.values())]
     if not measurings:
         return Missing([], [])
-    jobs: list[Job] = [*trainings, *measurings]
     modules = modules or Modules()
-    priced = _prices(jobs, pace_of, modules) if pace_of else aside(_prices, jobs, assumed_pace(device), modules)
-    prices = iter(priced)
-    return Missing(
-        [dataclasses.replace(job, cost=next(prices)) for job in trainings],
-        [dataclasses.replace(job, cost=next(prices)) for job in measurings],
-    )
+    if pace_of:
+        return _priced(trainings, measurings, pace_of, modules)
+    return aside(_priced, trainings, measurings, assumed_pace(device), modules)
 
 
-def _prices(jobs: Sequence[Job], pace_of: PaceOf, modules: Modules) -> list[float]:
+def _priced(
+    trainings: Sequence[TrainingJob], measurings: Sequence[MeasuringJob], pace_of: PaceOf, modules: Modules
+) -> Missing:
     modules.load()
-    return [work.seconds(pace_of(work.spec)) for work in (job.work for job in jobs)]
+    prices = [costs.measuring_seconds(job.measurements, pace_of(job.measurements[0].specs[0])) for job in measurings]
+    return Missing(
+        [dataclasses.replace(job, cost=job.work.seconds(pace_of(job.specs[0]))) for job in trainings],
+        [
+            dataclasses.replace(job, costs=each, model_cost=model)
+            for job, (model, each) in zip(measurings, prices, strict=True)
+        ],
+    )
 
 
 def wait_for_others(jobs: Sequence[Job], leases: Leases) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,13 +15,17 @@ _ROUNDING = 1e-9
 TAIL = 1 / 8
 """A job that can be divided takes at most this part of every worker's share of the whole, so that no worker waits
 longer for the last one. On two cores every family of the quick tier stays in one piece. On 64 GPUs many are divided,
-and each part evaluates its models again: by assumed times the paper tier then takes 4,570 s, and undivided 5,130 s."""
+and each part evaluates its models again: by assumed times the paper tier then takes 4,570 s, and undivided 5,760 s."""
 
 
 def shared_out(jobs: Sequence[Job], workers: int) -> list[Job]:
-    """The same work in jobs that ``workers`` can share, see `TAIL`."""
+    """The same work in jobs that ``workers`` can share: none in more parts than there are workers, see `TAIL`."""
     longest = TAIL * sum(job.cost for job in jobs) / workers
-    return [part for job in jobs for part in job.parts(longest)]
+    return [part for job in jobs for part in job.parts(_pieces(job, longest, workers))]
+
+
+def _pieces(job: Job, longest: float, workers: int) -> int:
+    return max(1, min(workers, math.ceil(job.cost / longest))) if longest > 0 else 1
 
 
 class Queue:
@@ -147,7 +153,7 @@ def _critical_path(jobs: Sequence[Job]) -> float:
     """Seconds of the longest chain, of jobs divided as far as they can be."""
     ends: dict[str, float] = {}
     longest = 0.0
-    smallest = [part for job in jobs for part in job.parts(0.0)]
+    smallest = [part for job in jobs for part in job.parts(sys.maxsize)]
     for job in sorted(smallest, key=lambda each: bool(each.needs)):  # models need nothing, measurements only models
         end = job.cost + max((ends.get(key, 0.0) for key in job.needs), default=0.0)
         ends |= dict.fromkeys(job.makes, end)

@@ -16,6 +16,7 @@ from serial_runs import settings_in
 from tiny_claim import CLAIM, RECIPE, TIER
 
 from lmc.claims.cases import cases, needed
+from lmc.executing.costs import assumed_pace
 from lmc.executing.jobs import Job, MeasuringJob, Missing, TrainingJob, missing_jobs
 from lmc.executing.making import Workplace
 from lmc.executing.schedule import TAIL, shared_out
@@ -115,40 +116,50 @@ def test_a_model_that_diverged_spoils_its_own_measurements_only(place: Workplace
 
 def family(pairs: int, cost: float) -> MeasuringJob:
     specs = [RECIPE.with_seed(seed) for seed in range(pairs + 1)]
-    return MeasuringJob(tuple(PairMeasurement(specs[0], each) for each in specs[1:]), cost)
+    return MeasuringJob(tuple(PairMeasurement(specs[0], each) for each in specs[1:]), (cost / pairs,) * pairs)
 
 
-def test_a_family_is_divided_where_it_is_too_long_and_nothing_is_lost() -> None:
+def test_a_family_is_divided_evenly_and_nothing_is_lost() -> None:
     whole = family(15, 30.0)
-    assert whole.parts(30.0) == [whole]
-    for longest in (29.0, 11.0, 4.0, 0.1, 0.0):
-        parts = whole.parts(longest)
+    assert whole.parts(1) == [whole]
+    for most in (2, 3, 8, 15, 100):
+        parts = whole.parts(most)
+        assert len(parts) == min(most, 15)
         assert list(chain.from_iterable(part.makes for part in parts)) == list(whole.makes)
         assert sum(part.cost for part in parts) == pytest.approx(30.0)
-        assert all(part.cost <= 1.2 * longest or len(part.makes) == 1 for part in parts), "even but for whole pairs"
         sizes = {len(part.makes) for part in parts}
         assert max(sizes) - min(sizes) <= 1
-    assert len(whole.parts(0.0)) == 15
-    assert len(MeasuringJob((ModelMeasurement(RECIPE),), 9.0).parts(1.0)) == 1
+    assert len(MeasuringJob((ModelMeasurement(RECIPE),), (9.0,)).parts(8)) == 1
+
+
+def test_a_part_is_priced_as_a_job_of_its_own(place: Workplace) -> None:
+    """All pairs of six models: each part evaluates its own models again."""
+    (whole,) = missing(place).measurings
+    pace = assumed_pace("cpu")(RECIPE)
+    for most in (1, 2, 4, 15):
+        parts = [part for part in whole.parts(most) if isinstance(part, MeasuringJob)]
+        assert [part.cost for part in parts] == pytest.approx([part.work.seconds(pace) for part in parts])
+    assert sum(part.cost for part in whole.parts(15)) > 1.01 * whole.cost
 
 
 def test_models_that_are_trained_side_by_side_stay_together() -> None:
     job = TrainingJob(tuple(RECIPE.with_seed(seed) for seed in range(6)), 100.0)
-    assert job.parts(1.0) == [job]
+    assert job.parts(8) == [job]
 
 
-def test_no_part_takes_long_of_a_workers_share() -> None:
+def test_no_part_takes_long_of_a_workers_share_and_no_family_is_cut_for_more_than_there_are() -> None:
     """On few workers a small family stays whole, on many it is divided as far as it must be."""
     small, large = family(4, 2.0), family(15, 60.0)
     training = TrainingJob((replace(RECIPE, epochs=9),), 98.0)
     jobs: list[Job] = [training, small, large]
-    assert shared_out(jobs, 1)[:2] == [training, small]
     for workers in (1, 2, 16, 1000):
         parts = shared_out(jobs, workers)
         assert sum(part.cost for part in parts) == pytest.approx(160.0)
         measured = [part for part in parts if part.needs]
-        longest = TAIL * 160 / workers
+        longest = max(TAIL * 160 / workers, 60 / workers)
         assert all(part.cost <= 1.2 * longest or len(part.makes) == 1 for part in measured)
+    assert shared_out(jobs, 1) == jobs, "one worker has nobody to share with"
+    assert [len(job.makes) for job in shared_out(jobs, 2)] == [1, 4, 7, 8]
     assert len(shared_out(jobs, 1000)) == 1 + 4 + 15
     assert shared_out([], 2) == []
 

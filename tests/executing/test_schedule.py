@@ -28,7 +28,7 @@ def training(seed: int, cost: float = 1.0) -> Job:
 
 
 def pair(first: int, second: int, cost: float = 0.1) -> Job:
-    return MeasuringJob((PairMeasurement(SPECS[first], SPECS[second]),), cost)
+    return MeasuringJob((PairMeasurement(SPECS[first], SPECS[second]),), (cost,))
 
 
 def whole(_: Job) -> float:
@@ -112,7 +112,7 @@ def test_bounds_of_every_schedule(
         measurement = PairMeasurement(
             chosen[0], chosen[-1], lams=(0.0, 0.5, (number + 1) / (number + 2) / 2 + 0.5, 1.0)
         )
-        jobs.append(MeasuringJob((measurement if needs else ModelMeasurement(spec),), cost))
+        jobs.append(MeasuringJob((measurement if needs else ModelMeasurement(spec),), (cost,)))
     share = {job.makes[0]: shares[number % 3] for number, job in enumerate(jobs)}
     found = simulate(jobs, list(range(devices)) * per_device, lambda job: share[job.makes[0]])
     work = sum(job.cost * share[job.makes[0]] for job in jobs)

@@ -189,7 +189,7 @@ def test_what_is_finished_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.M
     store, place = Store(settings.store), Workplace(settings.store, settings.data, "cpu")
     missing = missing_jobs(needed(cases([CLAIM], TIER)), store, "cpu")
     (training,), (measuring,) = missing.trainings, missing.measurings
-    one = MeasuringJob(measuring.measurements[:1], 1.0)
+    one = MeasuringJob(measuring.measurements[:1], (1.0,))
     for job in (training, one):
         job.make(place)
     before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*.*")}

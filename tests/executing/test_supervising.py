@@ -16,7 +16,7 @@ from lmc.measuring.measurements import PairMeasurement
 
 SPECS = [RECIPE.with_seed(seed) for seed in range(4)]
 TRAININGS: list[Job] = [TrainingJob((spec,), 1.0 + number) for number, spec in enumerate(SPECS)]
-PAIR = MeasuringJob((PairMeasurement(SPECS[0], SPECS[1]),), 9.0)
+PAIR = MeasuringJob((PairMeasurement(SPECS[0], SPECS[1]),), (9.0,))
 
 
 class Scripted:
