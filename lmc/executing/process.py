@@ -8,6 +8,7 @@ import multiprocessing.connection
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ def aside(function: Callable[..., T], *arguments: object) -> T:
 
     Raises:
         LmcError: the process was killed, or the function raised one.
+        RuntimeError: it raised an error of another kind, which stands there with its traceback.
     """
     if "torch" in sys.modules:
         return function(*arguments)
@@ -45,8 +47,8 @@ def aside(function: Callable[..., T], *arguments: object) -> T:
     process.start()
     theirs.close()
     with ours, contextlib.suppress(EOFError):
-        found: T | LmcError = ours.recv()
-        if isinstance(found, LmcError):
+        found: T | Exception = ours.recv()
+        if isinstance(found, Exception):
             raise found
         return found
     raise LmcError("a process that was to look at what is missing was killed; if memory ran out, free some")
@@ -60,6 +62,12 @@ def _answer(
         connection.send(function(*arguments))
     except LmcError as error:
         connection.send(error)
+    except Exception as error:
+        if out_of_memory(error):
+            connection.send(LmcError(f"memory ran out while looking at what is missing ({error}); free some"))
+        else:
+            failed = f"a process failed while looking at what is missing:\n{traceback.format_exc()}"
+            connection.send(RuntimeError(failed))
 
 
 def prepare_process(threads: int) -> None:

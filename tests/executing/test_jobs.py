@@ -183,10 +183,15 @@ from lmc.errors import LmcError, SpecError
 from lmc.executing.process import aside
 
 if __name__ == "__main__":
-    from operator import add
+    from operator import add, truediv
     from lmc.specs import content_key
     assert aside(add, 2, 3) == 5
-    for function, arguments, kind in ((content_key, (float("nan"),), SpecError), (os.abort, (), LmcError)):
+    for function, arguments, kind in (
+        (content_key, (float("nan"),), SpecError),
+        (os.abort, (), LmcError),
+        (bytes, (1 << 62,), LmcError),
+        (truediv, (1, 0), RuntimeError),
+    ):
         try:
             aside(function, *arguments)
         except kind as error:
@@ -198,6 +203,9 @@ if __name__ == "__main__":
 def test_what_is_computed_aside_comes_back_and_leaves_no_torch_here() -> None:
     run = subprocess.run([sys.executable, "-c", ASIDE], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    refused, killed = run.stdout.splitlines()
+    refused, killed, crowded, failed, *traceback = run.stdout.splitlines()
     assert "cannot derive a key from nan" in refused
     assert "was killed" in killed
+    assert "memory ran out" in crowded
+    assert "failed while looking at what is missing" in failed
+    assert "ZeroDivisionError: division by zero" in traceback
