@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lmc.architectures import architecture
 from lmc.datasets import dataset_info
-from lmc.measuring.measurements import FlatnessMeasurement, Measurement, PairMeasurement
+from lmc.measuring.measurements import FlatnessMeasurement, Measurement, MergeMeasurement, PairMeasurement
 from lmc.specs import RunSpec
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ def training_work(specs: Sequence[RunSpec]) -> Work:
 def measuring_work(measurements: Sequence[Measurement]) -> Work:
     """Of measurements that share models: each model is evaluated once, all else for each measurement.
 
-    Models and their activations are kept as `lmc.measuring.endpoints` keeps them; three more are in passing.
+    Models and their activations are kept as `lmc.measuring.endpoints` keeps them; three more are in passing. To compare
+    the layers of models and their average, those of all of them are held for a whole batch.
     """
     from lmc.measuring.endpoints import MODEL_BYTES, SEEN_BYTES
     from lmc.measuring.inputs import BATCH
@@ -149,7 +150,9 @@ def measuring_work(measurements: Sequence[Measurement]) -> Work:
     cost, at_once = cost_of_net(spec), max(len(each.specs) for each in measurements)
     kept = max(at_once, min(models, MODEL_BYTES // (4 * cost.parameters)))
     seen = min(models * LAYER_IMAGES, SEEN_BYTES // (4 * cost.activations))
-    return Work(spec, 0, images + models * test_images, kept + 3, BATCH + seen)
+    compared = any(isinstance(each, (PairMeasurement, MergeMeasurement)) for each in measurements)
+    passing = (at_once + 1 if compared else 1) * BATCH
+    return Work(spec, 0, images + models * test_images, kept + 3, passing + seen)
 
 
 def measuring_seconds(measurements: Sequence[Measurement], pace: Pace) -> tuple[float, tuple[float, ...]]:

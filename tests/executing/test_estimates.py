@@ -22,7 +22,8 @@ from lmc.executing.costs import (
     training_work,
 )
 from lmc.executing.settings import Settings
-from lmc.measuring.measurements import PairMeasurement
+from lmc.measuring.inputs import BATCH
+from lmc.measuring.measurements import FlatnessMeasurement, MergeMeasurement, PairMeasurement
 from lmc.planning.plan import make_plan
 
 WIDTHS = (1 / 16, 1 / 4, 1, 4, 8)
@@ -63,6 +64,16 @@ def test_memory_holds_what_training_does() -> None:
     assert host_bytes([training_work(specs)], "cpu") > SHARED_BYTES + OWN_BYTES + 6 * 4 * weights
     pair = measuring_work([PairMeasurement(specs[0], specs[1])])
     assert host_bytes([pair], "cpu") > SHARED_BYTES + OWN_BYTES + 3 * weights
+
+
+def test_memory_holds_what_comparing_layers_does() -> None:
+    """A whole batch goes through both models and their average, and the layers of all three are held."""
+    a, b, c = (replace(VGG, width=4).with_seed(seed) for seed in range(3))
+    assert measuring_work([PairMeasurement(a, b)]).batch >= 3 * BATCH
+    assert measuring_work([MergeMeasurement((a, b, c))]).batch >= 4 * BATCH
+    pair, flatness = (measuring_work([each]) for each in (PairMeasurement(a, b), FlatnessMeasurement(a, b)))
+    assert pair.batch - flatness.batch == 2 * BATCH, "flatness compares no layers"
+    assert pair.bytes - flatness.bytes == 4 * 2 * BATCH * cost_of_net(a).activations
 
 
 def test_libraries_count_once_on_a_machine() -> None:
