@@ -21,6 +21,9 @@ from lmc.specs import RunSpec
 from lmc.store.leases import POLL, Leases, describe
 from lmc.store.store import Store
 
+MEASURED_AT_ONCE = 200
+"""Measurements of a job, at most: it claims them all before it starts, and every claim is an open file."""
+
 
 class Job(Protocol):
     """A piece of work, which makes records of the store."""
@@ -120,7 +123,7 @@ class MeasuringJob:
     """Measurements that share models, so that each model is loaded and evaluated once.
 
     Args:
-        measurements: of one family, see `lmc.measuring.measurements.families_of`.
+        measurements: of one family, see `lmc.measuring.measurements.families_of`; `MEASURED_AT_ONCE` at most.
         costs: of each, expected seconds beside those of its models.
         model_cost: expected seconds of evaluating one model, which is done once.
     """
@@ -231,7 +234,11 @@ def missing_jobs(
             if block not in blocks and not store.has("models", spec.key):
                 blocks[block] = None
     trainings = [TrainingJob(block, 0.0) for block in blocks]
-    measurings = [MeasuringJob(family, ()) for family in families_of(missing.values())]
+    measurings = [
+        MeasuringJob(family[start : start + MEASURED_AT_ONCE], ())
+        for family in families_of(missing.values())
+        for start in range(0, len(family), MEASURED_AT_ONCE)
+    ]
     if not measurings:
         return Missing([], [])
     modules = modules or Modules()

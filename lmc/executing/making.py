@@ -75,9 +75,10 @@ def train_missing(block: Sequence[RunSpec], workplace: Workplace) -> None:
 def measure_missing(measurements: Sequence[Measurement], workplace: Workplace) -> None:
     """Carry out measurements that share models; each is in the store as soon as it is done.
 
-    All that no other run is making are claimed first, so that two runs never share out one family: both would have to
-    load and evaluate all of its models. A model that is damaged or gone since it was trained is trained again; where
-    another run is training it, its measurements are left out.
+    All that no other run has claimed are claimed before the first is carried out, so that a run which comes later does
+    not share them: it would have to load and evaluate the same models. Of two that start at once, each may get some.
+    A model that is damaged or gone since it was trained is trained again; where another run is training it, its
+    measurements are left out.
 
     Raises:
         LmcError: data, store or device problems.

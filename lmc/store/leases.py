@@ -58,7 +58,7 @@ class Leases:
 
     @contextlib.contextmanager
     def claim_each(self, keys: Collection[str]) -> Iterator[frozenset[str]]:
-        """Hold those leases of ``keys`` meanwhile that could be had; yields their keys.
+        """Hold those leases of ``keys`` meanwhile that could be had; yields their keys. Each is an open file.
 
         Raises:
             StoreError: the store cannot be written.

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tiny_claim import CLAIM, RECIPE, TIER
 
 from lmc.claims.cases import cases, needed
 from lmc.executing.costs import assumed_pace
-from lmc.executing.jobs import Job, MeasuringJob, Missing, TrainingJob, missing_jobs
+from lmc.executing.jobs import MEASURED_AT_ONCE, Job, MeasuringJob, Missing, TrainingJob, missing_jobs
 from lmc.executing.making import Workplace
 from lmc.executing.schedule import TAIL, shared_out
 from lmc.measuring import records
@@ -130,6 +130,15 @@ def test_a_family_is_divided_evenly_and_nothing_is_lost() -> None:
         sizes = {len(part.makes) for part in parts}
         assert max(sizes) - min(sizes) <= 1
     assert len(MeasuringJob((ModelMeasurement(RECIPE),), (9.0,)).parts(8)) == 1
+
+
+def test_no_job_claims_more_than_a_process_may_open(place: Workplace) -> None:
+    pairs = [PairMeasurement(a, b) for a, b in combinations([RECIPE.with_seed(seed) for seed in range(30)], 2)]
+    found = missing_jobs(pairs, Store(place.store), "cpu")
+    assert [len(job.makes) for job in found.measurings] == [MEASURED_AT_ONCE] * 2 + [435 - 2 * MEASURED_AT_ONCE]
+    assert found.measurements == pairs
+    pace = assumed_pace("cpu")(RECIPE)
+    assert [job.cost for job in found.measurings] == pytest.approx([job.work.seconds(pace) for job in found.measurings])
 
 
 def test_a_part_is_priced_as_a_job_of_its_own(place: Workplace) -> None:
