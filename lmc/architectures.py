@@ -24,6 +24,7 @@ class Architecture:
         build: called as ``build(width, shape, classes, bias=..., **variant)`` with the width multiplier, the shape
             (C, H, W) of an image and the number of logits, and where ``any_depth`` with ``depth=...``; it gives an
             untrained module. Or ``"package.module:name"`` of such a function, imported when it is first needed.
+            Tensors that are not in the module's state dict must be the same whenever it is built.
         variant: further arguments of ``build``.
         channels_last: whether it is fastest so; true of convolutions.
         normalised: whether every layer has running statistics, which a merge has to reset (B.1).

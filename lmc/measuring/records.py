@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -141,20 +142,22 @@ class _Job:
 
     @functools.cached_property
     def spare(self) -> nn.Module:
-        """A network to be overwritten."""
-        with torch.device("meta"):
-            network = self._build()
-        return network.to_empty(device=self.device).to(memory_format=memory_format_of(self.recipe.arch)).eval()
-
-    def _build(self) -> nn.Module:
+        """A network to be overwritten; the only one that is built, so that it has what no state dict holds."""
         recipe, dataset = self.recipe, self.dataset
         classes = len(dataset.classes)
-        return build(recipe.arch, recipe.width, dataset.shape, classes, bias=recipe.bias, depth=recipe.depth)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            network = build(recipe.arch, recipe.width, dataset.shape, classes, bias=recipe.bias, depth=recipe.depth)
+        return network.to(self.device).to(memory_format=memory_format_of(recipe.arch)).eval()
 
     def _network(self, state: Mapping[str, Tensor]) -> nn.Module:
-        """A network that takes the tensors of ``state`` for its own, so that a wide net is not held twice."""
-        with torch.device("meta"):
-            network = self._build()
+        """A copy of `spare` that takes the tensors of ``state`` for its own.
+
+        The copy shares the weights of `spare` until it gets those of ``state``, so at no time is a wide net held
+        twice: a job's peak is `spare` and one network for every model in hand.
+        """
+        shared = {id(tensor): tensor for tensor in self.spare.state_dict(keep_vars=True).values()}
+        network = copy.deepcopy(self.spare, shared)
         network.load_state_dict(state, assign=True)
         return network.to(self.device).to(memory_format=memory_format_of(self.recipe.arch)).eval()
 

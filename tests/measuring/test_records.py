@@ -14,6 +14,7 @@ from numpy_nets import differences
 from tiny import DIGITS, SPECS, State, inputs_of, measured, network, pair, seeds, state_of
 from torch import nn
 
+from lmc.architectures import Architecture, register_architecture
 from lmc.errors import MergeError
 from lmc.measuring.alignments import match, permute_at_random
 from lmc.measuring.evaluation import evaluate_logits, logits_of
@@ -91,6 +92,60 @@ def test_layers_are_measured_on_the_first_images_and_the_path_on_all() -> None:
         first, second = measured(measurement, one), measured(measurement, other)
         assert first[layers] == second[layers]
         assert first[whole] != second[whole]
+
+
+class Scaled(nn.Module):
+    """A net with tensors that its state dict does not hold: a buffer and an attribute."""
+
+    scale: torch.Tensor
+
+    def __init__(self, pixels: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.linspace(0.5, 2.0, pixels), persistent=False)
+        self.shift = torch.full((classes,), 0.25)
+        self.hidden = nn.Linear(pixels, 8)
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(torch.relu(self.hidden(images.flatten(1) * self.scale))) + self.shift
+        return logits
+
+
+def scaled(width: float, shape: tuple[int, int, int], classes: int, *, bias: bool) -> nn.Module:
+    return Scaled(math.prod(shape), classes)
+
+
+register_architecture(Architecture(name="scaled", kind="own", build=scaled))
+
+
+def test_a_net_keeps_what_its_state_dict_does_not_hold() -> None:
+    spec = replace(SPECS["mlp"], arch="scaled", depth=3)
+    specs = spec, spec.with_seed(1), spec.with_seed(2)
+    nets: dict[RunSpec, nn.Module] = {}
+    for seed, each in enumerate(specs):
+        torch.manual_seed(seed)
+        nets[each] = Scaled(64, 10).eval()
+    assert "scale" not in nets[spec].state_dict()
+    expected = {each: evaluate_logits(logits_of(net, inputs_of()), DIGITS.test_labels) for each, net in nets.items()}
+    random_state = torch.get_rng_state()
+    kinds: list[Measurement] = [
+        PairMeasurement(*specs[:2]),
+        ModelMeasurement(spec),
+        FlatnessMeasurement(*specs[:2]),
+        MergeMeasurement(specs),
+    ]
+    for measurement in kinds:
+        states = [copy.deepcopy(nets[each].state_dict()) for each in measurement.specs]
+        found = measure(measurement, states, DIGITS, "cpu")
+        assert found["accuracies"] == [expected[each].accuracy for each in measurement.specs]
+        if isinstance(measurement, PairMeasurement):
+            middle = copy.deepcopy(nets[spec])
+            middle.load_state_dict({name: (states[0][name] + states[1][name]) / 2 for name in states[0]})
+            logits = logits_of(middle, inputs_of())
+            assert found["path"]["points"][1]["loss"] == pytest.approx(
+                evaluate_logits(logits, DIGITS.test_labels).loss, rel=1e-5
+            )
+    assert torch.equal(torch.get_rng_state(), random_state), "measuring draws nothing from the global generator"
 
 
 # -- Pairs, and what permutations do to them. --
