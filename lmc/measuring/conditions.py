@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -103,36 +103,42 @@ def ratio(numerator: Tensor | Rows, denominator: Tensor | Rows) -> Tensor:
     return _defined_quotient(norm(numerator), norm(denominator))
 
 
-def lewc_target(f_a: Tensor, f_b: Tensor, layer: int, lam: float = 0.5) -> Tensor:
-    """λ^ℓ f_ℓ(θ_a; x) + (1-λ)^ℓ f_ℓ(θ_b; x), the right-hand side of LEWC (Def. 4.1).
+def combined(each: Sequence[Rows], shares: Sequence[float], layer: int) -> Rows:
+    """Σ λ_i^ℓ f_ℓ(θ_i; x) over `scale_of` it, so that deep layers do not underflow.
+
+    What LEWC says the merged model gives at layer ℓ (Def. 4.1, Fig. 3), and at ℓ = 1 what LLFC says it gives at any
+    layer, Σ λ_i f_ℓ(θ_i; x) (App. C). At equal shares the two differ in scale only.
 
     Args:
-        f_a: output of layer ``layer`` in model a, (N, ...).
-        f_b: the same of model b.
+        each: outputs of the layer, one (N, ...) a model.
+        shares: λ_1 .. λ_k.
         layer: ℓ, counted from 1.
-        lam: weight λ of model a.
     """
-    return lam**layer * f_a + (1 - lam) ** layer * f_b
+    largest = max(shares)
+    terms = [
+        one.values if lam == largest else (lam / largest) ** layer * one.values
+        for one, lam in zip(each, shares, strict=True)
+    ]
+    return Rows(sum(terms[1:], start=terms[0]))
 
 
-def lewc_cosine(f_merged: Tensor, f_a: Tensor, f_b: Tensor, layer: int, lam: float = 0.5) -> Tensor:
-    """cos(f_ℓ(θ(λ)), λ^ℓ f_ℓ(θ_a) + (1-λ)^ℓ f_ℓ(θ_b)) (Def. 4.1, Fig. 3); at λ = ½ the layer cancels."""
-    if lam == 0.5:
-        return cosine(f_merged, f_a + f_b)
-    return cosine(f_merged, lewc_target(f_a, f_b, layer, lam))
+def scale_of(shares: Sequence[float], layer: int) -> float:
+    """The largest λ_i^ℓ, which `combined` is divided by."""
+    return max(shares) ** layer
 
 
-def llfc_norm_ratio(f_merged: Tensor, f_a: Tensor, f_b: Tensor, lam: float = 0.5) -> Tensor:
-    """‖f_ℓ(θ(λ))‖ / ‖λ f_ℓ(θ_a) + (1-λ) f_ℓ(θ_b)‖: 1 under LLFC, 2^(1-ℓ) under LEWC at λ = ½ (App. C)."""
-    return norm_ratio(norm(f_merged), norm(lam * f_a + (1 - lam) * f_b))
-
-
-def norm_ratio(merged: Tensor, expected: Tensor) -> Tensor:
-    """‖f_ℓ(merged)‖ over the norm that a law expects, (N,).
+def norm_ratio(merged: Rows, law: Rows, scale: float) -> Tensor:
+    """‖f_ℓ(merged)‖ over the norm that a law expects, (N,): 1 under LLFC or LEWC, whichever ``law`` is of (App. C).
 
     NaN where the latter is zero, even if both are: 0 would count as a merged model gone silent.
+
+    Args:
+        merged: outputs of the merged model, (N, ...).
+        law: what the law expects, over ``scale``; see `combined`.
+        scale: see `scale_of`.
     """
-    return (merged / expected).where(expected != 0, torch.nan)
+    expected = scale * law.norms
+    return (merged.norms / expected).where(expected != 0, torch.nan)
 
 
 def additivity_cosine(

@@ -139,13 +139,13 @@ class LayerMeans:
         Returns:
             The mean of what the models give, up to scale.
         """
-        law = _combined(each, self._shares, depth)
-        average = law if len(set(self._shares)) == 1 else _combined(each, self._shares, 1)
-        largest = max(self._shares)
+        shares = self._shares
+        law = conditions.combined(each, shares, depth)
+        average = law if len(set(shares)) == 1 else conditions.combined(each, shares, 1)
         found = {
             "lewc_cosine": conditions.cosine(merged, law),
-            "lewc_norm_ratio": conditions.norm_ratio(merged.norms, largest**depth * law.norms),
-            "llfc_norm_ratio": conditions.norm_ratio(merged.norms, largest * average.norms),
+            "lewc_norm_ratio": conditions.norm_ratio(merged, law, conditions.scale_of(shares, depth)),
+            "llfc_norm_ratio": conditions.norm_ratio(merged, average, conditions.scale_of(shares, 1)),
         }
         for quantity, rows in found.items():
             self._means["outputs", name, quantity].add(rows)
@@ -203,16 +203,6 @@ class LayerMeans:
                 "additivity, orthogonality, recovery and commutativity are defined for two models; compare pairs"
             )
         return notes
-
-
-def _combined(each: Sequence[conditions.Rows], shares: Sequence[float], depth: int) -> conditions.Rows:
-    """Σ λ_i^ℓ f_ℓ(θ_i) over the largest λ_i^ℓ, so that deep layers do not underflow."""
-    largest = max(shares)
-    terms = [
-        one.values if lam == largest else (lam / largest) ** depth * one.values
-        for one, lam in zip(each, shares, strict=True)
-    ]
-    return conditions.Rows(sum(terms[1:], start=terms[0]))
 
 
 def _check_alike(taps: Sequence[Tapped]) -> None:

@@ -17,13 +17,13 @@ from lmc.measuring import conditions
 from lmc.measuring.conditions import (
     CommutativityDistance,
     Rows,
+    combined,
     cosine,
-    lewc_cosine,
-    lewc_target,
-    llfc_norm_ratio,
+    norm_ratio,
     orthogonality_ratio,
     ratio,
     recovery_cosine,
+    scale_of,
 )
 
 NAN = math.nan
@@ -249,38 +249,55 @@ def test_additivity_falls_below_one_where_signs_disagree(seed: int, lam: float) 
     torch.testing.assert_close(found, additivity_cosine(h_b, h_a, 1 - lam), **F64)
 
 
-@quick
-@given(seeds, lams, st.integers(1, 6))
-def test_lewc_cosine_is_one_exactly_for_the_exponential_combination(seed: int, lam: float, layer: int) -> None:
-    f_a, f_b = draw(seed, 2, 4, 8)
-    f_a, f_b = f_a / f_a.norm(dim=1, keepdim=True), f_b / f_b.norm(dim=1, keepdim=True)
-    target = lam**layer * f_a + (1 - lam) ** layer * f_b
-    torch.testing.assert_close(lewc_target(f_a, f_b, layer, lam), target, **F64)
-    torch.testing.assert_close(lewc_cosine(target, f_a, f_b, layer, lam), torch.ones(4).double(), **F64)
-    if layer > 1 and abs(lam - 0.5) > 0.05:
-        assert bool((lewc_cosine(target, f_a, f_b, 1, lam) < 1 - 1e-5).all()), "another layer's target differs"
-    torch.testing.assert_close(
-        lewc_cosine(f_a, f_a, f_b, layer, lam), lewc_cosine(f_a, f_b, f_a, layer, 1 - lam), **F64
-    )
+def law_of(each: list[Tensor], shares: list[float], layer: int) -> tuple[Rows, float]:
+    return combined([Rows(one) for one in each], shares, layer), scale_of(shares, layer)
+
+
+def shares_of(weights: list[float]) -> list[float]:
+    return [weight / sum(weights) for weight in weights]
+
+
+some_shares = st.lists(st.floats(0.05, 0.95), min_size=2, max_size=4).map(shares_of)
 
 
 @quick
-@given(seeds, st.integers(1, 6))
-def test_at_the_midpoint_the_layer_cancels(seed: int, layer: int) -> None:
-    merged, f_a, f_b = draw(seed, 3, 4, 8)
-    expected = cosine(merged, lewc_target(f_a, f_b, layer))
-    torch.testing.assert_close(lewc_cosine(merged, f_a, f_b, layer), expected, **F64)
-    torch.testing.assert_close(lewc_cosine(merged, f_a, f_b, 1), expected, **F64)
+@given(seeds, some_shares, st.integers(1, 6))
+def test_the_law_is_the_exponential_combination(seed: int, shares: list[float], layer: int) -> None:
+    each = [one / one.norm(dim=1, keepdim=True) for one in draw(seed, len(shares), 4, 8)]
+    target = sum((lam**layer * one for lam, one in zip(shares, each, strict=True)), start=torch.zeros(4, 8).double())
+    law, scale = law_of(each, shares, layer)
+    torch.testing.assert_close(scale * law.values, target, **F64)
+    torch.testing.assert_close(cosine(target, law), torch.ones(4).double(), **F64)
+    torch.testing.assert_close(norm_ratio(Rows(target), law, scale), torch.ones(4).double(), **F64)
+    if layer > 1 and max(shares) - min(shares) > 0.1:
+        assert bool((cosine(target, law_of(each, shares, 1)[0]) < 1 - 1e-5).all()), "another layer's law differs"
+    backwards, _ = law_of(each[::-1], shares[::-1], layer)
+    torch.testing.assert_close(backwards.values, law.values, **F64)
 
 
 @quick
-@given(seeds, st.integers(1, 6), lams)
-def test_the_norm_ratio_tells_llfc_from_lewc(seed: int, layer: int, lam: float) -> None:
-    f_a, f_b = draw(seed, 2, 4, 8)
-    ones = torch.ones(4).double()
-    torch.testing.assert_close(llfc_norm_ratio(lam * f_a + (1 - lam) * f_b, f_a, f_b, lam), ones, **F64)
-    lewc = lewc_target(f_a, f_b, layer)
-    torch.testing.assert_close(llfc_norm_ratio(lewc, f_a, f_b), 2.0 ** (1 - layer) * ones, **F64)
+@given(seeds, st.integers(1, 6), st.integers(2, 4))
+def test_at_equal_shares_the_layer_cancels(seed: int, layer: int, models: int) -> None:
+    each = draw(seed, models, 4, 8)
+    assert torch.equal(law_of(each, [1 / models] * models, layer)[0].values, sum(each[1:], start=each[0]))
+
+
+def test_the_law_of_a_deep_layer_does_not_underflow() -> None:
+    each = [one.float() for one in draw(0, 2, 4, 8)]
+    law, _ = law_of(each, [0.1, 0.9], 400)
+    torch.testing.assert_close(law.values, each[1], rtol=1e-6, atol=0)
+
+
+@quick
+@given(seeds, st.integers(1, 6), some_shares)
+def test_the_norm_ratio_tells_llfc_from_lewc(seed: int, layer: int, shares: list[float]) -> None:
+    each, ones = draw(seed, len(shares), 4, 8), torch.ones(4).double()
+    average, scale = law_of(each, shares, 1)
+    torch.testing.assert_close(norm_ratio(Rows(scale * average.values), average, scale), ones, **F64)
+    equal = [0.5, 0.5]
+    (lewc, of_lewc), (llfc, of_llfc) = law_of(each[:2], equal, layer), law_of(each[:2], equal, 1)
+    found = norm_ratio(Rows(of_lewc * lewc.values), llfc, of_llfc)
+    torch.testing.assert_close(found, 2.0 ** (1 - layer) * ones, **F64)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +312,8 @@ def test_the_norm_ratio_tells_llfc_from_lewc(seed: int, layer: int, lam: float) 
     ],
 )
 def test_norm_ratio_at_zero(merged: list[float], f_a: list[float], f_b: list[float], expected: float) -> None:
-    found = llfc_norm_ratio(rows(merged), rows(f_a), rows(f_b)).item()
+    law, scale = law_of([rows(f_a), rows(f_b)], [0.5, 0.5], 1)
+    found = norm_ratio(Rows(rows(merged)), law, scale).item()
     assert found == pytest.approx(expected, abs=1e-15, nan_ok=True)
 
 
