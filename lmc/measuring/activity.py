@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmc.errors import MergeError, SpecError
 from lmc.measuring.calls import ActivationCall
-from lmc.measuring.inputs import Inputs
-from lmc.measuring.tapping import Seeing
 
 ACTIVE_THRESHOLD = 0.05
 """A coordinate counts as active above this share of the layer's largest moment; §5.2 only says "negligible". Below
@@ -21,52 +19,29 @@ it, a coordinate adds less than 1/400 of what the largest one adds to the second
 BINS = 50
 
 
-@torch.no_grad()
-def root_second_moments(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
-    """√E[h_c²] of every channel c of every activation's input h, over the test inputs (§5.2, Fig. 5; all layers: F.7).
+class Moments:
+    """√E[h_c²] of every channel c of every activation's input h (§5.2, Fig. 5; all layers: F.7), batch by batch.
 
-    The moment is uncentered: a coordinate that is constant but not zero does count. The test set is streamed:
-    no more than one batch of activations is held.
-
-    Args:
-        model: put into evaluation mode.
-        inputs: the test inputs.
-
-    Returns:
-        float64 (channels,) on the model's device, by name of the activation (see `lmc.measuring.tapping`) in order of
-        execution.
-
-    Raises:
-        MergeError: a moment is not finite; the activation is named.
+    The moment is uncentered: a coordinate that is constant but not zero does count. No batch is held.
 
     Deviates:
         Behind a convolution the mean is over inputs *and positions*, giving one number per channel; the paper
         does not say whether it counts channels or the coordinates (channel, row, column). Channels are what a
         layer's width and its permutations count.
     """
-    model.eval()
-    moments = Moments()
-    seeing = Seeing(model)
-    for batch in inputs.test_batches():
-        moments.add(seeing(batch).tapped.activations)
-    return moments.roots()
-
-
-class Moments:
-    """√E[h_c²] of every channel, gathered batch by batch."""
 
     def __init__(self) -> None:
         self._squares: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, activations: Mapping[str, ActivationCall]) -> None:
-        """Add one batch."""
+        """Add one batch, by name of the activation (see `lmc.measuring.tapping`)."""
         for name, call in activations.items():
             self._squares[name] = self._squares[name] + call.squares if name in self._squares else call.squares
             self._counts[name] = self._counts.get(name, 0) + call.count
 
     def roots(self) -> dict[str, Tensor]:
-        """By activation: float64 (channels,).
+        """By activation, in order of execution: float64 (channels,).
 
         Raises:
             MergeError: a moment is not finite; the activation is named.
@@ -81,7 +56,7 @@ def active(moments: Tensor, threshold: float = ACTIVE_THRESHOLD) -> Tensor:
     """The coordinates whose root second moment exceeds ``threshold`` times the largest one (§5.2, Fig. 6).
 
     Args:
-        moments: floating (channels,), see `root_second_moments`.
+        moments: floating (channels,), see `Moments`.
         threshold: in (0, 1), relative to the largest moment.
 
     Returns:
@@ -132,7 +107,7 @@ def histogram(moments: Tensor, bins: int = BINS) -> dict[str, Any]:
     """How many root second moments fall into each bin, and the share of the leftmost one (Fig. 5; F.7, Fig. 21).
 
     Args:
-        moments: floating (channels,), see `root_second_moments`.
+        moments: floating (channels,), see `Moments`.
         bins: number of bins of equal width.
 
     Returns:
@@ -172,7 +147,7 @@ def compare_activity(of_a: Tensor, of_b: Tensor) -> dict[str, float]:
     """Active neurons of one layer of two models, and their overlap (Fig. 6, 22).
 
     Args:
-        of_a: root second moments (channels,), see `root_second_moments`.
+        of_a: root second moments (channels,), see `Moments`.
         of_b: the same of model b; permuted to match a for Figure 22.
 
     Returns:

@@ -19,14 +19,15 @@ from torch import nn
 from lmc.data import Normaliser
 from lmc.errors import MergeError, SpecError
 from lmc.measuring.activity import (
+    Moments,
     active,
     active_share,
     compare_activity,
     histogram,
     overlap_ratio,
-    root_second_moments,
 )
 from lmc.measuring.inputs import HeldInputs
+from lmc.measuring.tapping import Seeing
 from lmc.nets import MLP, VGG
 
 CLOSE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-14}
@@ -56,6 +57,15 @@ def seeded(seed: int, net: type[MLP] | type[VGG]) -> nn.Module:
         return model.double()
 
 
+@torch.no_grad()
+def moments_in(model: nn.Module, inputs: HeldInputs) -> dict[str, torch.Tensor]:
+    """Root second moments, by activation."""
+    moments, seeing = Moments(), Seeing(model.eval())
+    for batch in inputs.test_batches():
+        moments.add(seeing(batch).tapped.activations)
+    return moments.roots()
+
+
 def numpy_preactivations(model: nn.Module) -> dict[str, np.ndarray]:
     """Of the MLP, by ReLU."""
     z, found = images().reshape(23, -1), {}
@@ -80,7 +90,7 @@ def tensor(values: list[float]) -> torch.Tensor:
 @pytest.mark.parametrize("batch", [1, 7, 23, 100])
 def test_moments_of_an_mlp_agree_with_plain_numpy(batch: int) -> None:
     model = seeded(0, MLP)
-    found = root_second_moments(model, inputs_of(batch))
+    found = moments_in(model, inputs_of(batch))
     expected = numpy_preactivations(model)
     assert list(found) == list(expected)
     for name, h in expected.items():
@@ -90,7 +100,7 @@ def test_moments_of_an_mlp_agree_with_plain_numpy(batch: int) -> None:
 
 def test_moments_behind_a_convolution_are_per_channel_over_inputs_and_positions() -> None:
     model = seeded(0, VGG)
-    found = root_second_moments(model, inputs_of())
+    found = moments_in(model, inputs_of())
     first = nn.Sequential(*list(model.get_submodule("features").children())[:2]).eval()
     with torch.no_grad():
         h = first(torch.from_numpy(images())).numpy()
@@ -102,10 +112,10 @@ def test_moments_behind_a_convolution_are_per_channel_over_inputs_and_positions(
 
 def test_the_batch_size_does_not_matter_and_float32_is_summed_in_float64() -> None:
     model = seeded(0, VGG)
-    whole = root_second_moments(model, inputs_of(23))
-    for name, moments in root_second_moments(model, inputs_of(4)).items():
+    whole = moments_in(model, inputs_of(23))
+    for name, moments in moments_in(model, inputs_of(4)).items():
         torch.testing.assert_close(moments, whole[name], **CLOSE)
-    single = root_second_moments(model.float(), replace(inputs_of(), dtype=torch.float32))
+    single = moments_in(model.float(), replace(inputs_of(), dtype=torch.float32))
     for name, moments in single.items():
         assert moments.dtype == torch.float64
         torch.testing.assert_close(moments, whole[name], rtol=1e-5, atol=1e-6)
@@ -115,7 +125,7 @@ def test_a_model_that_diverged_is_refused_by_layer() -> None:
     model = seeded(0, MLP)
     model.get_submodule("hidden.1.linear").bias.data[3] = math.nan
     with pytest.raises(MergeError, match=r"hidden\.1\.relu are NaN or infinite; the model diverged"):
-        root_second_moments(model, inputs_of())
+        moments_in(model, inputs_of())
 
 
 # -- Active coordinates and their overlap. --
@@ -204,7 +214,7 @@ def test_even_subnormal_moments_have_a_histogram() -> None:
 
 def compared(a: nn.Module, b: nn.Module) -> dict[str, dict[str, float]]:
     """By ReLU, as the layers of a pair record it."""
-    of_a, of_b = root_second_moments(a, inputs_of()), root_second_moments(b, inputs_of())
+    of_a, of_b = moments_in(a, inputs_of()), moments_in(b, inputs_of())
     return {name: compare_activity(moments, of_b[name]) for name, moments in of_a.items()}
 
 
@@ -226,7 +236,7 @@ def test_a_pair_agrees_with_plain_numpy_and_is_ready_for_json() -> None:
             "overlap_chance": pytest.approx(p * q / (p + q - p * q)),
         }
         expected = histogram(torch.from_numpy(sizes[0][name]))
-        whole = histogram(root_second_moments(a, inputs_of())[name])
+        whole = histogram(moments_in(a, inputs_of())[name])
         assert whole == expected | {"largest": pytest.approx(sizes[0][name].max(), rel=1e-12)}
     apart = found["hidden.1.relu"]
     assert 0 < apart["overlap_ratio"] < 1, "the case must tell sets apart"
@@ -237,7 +247,7 @@ def test_a_model_and_itself_overlap_wholly() -> None:
     model = seeded(0, VGG)
     for name, record in compared(model, model).items():
         assert record["overlap_ratio"] == 1.0
-        assert record["active_share"] == active_share(active(root_second_moments(model, inputs_of())[name])) > 0
+        assert record["active_share"] == active_share(active(moments_in(model, inputs_of())[name])) > 0
 
 
 def test_swapping_the_models_changes_nothing() -> None:
@@ -249,7 +259,7 @@ def test_swapping_the_models_changes_nothing() -> None:
 
 def test_a_common_order_of_units_does_not_matter() -> None:
     a, b = seeded(0, MLP), seeded(1, MLP)
-    before, moments = compared(a, b), root_second_moments(a, inputs_of())
+    before, moments = compared(a, b), moments_in(a, inputs_of())
     order = torch.from_numpy(np.random.default_rng(3).permutation(UNITS))
     for model in (a, b):
         first, second = (model.get_submodule(f"hidden.{index}.linear") for index in (0, 1))
@@ -258,7 +268,7 @@ def test_a_common_order_of_units_does_not_matter() -> None:
     after = compared(a, b)
     for name, record in before.items():
         assert after[name] == record
-        counts = histogram(root_second_moments(a, inputs_of())[name])["counts"]
+        counts = histogram(moments_in(a, inputs_of())[name])["counts"]
         assert counts == histogram(moments[name])["counts"]
 
 
@@ -274,10 +284,10 @@ def test_in_a_dead_layer_nothing_is_active(who: str) -> None:
         kill(model, 1)
     dead = compared(a, b)["hidden.1.relu"]
     assert (dead["overlap_ratio"], dead["overlap_chance"]) == (0.0, 0.0)
-    share_of_b = active_share(active(root_second_moments(b, inputs_of())["hidden.1.relu"]))
+    share_of_b = active_share(active(moments_in(b, inputs_of())["hidden.1.relu"]))
     assert dead["active_share"] == share_of_b / 2
     assert (share_of_b == 0) == (who == "both")
-    found = histogram(root_second_moments(a, inputs_of())["hidden.1.relu"])
+    found = histogram(moments_in(a, inputs_of())["hidden.1.relu"])
     assert found == {"counts": [UNITS] + [0] * 49, "largest": 0.0, "leftmost_share": 1.0}
 
 
