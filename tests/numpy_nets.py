@@ -77,6 +77,13 @@ class Trace:
         self.preactivations[name], self.activations[name] = h, np.where(h > 0, h, 0.0)
         return self.activations[name]
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is normalised, and every layer but the first reads the activation before it as it is."""
+        normalised = any(name.endswith("running_mean") for name in self.state)
+        pairs = zip(list(self.inputs.values())[1:], self.activations.values(), strict=False)  # logits are read by none
+        return not normalised and all(np.array_equal(z.ravel(), f.ravel()) for z, f in pairs)
+
 
 def mlp(trace: Trace, x: Array) -> Array:
     features = x.reshape(len(x), -1)
@@ -184,13 +191,12 @@ def mean_over(pairs: Iterable[tuple[Array, ...]], quantity: Callable[..., float]
 
 
 def reference_layers(a: Trace, b: Trace, m: Trace) -> dict[str, Any]:
-    plain = not any(name.endswith("running_mean") for name in m.state)
     found: dict[str, Any] = {"outputs": {}, "activations": {}, "weights": {}}
     for depth, name in enumerate(m.activations, start=1):
         f_m, f_a, f_b = m.activations[name], a.activations[name], b.activations[name]
         found["outputs"][name] = {
             "lewc_cosine": mean_over([(f_m, 0.5**depth * f_a + 0.5**depth * f_b)], cosine),
-            "lewc_norm_ratio": mean_over([(f_m, 0.5**depth * (f_a + f_b))], ratio) if plain else None,
+            "lewc_norm_ratio": mean_over([(f_m, 0.5**depth * (f_a + f_b))], ratio) if m.plain else None,
             "llfc_norm_ratio": mean_over([(f_m, (f_a + f_b) / 2)], ratio),
             "endpoint_cosine": mean_over([(f_a, f_b)], cosine),
             "norm_merged": mean_over([(f_m,)], length),

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from lmc.measuring.conditions import Rows
@@ -33,6 +34,13 @@ class LayerCall:
     def rows(self) -> Rows:
         """The response, to be compared."""
         return Rows(self.response)
+
+    @property
+    def output(self) -> Tensor:
+        """W z and the bias."""
+        if self.bias is None:
+            return self.response
+        return self.response + self.bias.reshape(-1, *(1,) * (self.weight.ndim - 2))
 
     def respond(self, inputs: Tensor) -> Rows:
         """W z' for other inputs."""
@@ -124,3 +132,28 @@ class Seen:
     def rows(self) -> Rows:
         """The output, to be compared."""
         return Rows(self.output)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether layers and activations alternate, each reading all of what the one before it gives and no more.
+
+        They may be reshaped in between, but nothing may be added (residual branches), scaled or pooled.
+        """
+        layers, activations = list(self.tapped.layers.values()), list(self.tapped.activations.values())
+        if len(layers) != len(activations) + 1:
+            return False
+        read_by_activations = [*(call.before for call in activations), self.output]
+        into = all(_same(layer.output, read) for layer, read in zip(layers, read_by_activations, strict=True))
+        return into and all(
+            _same(call.after, layer.inputs) for call, layer in zip(activations, layers[1:], strict=True)
+        )
+
+
+def _same(given: Tensor, read: Tensor) -> bool:
+    """Whether these have the same entries in the same order, up to the rounding of a bias taken off and put back."""
+    if given.numel() != read.numel():
+        return False
+    given, read = given.flatten(), read.flatten()
+    rounding = max(torch.finfo(each.dtype).eps for each in (given, read)) ** 0.5
+    apart, size = (torch.linalg.vector_norm(each, dtype=torch.float64) for each in (given - read, read))
+    return bool(apart <= rounding * size)

@@ -46,8 +46,9 @@ def measure_layers(
 
     Returns:
         ``outputs``: for each activation's output in order, then the logits: ``lewc_cosine`` (Fig. 3),
-        ``lewc_norm_ratio`` (of f_ℓ(merged) and Σ λ_i^ℓ f_ℓ(θ_i)), ``llfc_norm_ratio`` (App. C), ``endpoint_cosine``
-        (Fig. 14, the mean over pairs of models), ``norm_merged`` and ``norm_endpoints`` (Fig. 20).
+        ``lewc_norm_ratio`` (of f_ℓ(merged) and Σ λ_i^ℓ f_ℓ(θ_i); for plain chains alone, see
+        `lmc.measuring.calls.Seen.is_chain`), ``llfc_norm_ratio`` (App. C), ``endpoint_cosine`` (Fig. 14, the mean over
+        pairs of models), ``norm_merged`` and ``norm_endpoints`` (Fig. 20).
         Two models also give ``activations``: ``function``, ``additivity_cosine`` (Fig. 4) with the net's own function
         and ``additivity_null`` (Thm. 5.4), ``active_share``, ``overlap_ratio`` and ``overlap_chance`` (Fig. 6, 22; see
         `lmc.measuring.activity.compare_activity`); and
@@ -113,8 +114,9 @@ class LayerMeans:
         """
         taps = [seen.tapped for seen in each]
         _check_alike([*taps, merged.tapped])
+        if not self._kinds:  # the first batch
+            self._plain = not self._normalises and merged.is_chain
         self._kinds = {name: call.kind for name, call in merged.tapped.activations.items()}
-        self._plain = not self._normalises and len(merged.tapped.layers) == len(self._kinds) + 1
         for depth, name in enumerate(self._kinds, start=1):
             calls = [tapped.activations[name] for tapped in taps]
             of_merged = merged.tapped.activations[name].rows
@@ -196,7 +198,7 @@ class LayerMeans:
         if not self._plain:
             notes.append(
                 "the scale λ^ℓ of the law is not judged, only the direction: it needs a plain chain of layers without "
-                "normalisation, residual branches or attention"
+                "normalisation, pooling, residual branches or attention"
             )
         if not self._pair:
             notes.append(

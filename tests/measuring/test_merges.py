@@ -77,14 +77,13 @@ def test_a_merge_of_three_agrees_with_plain_numpy(name: str, weights: tuple[floa
     average = averaged(name, states, lams, inputs)
     expected: dict[str, Any] = {}
     target: Array = np.zeros(0)
-    plain = not any(key.endswith("running_mean") for key in states[0])
     for depth, (layer, output) in enumerate(average.activations.items(), start=1):
         each = [trace.activations[layer] for trace in traces]
         terms = ([lam**power * f for lam, f in zip(lams, each, strict=True)] for power in (depth, 1))
         target, line = (np.sum(each, axis=0) for each in terms)
         expected[layer] = {
             "lewc_cosine": mean_over([(output, target)], cosine),
-            "lewc_norm_ratio": mean_over([(output, target)], ratio) if plain else None,
+            "lewc_norm_ratio": mean_over([(output, target)], ratio) if average.plain else None,
             "llfc_norm_ratio": mean_over([(output, line)], ratio),
             "endpoint_cosine": mean_over(list(combinations(each, 2)), cosine),
             "norm_merged": mean_over([(output,)], length),
