@@ -1,4 +1,7 @@
-"""What is measured of trained models, as cells of the store. Imports no torch."""
+"""What is to be measured of trained models, each request named by its content key. Imports no torch.
+
+`lmc.measuring.records` carries them out.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ ALIGNMENTS = ("unpermuted", "matching", "random")
 
 
 class Measurement(Protocol):
-    """Numbers of one or more trained models, a record of the store."""
+    """A request for numbers of one or more trained models; the store keeps their record under its key."""
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:

@@ -1,4 +1,7 @@
-"""How each measurement is carried out on trained models; every record is JSON-ready."""
+"""Carries measurements out on trained models; each gives a JSON-ready record.
+
+What can be asked for is in `lmc.measuring.measurements`.
+"""
 
 from __future__ import annotations
 
