@@ -5,7 +5,7 @@ registered it; ``<data dir>/NAME.safetensors`` (prepared); ``<data dir>/NAME/tra
 that table again for a torchvision download, which is announced and then kept as a prepared file.
 
 A spec's dataset must stand in that table: a run asks it for the size before anything is loaded. Other files and folders
-are read for `lmc.training.engine.train` and the like; `lmc.register_dataset` makes them a dataset of runs.
+are read for `lmc.training.engine.train` and the like; `lmc.datasets.register_dataset` makes them a dataset of runs.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from lmc.store.leases import POLL, Leases, describe
 from lmc.store.store import Store
 
 MEASURED_AT_ONCE = 200
-"""Measurements of a job, at most: it claims them all before it starts, and every claim is an open file."""
+"""A job has at most so many measurements. It claims them all before it starts, and every claim is an open file."""
 
 
 class Job(Protocol):
