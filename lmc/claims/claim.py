@@ -1,4 +1,8 @@
-"""A claim is data: what is said, where, what is measured for it, and what it expects of the numbers."""
+"""A claim is data: what is said, where, what is measured for it, and what it expects of the numbers.
+
+Bounds were chosen before the verdict seeds were trained, from the pilot seeds (``lmc run --pilot``), whose numbers are
+kept in ``benchmarks/baselines/pilot-quick-cpu.json``; a claim's ``history`` says so where it was not so.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ from lmc.tiers import Setting
 
 NOTICEABLE = 0.01
 """The least change of a share or cosine that counts as an effect where the paper claims no more than a direction.
-Any change in the direction counted before, until every recorded one was larger (0.014 at least, mostly above 0.1)."""
+
+History: any change in the direction counted, until every recorded one was larger (0.014 at least, mostly above 0.1).
+"""
 
 Records = Mapping[str, dict[str, Any]]
 """Measured records by measurement key."""

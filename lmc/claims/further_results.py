@@ -1,8 +1,4 @@
-"""The claims of Appendix F.1 to F.8 (further results), in paper order.
-
-Bounds were chosen before the verdict seeds were trained, from the pilot seeds (``lmc run --pilot``), whose numbers
-are kept in ``benchmarks/baselines/pilot-quick-cpu.json``; ``history`` says so where it was not so.
-"""
+"""The claims of Appendix F.1 to F.8 (further results), in paper order."""
 
 from __future__ import annotations
 

@@ -15,4 +15,4 @@ SEVERITY: tuple[Verdict, ...] = (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
 """Verdicts from best to worst; a claim's verdict is the worst of its settings', theirs of their parts'."""
 
 KNOWN_GAP: Final = "known gap"
-"""What is shown instead of the verdict where a known gap explains it, see `lmc.results.document.Judged.shown`."""
+"""What is shown where a known gap explains that a claim does not hold, see `lmc.results.document.Judged.shown`."""
