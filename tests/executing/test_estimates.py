@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from tiny_claim import RECIPE
@@ -21,10 +20,8 @@ from lmc.executing.costs import (
     measuring_work,
     training_work,
 )
-from lmc.executing.settings import Settings
 from lmc.measuring.inputs import BATCH
 from lmc.measuring.measurements import FlatnessMeasurement, MergeMeasurement, PairMeasurement
-from lmc.planning.plan import make_plan
 
 WIDTHS = (1 / 16, 1 / 4, 1, 4, 8)
 VGG = replace(RECIPE, dataset="cifar10", arch="vgg11", batch_size=100)
@@ -81,15 +78,3 @@ def test_libraries_count_once_on_a_machine() -> None:
     one, two, three = (host_bytes([work] * count, "cpu") for count in (1, 2, 3))
     assert two - one == three - two == one - SHARED_BYTES
     assert host_bytes([], "cpu") == SHARED_BYTES
-
-
-def test_a_plan_and_a_request_are_one_formula(tmp_path: Path) -> None:
-    """A plan is what its largest jobs ask for at once, and the main process."""
-    settings = Settings.resolve({"LMC_HOME": str(tmp_path)}, tier="standard", arch="mlp", dataset="mnist", device="cpu")
-    of_workers = []
-    for workers in (1, 2, 3):
-        plan = make_plan(replace(settings, workers=workers), [1])
-        of_workers.append(plan.memory_bytes)
-        widest = max(plan.rows, key=lambda row: row.parameters)
-        assert plan.memory_bytes >= OWN_BYTES + host_bytes([training_work([widest.spec])], "cuda")
-    assert of_workers[1] - of_workers[0] == of_workers[2] - of_workers[1] > OWN_BYTES

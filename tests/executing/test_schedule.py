@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_claim import RECIPE
 
-from lmc.errors import SpecError
 from lmc.executing.jobs import Job, MeasuringJob, TrainingJob
 from lmc.executing.local import assigned
 from lmc.executing.schedule import Queue, simulate
-from lmc.executing.settings import Settings
 from lmc.measuring.measurements import ModelMeasurement, PairMeasurement
-from lmc.planning.plan import gpu_counts, make_plan
-from lmc.planning.text import lines
 
 SPECS = [RECIPE.with_seed(seed) for seed in range(8)]
 
@@ -138,24 +133,3 @@ def test_one_device_of_whole_shares_takes_the_sum_and_many_the_longest_chain() -
     assert (many.makespan, many.critical_path) == (4, 4)
     assert many.utilisation == pytest.approx(7 / 32)
     assert simulate([], [0], whole).makespan == 0
-
-
-def test_a_plan_simulates_any_number_of_gpus(tmp_path: Path) -> None:
-    """More GPUs are never slower, none is faster than the longest chain, and nothing is trained or written."""
-    settings = Settings.resolve({"LMC_HOME": str(tmp_path)}, tier="standard", arch="mlp", dataset="mnist", device="cpu")
-    plan = make_plan(settings, [1, 8, 64])
-    assert plan.assumed
-    assert [each.devices for each in plan.schedules] == [1, 8, 64]
-    assert len({each.critical_path for each in plan.schedules}) == 1
-    spans = [each.makespan for each in plan.schedules]
-    assert spans == sorted(spans, reverse=True)
-    assert all(each.critical_path <= each.makespan for each in plan.schedules)
-    assert all(0 < each.utilisation <= 1 for each in plan.schedules)
-    assert sum("on 8 GPUs: " in line for line in lines(plan)) == 1
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "1,,8", "many", "1.5"])
-def test_a_number_of_gpus_that_is_none(text: str) -> None:
-    with pytest.raises(SpecError, match="whole number of at least 1"):
-        gpu_counts(text)
