@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmc.claims.asked import Asked
-from lmc.claims.expectations import grouped
+from lmc.claims.expectations import both_means, grouped
 from lmc.claims.parts import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
 from lmc.claims.statistics import Estimate, Observation, by_width, difference, estimate, one_sided_p_value
 
@@ -45,10 +45,7 @@ class Similar:
         widths, (first, second) = arms
         gap = difference(first, second)
         p_value = equivalence_p_value(gap, 0.0, self.within)
-        reason = (
-            f"{self.one} {first.mean:.4g}, {self.other} {second.mean:.4g} "
-            f"at width {', '.join(f'{width:g}' for width in widths)}, p = {p_value:.2g}"
-        )
+        reason = both_means(self.asked.groups, (first, second), widths, p_value)
         return conclude(abs(gap.mean) < self.within, p_value, reason, gap)
 
 
@@ -83,10 +80,7 @@ class NonInferior:
         widths, (first, second) = arms
         gap = difference(first, second)
         p_value = one_sided_p_value(gap, self.margin, above=False)
-        reason = (
-            f"{self.one} {first.mean:.4g}, {self.other} {second.mean:.4g} "
-            f"at width {', '.join(f'{width:g}' for width in widths)}, p = {p_value:.2g}"
-        )
+        reason = both_means(self.asked.groups, (first, second), widths, p_value)
         return conclude(gap.mean < self.margin, p_value, reason, gap)
 
 

@@ -160,11 +160,14 @@ class Contrast:
         widths, (large, small) = arms
         gap = difference(large, small)
         p_value = one_sided_p_value(gap, 0.0, above=True)
-        reason = (
-            f"{self.larger} {large.mean:.4g}, {self.smaller} {small.mean:.4g} "
-            f"at width {', '.join(f'{width:g}' for width in widths)}, p = {p_value:.2g}"
-        )
+        reason = both_means(self.asked.groups, (large, small), widths, p_value)
         return conclude(gap.mean >= self.by, p_value, reason, gap)
+
+
+def both_means(groups: Sequence[str], means: Sequence[Estimate], widths: Sequence[float], p_value: float) -> str:
+    """The means of compared groups, where they were taken, and how sure their difference is."""
+    said = ", ".join(f"{group} {mean.mean:.4g}" for group, mean in zip(groups, means, strict=True))
+    return f"{said} at width {', '.join(f'{width:g}' for width in widths)}, p = {p_value:.2g}"
 
 
 def grouped(observations: Sequence[Observation], *names: str) -> tuple[list[float], list[Estimate]] | Judgement:
