@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from types import ModuleType
 
-from lmc.errors import SpecError
+from lmc.errors import SpecError, in_one_line
 
 
 def find(reference: str, *, option: str, example: str, wanted: str) -> object:
@@ -45,9 +45,8 @@ def import_from(module_name: str, folder: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # importing runs the reader's own code, which may even exit
-        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise SpecError(
-            f"cannot import {module_name!r}: {said:.200}; it must import without running anything "
+            f"cannot import {module_name!r}: {in_one_line(error)}; it must import without running anything "
             "(a script guards that by __name__), from the current folder or an installed package"
         ) from error
     finally:

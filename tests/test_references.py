@@ -23,6 +23,9 @@ from tiny_claim import CLAIM, CLAIMS, SETTING, TIER
 def tier():
     return TIER
 
+def broken():
+    return 1 / 0
+
 number = 3
 text = "CLAIMS"
 EMPTY = Tier("empty", (), "")
@@ -114,6 +117,10 @@ def test_a_tier_or_what_gives_one(own: str) -> None:
     ("name", "message"),
     [
         ("number", "gives a int; name a Tier, or a function that gives one"),
+        (
+            "broken",
+            "tier {own}:broken failed: ZeroDivisionError: division by zero; it must give a Tier without arguments",
+        ),
         ("EMPTY", "has no settings; give it one at least"),
         ("TWICE", "has 2 settings called 'tiny'; give each a name of its own"),
         ("WEAK", "setting 'tiny' of tier {own}:WEAK has no family 'strong', only weak; claims compare"),

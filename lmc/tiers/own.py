@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from lmc.errors import SpecError
+from lmc.errors import LmcError, SpecError, in_one_line
 from lmc.references import find
 from lmc.tiers.families import Tier
 
@@ -13,12 +13,19 @@ def own_tier(reference: str) -> Tier:
     """The tier that ``package.module:name`` names, itself or what it gives when it is called.
 
     Raises:
-        SpecError: there is no such module or name, it gives no tier, or a setting lacks the family ``strong`` or has
-            another's name.
+        SpecError: there is no such module or name, it fails or gives no tier, or a setting lacks the family ``strong``
+            or has another's name.
     """
     wanted = "a Tier, or a function that gives one"
     found = find(reference, option="tier", example="own_claim:tier", wanted=wanted)
-    tier = found() if callable(found) else found
+    try:
+        tier = found() if callable(found) else found
+    except LmcError:
+        raise
+    except (Exception, SystemExit) as error:  # the reader's own code, which may even exit
+        raise SpecError(
+            f"tier {reference} failed: {in_one_line(error)}; it must give a Tier without arguments"
+        ) from error
     if not isinstance(tier, Tier):
         raise SpecError(f"tier {reference} gives a {type(tier).__name__}; name {wanted}")
     if not tier.settings:
