@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from typing import Any
 
@@ -16,10 +17,12 @@ from lmc.errors import SpecError
 from lmc.specs import RunSpec, content_key, stack_seeds
 
 BASE = RunSpec(dataset="digits", arch="mlp", width=1)
+OF_THREE_EPOCHS = dataclasses.replace(BASE, epochs=3)
 
 REFUSED = [  # field, value, what the message must say is allowed
     ("arch", "lenet", "mlp, mlp-bn, mlp-skip, vgg11, vgg-small, resnet20, resnet8"),
     ("optimizer", "SGD", "sgd, adam, sophia"),
+    ("decay", "l2", "coupled, decoupled"),
     ("schedule", "cosine", "constant, warmup-linear"),
     ("precision", "fp16", "fp32, bf16"),
     ("width", 0, "(0, inf)"),
@@ -35,6 +38,8 @@ REFUSED = [  # field, value, what the message must say is allowed
     ("momentum", 1.0, "[0, 1)"),
     ("weight_decay", -1e-9, "[0, inf)"),
     ("weight_decay", math.inf, "[0, inf)"),
+    ("sparsity", -0.1, "[0, inf)"),
+    ("sparsity", math.nan, "[0, inf)"),
     ("warmup", -0.1, "[0, 1)"),
     ("warmup", 1.0, "[0, 1)"),
     ("warmup", math.nan, "[0, 1)"),
@@ -51,6 +56,21 @@ REFUSED = [  # field, value, what the message must say is allowed
     ("init_seed", -1, "at least 0"),
     ("data_seed", -1, "at least 0"),
     ("data_seed", 0.0, "at least 0"),
+    ("shared_epochs", -1, "at least 0"),
+    ("shared_epochs", 0.5, "at least 0"),
+    ("shared_epochs", True, "at least 0"),
+    ("shared_epochs", 1, "leave one at least that is not shared"),
+    ("classes", 3, "give class numbers or groups of them"),
+    ("classes", None, "give class numbers or groups of them"),
+    ("classes", "16", "whole number of at least 0"),
+    ("classes", (1, -6), "whole number of at least 0"),
+    ("classes", (1, 6.0), "whole number of at least 0"),
+    ("classes", (False, True), "whole number of at least 0"),
+    ("classes", (1, 6, 1), "class 1 stands in it twice; name each once"),
+    ("classes", ((0, 1), (2, 0)), "class 0 stands in it twice; name each once"),
+    ("classes", (1,), "at least two groups"),
+    ("classes", ((0, 1, 2),), "at least two groups"),
+    ("classes", ((0, 1), ()), "each of at least one class"),
     ("bias", 0, "True or False"),
     ("augment", "no", "True or False"),
 ]
@@ -69,6 +89,11 @@ ACCEPTED = [  # field, value at the edge of what is allowed
     ("train_size", 1),
     ("init_seed", 0),
     ("data_seed", 2**40),
+    ("decay", "decoupled"),
+    ("sparsity", 0.0),
+    ("shared_epochs", 0),
+    ("classes", ()),
+    ("classes", ((9,), (0,))),
 ]
 
 OTHER: dict[str, Any] = {  # a valid value of every field that differs from BASE's
@@ -77,18 +102,22 @@ OTHER: dict[str, Any] = {  # a valid value of every field that differs from BASE
     "width": 2.0,
     "depth": 4,
     "bias": False,
+    "classes": ((0,), (1,)),
     "train_size": 1000,
     "augment": True,
     "optimizer": "adam",
     "lr": 0.2,
     "momentum": 0.8,
     "weight_decay": 1e-9,
+    "decay": "decoupled",
+    "sparsity": 1e-9,
     "schedule": "constant",
     "warmup": 0.1,
     "epochs": 2,
     "batch_size": 51,
     "init_seed": 1,
     "data_seed": 1,
+    "shared_epochs": 1,
     "precision": "bf16",
 }
 
@@ -127,8 +156,8 @@ def test_a_spec_cannot_be_changed() -> None:
 
 def test_key_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stored model is found again by any later version with the same recipe."""
-    monkeypatch.setattr(specs, "RECIPE_VERSION", 1)
-    assert dataclasses.replace(BASE).key == "11ef02d3c221e91b5b72"
+    monkeypatch.setattr(specs, "RECIPE_VERSION", 3)
+    assert dataclasses.replace(BASE).key == "66e862137c073dce85eb"
 
 
 def test_key_changes_with_the_recipe_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,11 +169,12 @@ def test_key_changes_with_the_recipe_version(monkeypatch: pytest.MonkeyPatch) ->
 def test_key_changes_with_every_field() -> None:
     fields = [field.name for field in dataclasses.fields(RunSpec)]
     assert fields == list(OTHER)
-    keys = {name: dataclasses.replace(BASE, **{name: OTHER[name]}).key for name in fields}
-    assert len({BASE.key, *keys.values()}) == len(fields) + 1, keys
+    base = OF_THREE_EPOCHS
+    keys = {name: dataclasses.replace(base, **{name: OTHER[name]}).key for name in fields}
+    assert len({base.key, *keys.values()}) == len(fields) + 1, keys
 
 
-@pytest.mark.parametrize("field", ["width", "lr", "momentum", "weight_decay", "warmup"])
+@pytest.mark.parametrize("field", ["width", "lr", "momentum", "weight_decay", "sparsity", "warmup"])
 def test_equal_specs_have_equal_keys(field: str) -> None:
     """0 and 0.0, 1 and 1.0 are one recipe and must not be trained twice."""
     number = 1 if field in ("width", "lr") else 0
@@ -152,6 +182,34 @@ def test_equal_specs_have_equal_keys(field: str) -> None:
     whole, fraction = (dataclasses.replace(BASE, **each) for each in made)
     assert whole == fraction
     assert whole.key == fraction.key
+
+
+@pytest.mark.parametrize(
+    ("given", "groups"),
+    [
+        ((1, 6), ((1,), (6,))),
+        ([6, 1], ((6,), (1,))),
+        ([[3, 0], 7], ((0, 3), (7,))),
+        (((0, 1, 8, 9, 2), (3, 4, 5, 6, 7)), ((0, 1, 2, 8, 9), (3, 4, 5, 6, 7))),
+    ],
+)
+def test_groups_of_classes_have_one_spelling_and_keep_their_order(
+    given: Any, groups: tuple[tuple[int, ...], ...]
+) -> None:
+    spec = dataclasses.replace(BASE, classes=given)
+    assert spec.classes == groups
+    assert spec.key == dataclasses.replace(BASE, classes=groups).key
+    assert spec.key != dataclasses.replace(BASE, classes=groups[::-1]).key, "labels are numbered in the groups' order"
+    assert RunSpec(**json.loads(json.dumps(dataclasses.asdict(spec)))) == spec, "as it is read from a store"
+
+
+def test_spawned_models_are_told_apart_by_the_seed_of_their_batches() -> None:
+    spawned = [dataclasses.replace(OF_THREE_EPOCHS, init_seed=4, data_seed=seed, shared_epochs=2) for seed in (4, 5)]
+    assert [each.seed for each in spawned] == [4, 5]
+    assert len({each.key for each in spawned}) == 2
+    assert [each.describe() for each in spawned] == [
+        f"mlp x1 on digits, decay 0, seed {seed} spawned from 4 after 2 of 3 epochs" for seed in (4, 5)
+    ]
 
 
 def test_with_seed_sets_both_seeds_and_nothing_else() -> None:
@@ -178,10 +236,21 @@ def test_decay_horizon_of_the_papers_recipe(schedule: str, weight_decay: float, 
 
 
 def test_describe_names_what_tells_models_apart() -> None:
-    spec = RunSpec(dataset="digits", arch="vgg-small", width=0.25, weight_decay=0.03, init_seed=5)
+    spec = RunSpec(dataset="digits", arch="vgg-small", width=0.25, weight_decay=0.03).with_seed(5)
     assert spec.describe() == "vgg-small x0.25 on digits, decay 0.03, seed 5"
     other = dataclasses.replace(BASE, depth=4, optimizer="sophia", weight_decay=0.1)
     assert other.describe() == "mlp x1 of 4 hidden layers on digits, decay 0.1 (sophia), seed 0"
+    for changes, said in [
+        ({"classes": (1, 6)}, "on digits (classes 1, 6), decay 0, seed 0"),
+        ({"classes": ((0, 9), (3, 4, 5))}, "on digits (classes 0+9, 3+4+5), decay 0, seed 0"),
+        ({"classes": tuple(range(20))}, "on digits (20 of its classes in 20), decay 0, seed 0"),
+        ({"classes": (range(50), range(50, 99))}, "on digits (99 of its classes in 2), decay 0, seed 0"),
+        ({"decay": "decoupled"}, "on digits, decay 0 (decoupled), seed 0"),
+        ({"decay": "decoupled", "optimizer": "sophia"}, "on digits, decay 0 (sophia, decoupled), seed 0"),
+        ({"sparsity": 0.02}, "on digits, decay 0, sparsity 0.02, seed 0"),
+        ({"data_seed": 3}, "on digits, decay 0, seed 3 from the start of 0"),
+    ]:
+        assert dataclasses.replace(BASE, **changes).describe() == f"mlp x1 {said}"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("changes", "blocks"), [({"width": 1 / 16}, 6), ({}, 3), ({"width": 2}, 1)])
@@ -196,10 +265,11 @@ def test_seeds_are_trained_side_by_side_in_blocks_that_only_the_spec_decides(
         assert all(stack_seeds(spec.with_seed(other)) == found for other in found)
 
 
-@pytest.mark.parametrize("changes", [{"optimizer": "sophia"}, {"precision": "bf16"}, {"data_seed": 1}])
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"data_seed": 1}, {"shared_epochs": 1}])
 def test_what_stacks_cannot_train_is_trained_alone(changes: dict[str, Any]) -> None:
-    narrow = dataclasses.replace(BASE, width=1 / 16)
+    narrow = dataclasses.replace(OF_THREE_EPOCHS, width=1 / 16)
     assert len(stack_seeds(narrow)) == 6
+    assert len(stack_seeds(dataclasses.replace(narrow, optimizer="sophia"))) == 6
     assert stack_seeds(dataclasses.replace(narrow, **changes)) == range(0, 1)
 
 

@@ -191,7 +191,7 @@ def check_one_architecture(specs: tuple[RunSpec, ...]) -> None:
         MergeError: naming the first field that differs.
     """
     first = specs[0]
-    for field in ("dataset", "arch", "width", "depth", "train_size", "bias"):
+    for field in ("dataset", "classes", "arch", "width", "depth", "train_size", "bias"):
         for other in specs[1:]:
             if getattr(first, field) != getattr(other, field):
                 raise MergeError(

@@ -108,6 +108,7 @@ def test_unknown_alignments_are_refused() -> None:
 
 OTHER: dict[str, Any] = {
     "dataset": "mnist",
+    "classes": ((0,), (1,)),
     "arch": "mlp-bn",
     "width": 1 / 2,
     "depth": 4,
