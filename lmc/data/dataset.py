@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lmc.datasets import Groups, Size, check_classes
 from lmc.errors import DataError
 
 
@@ -22,6 +24,7 @@ class Dataset:
         test_labels: int64 (M,).
         classes: class names, in label order.
         source: where it came from, for the record.
+        groups: which classes of it were kept, see `restricted`; empty where all are.
 
     Raises:
         DataError: a tensor has the wrong dtype or shape, a split is empty, or a label is out of range.
@@ -34,6 +37,7 @@ class Dataset:
     test_labels: Tensor = field(repr=False)
     classes: tuple[str, ...]
     source: str
+    groups: Groups = ()
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -65,6 +69,48 @@ class Dataset:
         """(C, H, W) of one image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
+
+    @property
+    def size(self) -> Size:
+        """How large it is, class by class."""
+        splits = [
+            torch.bincount(labels, minlength=len(self.classes)) for labels in (self.train_labels, self.test_labels)
+        ]
+        train, test = (tuple(counts.tolist()) for counts in splits)
+        return Size(self.shape, len(self.classes), sum(train), sum(test), train, test)
+
+    def restricted(self, groups: Groups) -> Dataset:
+        """Only some classes, each group of them with one label; the images keep their order.
+
+        Images are copied only where some are left out. What is restricted to ``groups`` already stays as it is, so
+        that whoever gets a spec and a dataset may ask for the spec's.
+
+        Args:
+            groups: class numbers, see the ``classes`` of `lmc.specs.RunSpec`; empty for no restriction.
+
+        Raises:
+            SpecError: a class is not there.
+            DataError: other classes have been kept already, or a split has none of these.
+        """
+        if groups == self.groups:
+            return self
+        if self.groups:
+            raise DataError(
+                f"dataset {self.name!r} is restricted to classes {self.groups} and cannot be to {groups or 'all'}; "
+                "load it again"
+            )
+        check_classes(self.name, len(self.classes), groups)
+        label_of = torch.full((len(self.classes),), -1, device=self.train_labels.device)
+        for label, group in enumerate(groups):
+            label_of[list(group)] = label
+        kept: dict[str, Any] = {}
+        for split in ("train", "test"):
+            images, labels = getattr(self, f"{split}_images"), label_of[getattr(self, f"{split}_labels")]
+            there = labels >= 0
+            kept[f"{split}_images"] = images if bool(there.all()) else images[there]
+            kept[f"{split}_labels"] = labels[there]
+        names = tuple("+".join(self.classes[each] for each in group) for group in groups)
+        return replace(self, **kept, classes=names, groups=groups)
 
     def limited(self, train_size: int | None) -> Dataset:
         """The same dataset with only its first ``train_size`` training images.

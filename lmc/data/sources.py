@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from lmc.data.dataset import Dataset
-from lmc.datasets import GREY_MODES, DatasetInfo, Embedded, Size, Torchvision, dataset_info, dataset_names
+from lmc.datasets import GREY_MODES, DatasetInfo, Embedded, Torchvision, dataset_info, dataset_names
 from lmc.errors import DataError
 
 DIGITS_TRAIN = 1000
@@ -86,9 +86,11 @@ def _made(info: DatasetInfo) -> Dataset:
                 f"dataset {info.name!r} comes from a function that gives a {type(given).__name__}; give an lmc.Dataset"
             )
         dataset = replace(given, name=info.name)
-    found = Size(dataset.shape, len(dataset.classes), len(dataset.train_images), len(dataset.test_images))
-    if info.stated is not None and found != info.stated:
-        raise DataError(f"dataset {info.name!r} has {found}, but was registered with {info.stated}; say what it has")
+    found, stated = dataset.size, info.stated
+    if stated is not None and stated not in (found, found.uncounted):
+        more = found.uncounted == stated.uncounted
+        has, was = (f"{each}{each.by_class if more else ''}" for each in (found, stated))
+        raise DataError(f"dataset {info.name!r} has {has}, but was registered with {was}; say what it has")
     return dataset
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lmc.architectures import architecture
-from lmc.datasets import dataset_info
+from lmc.datasets import size_of
 from lmc.measuring.measurements import FlatnessMeasurement, Measurement, MergeMeasurement, PairMeasurement
 from lmc.specs import RunSpec
 
@@ -206,12 +206,12 @@ def _beside(work: Work, device: str) -> float:
 
 
 def shape_of(spec: RunSpec) -> tuple[tuple[int, int, int], int, int, int]:
-    """(C, H, W), classes, training images and test images of a spec's dataset.
+    """(C, H, W), labels, training images and test images of a spec's dataset, of the classes that are kept.
 
     Raises:
-        SpecError: its size is unknown.
+        SpecError: its size is unknown, or it lacks a class.
     """
-    size = dataset_info(spec.dataset).size
+    size = size_of(spec.dataset, spec.classes)
     return size.shape, size.classes, spec.train_size or size.train_images, size.test_images
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lmc.datasets import Groups
 from lmc.errors import DataError, LmcError
 from lmc.measuring.measurements import Measurement
 from lmc.references import Modules
@@ -104,7 +105,7 @@ def _train(block: Sequence[RunSpec], store: Store, workplace: Workplace) -> bool
         missing = [spec for spec in block if not store.has("models", spec.key)]
         if not missing:
             return True
-        dataset = _dataset(block[0].dataset, workplace.data)
+        dataset = _dataset(block[0].dataset, block[0].classes, workplace.data)
         checkpoint = Checkpoint(store, block, workplace.device)
         if len(block) == 1:
             models = [train(block[0], dataset, workplace.device, checkpoint=checkpoint)]
@@ -142,7 +143,8 @@ def _measure(measurements: Sequence[Measurement], store: Store, workplace: Workp
     left = list(measurements)
     while left:
         started = time.perf_counter()
-        dataset = _dataset(left[0].specs[0].dataset, workplace.data)
+        recipe = left[0].specs[0]
+        dataset = _dataset(recipe.dataset, recipe.classes, workplace.data)
         try:
             for measurement, body in measure_all(tuple(left), load, dataset, workplace.device):
                 store.write("measurements", measurement.key, {**body, "seconds": time.perf_counter() - started})
@@ -172,11 +174,11 @@ def _weights(spec: RunSpec, store: Store, workplace: Workplace) -> dict[str, Ten
 
 
 @functools.lru_cache(maxsize=2)
-def _dataset(name: str, data_dir: Path) -> Dataset:
+def _dataset(name: str, groups: Groups, data_dir: Path) -> Dataset:
     from lmc.data import load_dataset
 
     try:
-        return load_dataset(name, data_dir)
+        return load_dataset(name, data_dir).restricted(groups)
     except ImportError as error:
         raise DataError(f"dataset {name!r} needs a missing package: {error}; install it") from error
 

@@ -119,9 +119,10 @@ class _Job:
     """
 
     def __init__(self, example: Measurement, load: Load, dataset: Dataset, device: torch.device | str) -> None:
-        self.recipe, self.load, self.dataset, self.device = example.specs[0], load, dataset, device
+        self.recipe, self.load, self.device = example.specs[0], load, device
+        self.dataset = dataset.restricted(self.recipe.classes)
         self.random = isinstance(example, PairMeasurement) and example.alignment == "random"
-        self.inputs = HeldInputs.of(dataset, self.recipe.train_size, device)
+        self.inputs = HeldInputs.of(self.dataset, self.recipe.train_size, device)
         self.models = Endpoints(self._model, self.inputs)
 
     @torch.no_grad()

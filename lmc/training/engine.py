@@ -47,7 +47,9 @@ def initial_model(spec: RunSpec, dataset: Dataset) -> nn.Module:
     """The untrained network of ``spec``: the same weights on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(spec.init_seed)
-        return build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias, depth=spec.depth)
+        return build(
+            spec.arch, spec.width, dataset.shape, len(spec.classes or dataset.classes), bias=spec.bias, depth=spec.depth
+        )
 
 
 def train(
@@ -63,7 +65,7 @@ def train(
 
     Args:
         spec: the recipe.
-        dataset: its dataset, before ``train_size`` is applied.
+        dataset: its dataset, before ``classes`` and ``train_size`` are applied.
         device: where to train.
         on_epoch: called with (epochs done, epochs) after each epoch.
         checkpoint: where a long training keeps its state, and may have kept it before.
@@ -205,7 +207,7 @@ def _train(
     checkpoint: Checkpoint | None,
 ) -> list[TrainedModel]:
     spec = specs[0]
-    dataset = dataset.limited(spec.train_size).to(device)
+    dataset = dataset.restricted(spec.classes).limited(spec.train_size).to(device)
     if spec.batch_size > len(dataset.train_images):
         raise SpecError(f"batch_size {spec.batch_size} exceeds the {len(dataset.train_images)} training images")
     course = _Course(specs, dataset, device, stacked, Normaliser.fit(dataset.train_images))

@@ -18,7 +18,7 @@ from lmc.errors import DataError, SpecError
 from lmc.executing.costs import shape_of
 from lmc.specs import RunSpec
 
-SIZE = Size((3, 5, 4), 2, 6, 4)
+SIZE = Size((3, 5, 4), 2, 6, 4, (3, 3), (2, 2))
 
 
 def made() -> Dataset:
@@ -46,8 +46,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_embedded_digits_are_as_large_as_the_table_says(tmp_path: Path) -> None:
     digits = load_dataset("digits", tmp_path)
-    images = len(digits.train_images), len(digits.test_images)
-    assert Size(digits.shape, len(digits.classes), *images) == dataset_info("digits").size
+    assert digits.size == dataset_info("digits").size
+    assert (digits.size.train_images, digits.size.test_images) == (len(digits.train_images), len(digits.test_images))
 
 
 def test_a_folder_is_asked_for_its_size_and_read_when_it_is_needed(folder: Path, tmp_path: Path) -> None:
@@ -78,6 +78,10 @@ def _empty(folder: Path) -> None:
     [
         (lambda folder: folder.rename(folder.with_name("gone")), "expected one folder per class in it"),
         (_empty, r"test holds no images; expected .*test/<class>/\*\.png"),
+        (
+            lambda folder: (folder / "test" / "dog").rename(folder / "test" / "cow"),
+            r"test has classes \('cat', 'cow'\), but train has \('cat', 'dog'\); make them the same",
+        ),
         (lambda folder: [path.write_bytes(b"") for path in folder.rglob("*.png")], "replace or remove it"),
     ],
 )
