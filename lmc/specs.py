@@ -150,7 +150,7 @@ class RunSpec:
     def describe(self) -> str:
         """One line for logs and error messages."""
         depth = f" of {self.depth} hidden layers" if self.depth != 3 else ""
-        classes = f" ({_in_words(self.classes)})" if self.classes else ""
+        classes = f" (classes {classes_in_words(self.classes)})" if self.classes else ""
         asides = [self.optimizer] * (self.optimizer == "sophia") + [self.decay] * (self.decay != "coupled")
         decay = f"decay {self.weight_decay:g}" + (f" ({', '.join(asides)})" if asides else "")
         sparsity = f", sparsity {self.sparsity:g}" if self.sparsity else ""
@@ -192,6 +192,14 @@ def content_key(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def classes_in_words(groups: tuple[tuple[int, ...], ...]) -> str:
+    """Groups of classes, shortly: ``1, 6`` or ``0+1, 2+3``; many are counted, and none is ``all``."""
+    count = sum(map(len, groups))
+    if count > _NAMED_CLASSES:
+        return f"{count} in {len(groups)} groups"
+    return ", ".join("+".join(map(str, group)) for group in groups) or "all"
+
+
 def _groups(classes: Iterable[int | Iterable[int]]) -> tuple[tuple[int, ...], ...]:
     """Groups of class numbers in one spelling: a number alone is a group, the order within a group says nothing."""
     said = f"classes is {classes!r}"
@@ -207,12 +215,6 @@ def _groups(classes: Iterable[int | Iterable[int]]) -> tuple[tuple[int, ...], ..
     if len(groups) == 1 or not all(groups):
         raise SpecError(f"{said}; give at least two groups, each of at least one class, or () for all classes")
     return tuple(tuple(sorted(group)) for group in groups)
-
-
-def _in_words(groups: tuple[tuple[int, ...], ...]) -> str:
-    if sum(map(len, groups)) > _NAMED_CLASSES:
-        return f"{sum(map(len, groups))} of its classes in {len(groups)}"
-    return "classes " + ", ".join("+".join(map(str, group)) for group in groups)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -243,8 +243,8 @@ def test_describe_names_what_tells_models_apart() -> None:
     for changes, said in [
         ({"classes": (1, 6)}, "on digits (classes 1, 6), decay 0, seed 0"),
         ({"classes": ((0, 9), (3, 4, 5))}, "on digits (classes 0+9, 3+4+5), decay 0, seed 0"),
-        ({"classes": tuple(range(20))}, "on digits (20 of its classes in 20), decay 0, seed 0"),
-        ({"classes": (range(50), range(50, 99))}, "on digits (99 of its classes in 2), decay 0, seed 0"),
+        ({"classes": tuple(range(20))}, "on digits (classes 20 in 20 groups), decay 0, seed 0"),
+        ({"classes": (range(50), range(50, 99))}, "on digits (classes 99 in 2 groups), decay 0, seed 0"),
         ({"decay": "decoupled"}, "on digits, decay 0 (decoupled), seed 0"),
         ({"decay": "decoupled", "optimizer": "sophia"}, "on digits, decay 0 (sophia, decoupled), seed 0"),
         ({"sparsity": 0.02}, "on digits, decay 0, sparsity 0.02, seed 0"),

@@ -105,7 +105,7 @@ def study(*arms: Arm, widest: bool = False) -> Study:
         return [
             Observation(
                 width,
-                tuple(spec.init_seed for spec in measurement.specs),
+                tuple(spec.seed for spec in measurement.specs),
                 value,
                 independent=independent,
                 part=part,
@@ -139,7 +139,7 @@ def self_merge() -> Study:
 
     def observe(setting: Setting, records: Records) -> list[Observation]:
         return [
-            Observation(each.a.width, (each.a.init_seed, each.b.init_seed), value, part=name)
+            Observation(each.a.width, (each.a.seed, each.b.seed), value, part=name)
             for each in chosen(setting)
             for name, value in records[each.key]["path"]["barriers"].items()
             if name.endswith("midpoint")

@@ -90,7 +90,7 @@ class PairMeasurement:
     def describe(self) -> str:
         """See `Measurement`."""
         how = "" if self.alignment == "unpermuted" else f" ({self.alignment} permutation)"
-        return f"pair {self.a.init_seed}-{self.b.init_seed} of {self.a.describe()}{how}"
+        return f"pair {self.a.seed}-{self.b.seed} of {self.a.describe()}{how}"
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class FlatnessMeasurement:
 
     def describe(self) -> str:
         """See `Measurement`."""
-        return f"flatness of {self.a.describe()}, {self.b.init_seed} away"
+        return f"flatness of {self.a.describe()}, {self.b.seed} away"
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class MergeMeasurement:
 
     def describe(self) -> str:
         """See `Measurement`."""
-        seeds = ", ".join(str(spec.init_seed) for spec in self.specs)
+        seeds = ", ".join(str(spec.seed) for spec in self.specs)
         weights = f" with weights {', '.join(f'{each:g}' for each in self.weights)}" if self.weights else ""
         return f"merge of {seeds}{weights} of {self.specs[0].describe()}"
 

@@ -15,7 +15,7 @@ from lmc.claims.cases import Case, needed
 from lmc.claims.claim import Records
 from lmc.measuring.measurements import MIDPOINT, FlatnessMeasurement, Measurement, ModelMeasurement, PairMeasurement
 from lmc.results.document import Ensemble, Evidence, Family, Histogram, Model, Outputs, Path, RandomStep, Seeds
-from lmc.specs import RunSpec
+from lmc.specs import RunSpec, classes_in_words
 from lmc.tiers import Setting
 
 _POINT = ("accuracy", "loss", "beta", "calibrated_loss")
@@ -79,7 +79,7 @@ def _trained(measurements: Iterable[Measurement]) -> Iterable[RunSpec]:
 
 
 def _seeds(measurement: Measurement) -> Seeds:
-    return tuple(spec.init_seed for spec in measurement.specs)
+    return tuple(spec.seed for spec in measurement.specs)
 
 
 def _families(settings: Iterable[Setting]) -> Iterator[Family]:
@@ -88,6 +88,7 @@ def _families(settings: Iterable[Setting]) -> Iterator[Family]:
             recipe = dataclasses.asdict(family.recipe)
             for name in ("width", "init_seed", "data_seed"):
                 del recipe[name]
+            recipe["classes"] = classes_in_words(family.recipe.classes)
             yield Family(
                 setting=setting.name,
                 kind=setting.kind,
@@ -106,7 +107,7 @@ def _models(
     for spec in specs:
         if spec.key in logs:
             log = logs[spec.key]
-            yield Model(*homes[spec.key], seed=spec.init_seed, **{name: log[name] for name in _LOG})
+            yield Model(*homes[spec.key], seed=spec.seed, **{name: log[name] for name in _LOG})
 
 
 def _paths(measured: _Measured) -> Iterator[Path]:
@@ -148,7 +149,7 @@ def _histograms(measured: _Measured) -> Iterator[Histogram]:
         if isinstance(measurement, ModelMeasurement) and home not in drawn:
             drawn.add(home)
             counts = {name: values["histogram"]["counts"] for name, values in record["activations"].items()}
-            yield Histogram(*home, seed=measurement.spec.init_seed, activations=counts)
+            yield Histogram(*home, seed=measurement.spec.seed, activations=counts)
 
 
 def _along(points: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lmc.datasets import Size, dataset_info, register_dataset, size_of
 from lmc.errors import DataError, SpecError
 from lmc.executing.costs import cost_of_net, shape_of, training_work
 from lmc.executing.making import Workplace, measure_missing, train_missing
-from lmc.measuring.measurements import ModelMeasurement, PairMeasurement
+from lmc.measuring.measurements import Measurement, ModelMeasurement, PairMeasurement
 from lmc.specs import RunSpec
 from lmc.store.store import Store
 from lmc.training.engine import train
@@ -58,7 +58,7 @@ def test_images_are_not_copied_where_all_are_kept() -> None:
 
 
 def test_the_training_images_are_counted_after_the_classes_are_chosen() -> None:
-    spec = RunSpec(dataset="digits", arch="mlp", width=1, classes=(8, 3), train_size=40)
+    spec = RunSpec(dataset="digits", arch="mlp", width=1, classes=((8,), (3,)), train_size=40)
     used = DIGITS.restricted(spec.classes).limited(spec.train_size)
     rows = np.flatnonzero(np.isin(DIGITS.train_labels.numpy(), [3, 8]))[:40]
     np.testing.assert_array_equal(used.train_images.numpy(), DIGITS.train_images.numpy()[rows])
@@ -76,7 +76,7 @@ def test_what_is_restricted_already_stays_as_it_is_and_becomes_nothing_else() ->
 
 
 def test_a_class_that_is_not_there_is_named() -> None:
-    spec = RunSpec(dataset="digits", arch="mlp", width=1, classes=(9, 10))
+    spec = RunSpec(dataset="digits", arch="mlp", width=1, classes=((9,), (10,)))
     said = "class 10 of dataset 'digits' is asked for, but it has 0 to 9; choose one"
     for ask in (lambda: DIGITS.restricted(spec.classes), lambda: shape_of(spec), lambda: train(spec, DIGITS)):
         with pytest.raises(SpecError, match=said):
@@ -129,7 +129,7 @@ def test_without_counts_classes_cannot_be_planned_for() -> None:
     register_dataset("uncounted", _unequal, Size((3, 5, 4), 3, 6, 4))
     assert shape_of(RunSpec(dataset="uncounted", arch="mlp", width=1))[1] == 3
     with pytest.raises(SpecError, match=r"'uncounted' are asked for, .*a Size that has train_counts and test_counts"):
-        shape_of(RunSpec(dataset="uncounted", arch="mlp", width=1, classes=(0, 1)))
+        shape_of(RunSpec(dataset="uncounted", arch="mlp", width=1, classes=((0,), (1,))))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_counts_that_do_not_fit_are_refused(counts: tuple[Any, Any], said: str) 
 
 # -- Whoever uses a spec's dataset uses the classes that it keeps. --
 
-SPEC = replace(tiny.MLP, classes=(1, 6), epochs=30)
+SPEC = replace(tiny.MLP, classes=((1,), (6,)), epochs=30)
 
 
 def test_a_net_has_a_logit_for_every_group_and_costs_what_that_takes() -> None:
@@ -168,7 +168,7 @@ def test_a_run_trains_and_measures_on_the_classes_that_are_kept(tmp_path: Path) 
         store = Store(workplace.store)
         a, b = spec.with_seed(0), spec.with_seed(1)
         train_missing((a, b), workplace)
-        asked = [ModelMeasurement(a), PairMeasurement(a, b)]
+        asked: list[Measurement] = [ModelMeasurement(a), PairMeasurement(a, b)]
         for each in asked:
             measure_missing([each], workplace)
         found = [store.read("measurements", each.key) for each in asked]
@@ -181,4 +181,4 @@ def test_a_run_trains_and_measures_on_the_classes_that_are_kept(tmp_path: Path) 
 
 def test_a_dataset_of_other_classes_than_the_specs_trains_nothing() -> None:
     with pytest.raises(DataError, match="is restricted to classes"):
-        train(replace(SPEC, classes=(0, 1)), DIGITS.restricted(SPEC.classes))
+        train(replace(SPEC, classes=((0,), (1,))), DIGITS.restricted(SPEC.classes))
