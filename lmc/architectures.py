@@ -20,7 +20,7 @@ class Architecture:
 
     Args:
         name: how specs refer to it. The store finds models by it, so a net that is changed needs another name.
-        kind: ``"mlp"``, ``"vgg"``, ``"resnet"`` or one of your own; claims name the kinds they are made for.
+        kind: ``"mlp"``, ``"vgg"``, ``"resnet"``, ``"vit"`` or one of your own; claims name the kinds they are made for.
         build: called as ``build(width, shape, classes, bias=..., **variant)`` with the width multiplier, the shape
             (C, H, W) of an image and the number of logits, and where ``any_depth`` with ``depth=...``; it gives an
             untrained module. Or ``"package.module:name"`` of such a function, imported when it is first needed.
@@ -77,6 +77,7 @@ _TABLE = {
         _convolutional("vgg", "vgg-small", variant={"small": True}, min_side=4, stacked=(3 / 4, 1)),
         _convolutional("resnet", "resnet20", variant={"blocks": 3}),
         _convolutional("resnet", "resnet8", variant={"blocks": 1}, stacked=(2, 4)),
+        Architecture(name="vit", kind="vit", build="lmc.nets.vit:build", min_side=2),
     )
 }
 

@@ -33,10 +33,10 @@ class RunSpec:
     Args:
         dataset: name of a dataset, for a run one in the table (see `lmc.datasets`).
         arch: name of an architecture (see `lmc.architectures`).
-        width: multiplier of the architecture's base width (MLP 512 units, VGG 64 channels,
-            ResNet 16 channels); may be a fraction as long as every layer keeps a whole width.
+        width: multiplier of the architecture's base width (MLP 512 units, VGG 64 channels, ResNet 16 channels, ViT
+            128 features); may be a fraction as long as every layer keeps a whole width.
         depth: hidden layers of an MLP (the paper's has 3); other architectures have their own and keep 3.
-        bias: whether linear layers (and convolutions of nets without BatchNorm) have a bias.
+        bias: whether linear layers have a bias, and convolutions of nets without BatchNorm, and LayerNorms.
         classes: which classes of the dataset are kept, as groups of class numbers: every group is one label, in the
             order of the groups. A number alone is a group of its own: ``(1, 6)`` tells class 1 from class 6,
             ``((0, 1, 2), (3, 4))`` five classes in two labels. Empty for all classes as they are. Images of other

@@ -35,7 +35,7 @@ def test_a_row_says_what_is_true_of_the_net(name: str) -> None:
     row = architecture(name)
     net = build(name, 1, (3, 32, 32), 10)
     layers = list(net.modules())
-    convolutions = any(isinstance(each, nn.Conv2d) for each in layers)
+    convolutions = sum(isinstance(each, nn.Conv2d) for each in layers) > 1  # one alone cuts patches
     assert row.channels_last == convolutions
     assert memory_format_of(name) == (torch.channels_last if convolutions else torch.contiguous_format)
     assert row.normalised == any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in layers)
@@ -47,9 +47,12 @@ def test_the_least_side_is_the_least_that_works() -> None:
         smallest = (1, row.min_side, row.min_side)
         assert build(name, 1, smallest, 10).eval()(torch.zeros(1, *smallest)).shape == (1, 10)
         if row.min_side > 1:
-            smaller = row.builder()(1, (1, row.min_side - 1, row.min_side), 10, bias=True, **row.variant)
-            with pytest.raises(RuntimeError):
-                smaller.eval()(torch.zeros(1, 1, row.min_side - 1, row.min_side))
+            with pytest.raises((RuntimeError, SpecError)):
+                _built_and_run(row, (1, row.min_side - 1, row.min_side))
+
+
+def _built_and_run(row: Architecture, shape: tuple[int, int, int]) -> None:
+    row.builder()(1, shape, 10, bias=True, **row.variant).eval()(torch.zeros(1, *shape))
 
 
 def test_a_registered_net_is_one_like_ours() -> None:

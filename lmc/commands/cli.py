@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SELECTION = ("tier", "extra-claims", "claims", "arch", "dataset", "max-width", "precision")
+SELECTION = ("tier", "extra-claims", "claims", "setting", "role", "arch", "dataset", "max-width", "precision")
 """What of the claims and of the tier is meant."""
 
 

@@ -96,7 +96,7 @@ def _precision(value: str) -> str | None:
 OPTIONS = (
     Option(
         name="tier",
-        help="what to train: quick, preview, standard, paper, or package.module:name for a tier of your own",
+        help="what to train: quick, preview, laptop, vit, standard, paper, or package.module:name of your own",
         metavar="TIER",
         parse=str,
         default="quick",
@@ -158,8 +158,22 @@ OPTIONS = (
         otherwise="all",
     ),
     Option(
+        name="setting",
+        help="only these settings of the tier, separated by commas; lmc plan lists them",
+        metavar="NAMES",
+        parse=_listed,
+        otherwise="all of the tier",
+    ),
+    Option(
+        name="role",
+        help="only these families beside the strong one, separated by commas, e.g. weak,zero",
+        metavar="NAMES",
+        parse=_listed,
+        otherwise="all of the tier",
+    ),
+    Option(
         name="arch",
-        help="only this kind of network (mlp, vgg, resnet) or this architecture",
+        help="only this kind of network (mlp, vgg, resnet, vit) or this architecture",
         metavar="NAME",
         parse=str,
         otherwise="all of the tier",
@@ -180,7 +194,7 @@ OPTIONS = (
     ),
     Option(
         name="precision",
-        help="fp32, bf16, or auto: bf16 at standard and paper where the device is fast at it",
+        help="fp32, bf16, or auto: bf16 at laptop, standard and paper where the device is fast at it",
         metavar="PRECISION",
         parse=_precision,
         default="auto",

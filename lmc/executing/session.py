@@ -35,10 +35,20 @@ def selected_cases(settings: Settings, *, pilot: bool = False) -> list[Case]:
     """
     whole = tier = load_tier(settings.tier)
     known = all_claims(settings.extra_claims)
-    asked_for = {"arch": settings.arch, "dataset": settings.dataset, "max-width": settings.max_width}
-    limits = " ".join(f"--{name} {value}" for name, value in asked_for.items() if value is not None)
+    asked_for: dict[str, Any] = {
+        "setting": settings.setting,
+        "role": settings.role,
+        "arch": settings.arch,
+        "dataset": settings.dataset,
+        "max_width": settings.max_width,
+    }
+    given = {name: value for name, value in asked_for.items() if value}
+    limits = " ".join(
+        f"--{name.replace('_', '-')} {','.join(value) if isinstance(value, tuple) else value}"
+        for name, value in given.items()
+    )
     if limits:
-        tier = restricted(tier, arch=settings.arch, dataset=settings.dataset, max_width=settings.max_width)
+        tier = restricted(tier, **given)
     kept = {each.name for each in tier.settings}
     left_out = [each for each in whole.settings if each.name not in kept]
     precision = settings.precision

@@ -32,6 +32,8 @@ class Settings:
         extra_claims: ``package.module:NAME`` of somebody else's claims, judged beside ours.
         claims: only claims whose id contains one of these; ``core`` stands for the paper's core claims.
             Empty for all.
+        setting: only these settings of the tier; empty for all.
+        role: only these families beside the strong one; empty for all.
         arch: only this kind of architecture; ``None`` for all.
         dataset: only this dataset; ``None`` for all.
         max_width: no model wider than this; ``None`` for no limit.
@@ -50,6 +52,8 @@ class Settings:
     results: Path | None = None
     extra_claims: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    setting: tuple[str, ...] = ()
+    role: tuple[str, ...] = ()
     arch: str | None = None
     dataset: str | None = None
     max_width: float | None = None

@@ -11,8 +11,9 @@ from lmc.nets.mlp import MLP
 from lmc.nets.resnet import ResNet
 from lmc.nets.sizes import Shape
 from lmc.nets.vgg import VGG
+from lmc.nets.vit import ViT
 
-__all__ = ["MLP", "VGG", "ResNet", "Shape", "build", "memory_format_of"]
+__all__ = ["MLP", "VGG", "ResNet", "Shape", "ViT", "build", "memory_format_of"]
 
 
 def build(arch: str, width: float, shape: Shape, classes: int, *, bias: bool = True, depth: int = 3) -> nn.Module:

@@ -217,6 +217,8 @@ class Selection(Struct, frozen=True, kw_only=True):
         pilot: whether on the seeds that bounds are chosen on.
         claims: only those whose id contains one of these.
         extra_claims: somebody else's, that were judged besides, as ``package.module:NAME``.
+        setting: only these settings of the tier.
+        role: only these families beside the strong one.
         arch: only this kind of network.
         dataset: only this.
         max_width: no model wider than this.
@@ -226,6 +228,8 @@ class Selection(Struct, frozen=True, kw_only=True):
     pilot: bool = False
     claims: tuple[Text, ...] = ()
     extra_claims: tuple[Text, ...] = ()
+    setting: tuple[Text, ...] = ()
+    role: tuple[Text, ...] = ()
     arch: Text | None = None
     dataset: Text | None = None
     max_width: Positive | None = None

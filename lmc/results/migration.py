@@ -16,7 +16,7 @@ from lmc.claims.verdicts import Verdict
 from lmc.results import document as new
 from lmc.results.document import Count, NonNegative, Number, Positive, Text
 from lmc.results.old_sentences import asked_from, group_from, reason_from, unpermuted
-from lmc.tiers.families import PILOT_OFFSET
+from lmc.tiers.seeds import PILOT_OFFSET
 
 _Pair = Annotated[str, Meta(pattern=r"^\d{1,15}(-\d{1,15})*$")]
 _KINDS = ("mlp", "vgg", "resnet")

@@ -6,7 +6,7 @@ import shlex
 
 from lmc.results.document import Document, Selection
 
-_OPTIONS = ("arch", "dataset", "max_width", "precision")
+_OPTIONS = ("setting", "role", "arch", "dataset", "max_width", "precision")
 
 
 def command(document: Document, claim: str) -> str:
@@ -14,7 +14,7 @@ def command(document: Document, claim: str) -> str:
     asked = document.selection
     start, prefix = ("lmc run --pilot", "--") if asked.pilot else ("pytest -m paper", "--lmc-")
     extra = ",".join(asked.extra_claims) or None
-    rest = {name: getattr(asked, name) for name in _OPTIONS}
+    rest = {name: _given(asked, name) for name in _OPTIONS}
     named = {"tier": document.tier, "extra_claims": extra, "claims": claim, **rest}
     options = (
         f"{prefix}{name.replace('_', '-')} {shlex.quote(str(value))}"
@@ -37,10 +37,16 @@ def described(document: Document) -> str:
 def series(document: Document) -> str:
     """What makes a run's numbers another quantity than an unrestricted run's; empty where nothing does.
 
-    Other widths and another precision do. Claims, architecture and dataset only leave cases out.
+    Other widths and another precision do. Claims, settings, roles, architecture and dataset only leave cases out.
     """
     return "; ".join(_said(document.selection, ("max_width", "precision")))
 
 
 def _said(asked: Selection, names: tuple[str, ...]) -> list[str]:
-    return [f"{name.replace('_', ' ')} {value}" for name in names if (value := getattr(asked, name)) is not None]
+    return [f"{name.replace('_', ' ')} {value}" for name in names if (value := _given(asked, name)) is not None]
+
+
+def _given(asked: Selection, name: str) -> object:
+    """A field as an option's value, names separated by commas; ``None`` where it was not given."""
+    value: object = getattr(asked, name)
+    return (",".join(value) or None) if isinstance(value, tuple) else value

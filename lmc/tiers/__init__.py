@@ -7,21 +7,15 @@ widths from several seeds. The family ``strong`` is the paper's recipe; the othe
 from __future__ import annotations
 
 from lmc.errors import SpecError
-from lmc.tiers.families import (
-    PILOT_OFFSET,
-    VERDICT_SEEDS,
-    Family,
-    Setting,
-    Tier,
-    restricted,
-    with_pilot_seeds,
-    with_precision,
-)
+from lmc.tiers.families import Family, Setting, Tier, restricted, with_pilot_seeds, with_precision
+from lmc.tiers.laptop import laptop
 from lmc.tiers.own import own_tier
 from lmc.tiers.paper import paper
 from lmc.tiers.preview import preview
 from lmc.tiers.quick import quick
+from lmc.tiers.seeds import PILOT_OFFSET, VERDICT_SEEDS
 from lmc.tiers.standard import standard
+from lmc.tiers.vit import vit
 
 __all__ = [
     "PILOT_OFFSET",
@@ -36,7 +30,14 @@ __all__ = [
     "with_precision",
 ]
 
-_TIERS = {"quick": quick, "preview": preview, "standard": standard, "paper": paper}
+_TIERS = {
+    "quick": quick,
+    "preview": preview,
+    "laptop": laptop,
+    "vit": vit,
+    "standard": standard,
+    "paper": paper,
+}
 
 
 def tier_names() -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lmc.specs import RunSpec
-from lmc.tiers.families import MANY_SEEDS, Family, Setting, Tier, variant
+from lmc.tiers.families import Family, Setting, Tier, sophia, variant
+from lmc.tiers.seeds import MANY_SEEDS
 
 _MLP_WIDTHS = (1 / 4, 1 / 2, 1, 2, 4, 8, 16)
 _VGG_WIDTHS = (1 / 4, 1 / 2, 1, 2, 4, 8, 16)
@@ -78,7 +79,7 @@ def _mlp(strong: Family, min_accuracy: float) -> Setting:
             "skip": variant(strong, arch="mlp-skip", widths=wide),
             "shallow": variant(strong, depth=2, widths=wide),
             "deep": variant(strong, depth=4, widths=wide),
-            "sophia": variant(strong, optimizer="sophia", lr=0.06, widths=wide),
+            "sophia": sophia(strong, widths=wide),
         },
         min_accuracy=min_accuracy,
         wide=wide[0],
@@ -92,7 +93,7 @@ def _convolutional(name: str, strong: Family, *, wide: tuple[float, ...], min_ac
             "strong": strong,
             "weak": variant(strong, weight_decay=1e-4, widths=wide),
             "zero": variant(strong, weight_decay=0.0, widths=wide),
-            "sophia": variant(strong, optimizer="sophia", lr=0.06, widths=(1, *wide)),
+            "sophia": sophia(strong, widths=(1, *wide)),
         },
         min_accuracy=min_accuracy,
         wide=wide[0],

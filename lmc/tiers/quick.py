@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from lmc.specs import RunSpec
-from lmc.tiers.families import MANY_SEEDS, Family, Setting, Tier, variant
+from lmc.tiers.families import Family, Setting, Tier, sophia, sophias, spawned, variant
+from lmc.tiers.seeds import MANY_SEEDS
 
-_CONVOLUTIONAL = tuple(range(96, 108))
-"""Twelve seeds: which of a narrow net's channels survive is chance. Seeds 60 to 95 served verdicts, after which VGGs
-were measured on all pairs, a bound was changed, and what a branch means that has collapsed in both models."""
+_DRAWS = 4
+"""So many random permutations of every pair take the place of further models: which channels meet is chance."""
 
 _MLP = RunSpec(
     dataset="digits",
@@ -38,14 +38,9 @@ def quick() -> Tier:
 
     The decay horizons are 3.7 (VGG) and 1.5 (ResNet) where the paper's is 6: enough for the mechanism, in seconds.
     """
-    mlp = Family(_MLP, (1 / 16, 1 / 4, 1))
-    vgg = Family(
-        _VGG,
-        (1 / 8, 1 / 4, 1 / 2),
-        _CONVOLUTIONAL,
-        reach=6,  # all pairs: a sixth of them have over half of the barrier, whatever models they share
-    )
-    resnet = Family(_RESNET, (1 / 4, 1, 3 / 2), _CONVOLUTIONAL)
+    mlp = Family(_MLP, (1 / 16, 1 / 4, 1), draws=_DRAWS)
+    vgg = Family(_VGG, (1 / 8, 1 / 4, 1 / 2), draws=_DRAWS)
+    resnet = Family(_RESNET, (1 / 4, 1, 3 / 2), draws=_DRAWS)
     return Tier(
         "quick",
         (
@@ -56,10 +51,12 @@ def quick() -> Tier:
                     "weak": variant(mlp, weight_decay=4e-4, widths=(1 / 4, 1)),
                     "zero": variant(mlp, weight_decay=0.0, widths=(1 / 4, 1)),
                     "bn": variant(mlp, arch="mlp-bn", widths=(1 / 4,)),
-                    "skip": variant(mlp, arch="mlp-skip", widths=(1 / 4,)),
+                    "skip": variant(mlp, arch="mlp-skip"),
                     "shallow": variant(mlp, depth=2, widths=(1,)),
                     "deep": variant(mlp, depth=4, widths=(1,)),
-                    "sophia": variant(mlp, optimizer="sophia", lr=0.06),
+                    "sophia": sophia(mlp),
+                    **sophias(mlp, widths=(1 / 4, 1)),
+                    "spawned": spawned(mlp, widths=(1 / 4, 1)),
                     "many": variant(mlp, bias=False, widths=(1 / 4, 1 / 2, 1), seeds=MANY_SEEDS[:12]),
                     "crowd": variant(mlp, bias=False, widths=(1 / 4,), seeds=MANY_SEEDS),
                 },
@@ -71,6 +68,7 @@ def quick() -> Tier:
                     "strong": vgg,
                     "weak": variant(vgg, weight_decay=5e-4, widths=(1 / 2,)),
                     "zero": variant(vgg, weight_decay=0.0, widths=(1 / 2,)),
+                    "spawned": spawned(vgg, widths=(1 / 2,)),
                 },
                 min_accuracy=0.93,
             ),
@@ -79,7 +77,7 @@ def quick() -> Tier:
                 {
                     "strong": resnet,
                     "weak": variant(resnet, weight_decay=5e-4, widths=(1,)),
-                    "zero": variant(resnet, weight_decay=0.0, widths=(1,), seeds=_CONVOLUTIONAL[:6]),
+                    "zero": variant(resnet, weight_decay=0.0, widths=(1,)),
                 },
                 min_accuracy=0.9,
             ),

@@ -6,8 +6,9 @@ its decay: its MLPs keep rate and decay, and by their ranks and conditions 12 ep
 
 from __future__ import annotations
 
-from lmc.tiers.families import MANY_SEEDS, Family, Setting, Tier, variant
+from lmc.tiers.families import Family, Setting, Tier, decays, sophia, variant
 from lmc.tiers.paper import MLP, NARROW_CIFAR10, VGG
+from lmc.tiers.seeds import MANY_SEEDS
 
 _NARROW, _MIDDLE, _WIDE = 1 / 16, 1 / 4, 1
 
@@ -21,7 +22,7 @@ def standard() -> Tier:
     return Tier(
         "standard",
         (
-            _mnist(mlp),
+            _mnist(variant(mlp, widths=(*mlp.widths, 4))),
             Setting("mlp-fashion-mnist", _mlp(variant(mlp, dataset="fashion-mnist")), min_accuracy=0.78, wide=_WIDE),
             _convolutional("vgg-cifar10", vgg, wide=2),
             _convolutional("resnet-cifar10", resnet, wide=4),
@@ -33,6 +34,7 @@ def standard() -> Tier:
 
 def _mnist(strong: Family) -> Setting:
     more = {
+        **decays(strong, 3e-4, 1e-3, 1e-2, widths=(_MIDDLE, _WIDE)),  # with strong, weak and zero, six of them
         "shallow": variant(strong, depth=2, widths=(_WIDE,)),
         "deep": variant(strong, depth=4, widths=(_WIDE,)),
         "many": variant(strong, bias=False, widths=(_NARROW, _MIDDLE, _WIDE), seeds=MANY_SEEDS[:12]),
@@ -48,7 +50,7 @@ def _mlp(strong: Family) -> dict[str, Family]:
         "zero": variant(strong, weight_decay=0.0, widths=(_MIDDLE, _WIDE)),
         "bn": variant(strong, arch="mlp-bn", widths=(_MIDDLE, _WIDE)),
         "skip": variant(strong, arch="mlp-skip", widths=(_MIDDLE, _WIDE)),
-        "sophia": variant(strong, optimizer="sophia", lr=0.06, widths=(_NARROW, _MIDDLE, _WIDE)),
+        "sophia": sophia(strong, widths=(_NARROW, _MIDDLE, _WIDE)),
     }
 
 

@@ -11,7 +11,8 @@ from lmc.claims.cases import Case, cases, claim_verdict, judge, needed
 from lmc.claims.extracts import barrier
 from lmc.claims.studies import Arm, flatness, models, over_pairs, self_merge, study
 from lmc.claims.verdicts import HOLDS, INVALID, NOT_RUN
-from lmc.tiers.families import VERDICT_SEEDS, variant
+from lmc.tiers.families import variant
+from lmc.tiers.seeds import VERDICT_SEEDS
 
 
 class TestJudging:

@@ -27,6 +27,8 @@ SAMPLES = {
     "executor": "ray",
     "ray-address": "head:1",
     "claims": "fig1,fig2",
+    "setting": "vgg-digits,mlp-digits",
+    "role": "weak,zero",
     "arch": "vgg",
     "dataset": "digits",
     "max-width": "1/2",
@@ -80,7 +82,10 @@ def test_pytest_and_lmc_run_say_of_every_option_what_the_table_says() -> None:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        (["plan"], ["tier", "extra-claims", "claims", "arch", "dataset", "max-width", "precision", "store"]),
+        (
+            ["plan"],
+            ["tier", "extra-claims", "claims", "setting", "role", "arch", "dataset", "max-width", "precision", "store"],
+        ),
         (["doctor"], ["store", "data", "device"]),
         (["claims"], ["extra-claims"]),
         (["store", "verify"], ["store"]),

@@ -21,7 +21,7 @@ from lmc.results.file import read_results
 from lmc.results.migration import migrated
 from lmc.results.old_sentences import asked_from, reason_from
 from lmc.results.wording import asked_in_words, measured_in_words
-from lmc.tiers.families import PILOT_OFFSET
+from lmc.tiers.seeds import PILOT_OFFSET
 
 DOCUMENT = migrated(old_document())
 JUDGED = {claim.id: claim.settings[0] for claim in DOCUMENT.claims}

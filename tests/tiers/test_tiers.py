@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, combinations
+from itertools import chain, combinations, pairwise
+from typing import Any
 
 import pytest
 
 from lmc.architectures import architecture
 from lmc.claims.cases import cases
 from lmc.claims.paper import CLAIMS
-from lmc.datasets import dataset_info
+from lmc.datasets import size_of
 from lmc.errors import SpecError
 from lmc.measuring.measurements import PairMeasurement
 from lmc.nets.costs import net_cost
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting, Tier, load_tier, restricted, tier_names, with_pilot_seeds, with_precision
-from lmc.tiers.families import PILOT_OFFSET, VERDICT_SEEDS, variant
+from lmc.tiers.families import sophias, spawned, variant
+from lmc.tiers.seeds import PILOT_OFFSET, SEED_BLOCKS, VERDICT_SEEDS, VERDICTS
 
 every_tier = pytest.mark.parametrize("name", tier_names())
 every_full_tier = pytest.mark.parametrize("name", [name for name in tier_names() if name != "preview"])
+of_every_kind = pytest.mark.parametrize("name", ["quick", "standard", "paper"])
 RECIPE = RunSpec(dataset="digits", arch="mlp", width=1)
 
 
@@ -31,9 +34,9 @@ def families(tier: Tier) -> Iterator[tuple[Setting, str, Family]]:
             yield setting, role, family
 
 
-def test_there_are_four_tiers_and_no_other() -> None:
-    assert tier_names() == ("quick", "preview", "standard", "paper")
-    with pytest.raises(SpecError, match="unknown tier 'huge'; choose one of quick, preview, standard, paper"):
+def test_there_are_six_tiers_and_no_other() -> None:
+    assert tier_names() == ("quick", "preview", "laptop", "vit", "standard", "paper")
+    with pytest.raises(SpecError, match="unknown tier 'huge'; choose one of quick, preview, laptop, vit, standard"):
         load_tier("huge")
 
 
@@ -53,7 +56,7 @@ def test_every_family_has_three_independent_pairs_and_trainable_models(name: str
         assert architecture(family.recipe.arch).kind == setting.kind, where
         for width in family.widths:
             a, b = (family.spec(width, seed) for seed in family.seeds[:2])
-            assert (a.width, a.init_seed, a.data_seed) == (width, family.seeds[0], family.seeds[0])
+            assert (a.width, a.seed, b.seed) == (width, *family.seeds[:2])
             PairMeasurement(a, b)
 
 
@@ -68,11 +71,11 @@ def test_a_setting_is_of_the_kind_of_its_strong_familys_architecture() -> None:
 def test_every_model_can_be_counted_on_its_dataset(name: str) -> None:
     found = {}
     for setting, role, family in families(load_tier(name)):
-        size = dataset_info(family.recipe.dataset).size
+        size = size_of(family.recipe.dataset, family.recipe.classes)
         sizes = []
         for width in family.widths:
             spec = family.spec(width, 0)
-            assert spec.batch_size <= size.train_images
+            assert spec.batch_size <= (spec.train_size or size.train_images) <= size.train_images
             cost = net_cost(spec.arch, spec.width, size.shape, size.classes, bias=spec.bias, depth=spec.depth)
             sizes.append(cost.parameters)
         assert sizes == sorted(set(sizes)), "wider models have more parameters"
@@ -93,7 +96,7 @@ def test_a_tier_has_a_plain_strong_family_everywhere_and_others_differ_from_it(n
     assert {"strong", "weak", "zero"} <= roles
 
 
-@every_full_tier
+@of_every_kind
 def test_the_core_claims_are_judged_in_every_tier(name: str) -> None:
     core = {claim.id for claim in CLAIMS if claim.core}
     assert core <= {case.claim.id for case in cases(CLAIMS, load_tier(name)) if not case.skip}
@@ -208,6 +211,142 @@ def test_pilot_models_are_trained_in_the_same_blocks(name: str) -> None:
                 assert min(stack_seeds(family.spec(width, seed))) >= PILOT_OFFSET + VERDICT_SEEDS[0]
 
 
+def test_one_table_says_what_every_block_of_seeds_has_served() -> None:
+    ends = [(block.first, block.last) for block in SEED_BLOCKS]
+    assert ends[:3] == [(0, 59), (60, 95), (96, 107)]
+    assert ends[-1] == (9000, None)
+    assert all(block.first % 6 == 0 and block.served for block in SEED_BLOCKS)
+    assert all(before[1] < after[0] for before, after in pairwise(ends) if before[1] is not None)
+    looked_at = {*range(108), *range(1230, 1300)}
+    for name in tier_names():
+        for offset in (0, PILOT_OFFSET):
+            seeds = {seed + offset for *_, family in families(load_tier(name)) for seed in family.seeds}
+            assert not seeds & looked_at
+            assert any(block.first <= min(seeds) <= max(seeds) <= (block.last or 0) for block in SEED_BLOCKS)
+    assert (VERDICTS.first, VERDICT_SEEDS[0], VERDICT_SEEDS[0] + PILOT_OFFSET) == (120, 120, 1320)
+
+
+# -- Siblings and draws. --
+
+SIX = tuple(range(120, 126))
+SPAWNED = Family(replace(RECIPE, epochs=4, shared_epochs=2), (1.0,), SIX, siblings=2)
+
+
+def test_siblings_share_their_start_and_are_paired_with_each_other_only() -> None:
+    assert [(each.init_seed, each.data_seed) for each in (SPAWNED.spec(1.0, seed) for seed in SIX)] == [
+        (120, 120),
+        (120, 121),
+        (122, 122),
+        (122, 123),
+        (124, 124),
+        (124, 125),
+    ]
+    together = [(120, 121), (122, 123), (124, 125)]
+    assert SPAWNED.pairs == SPAWNED.independent == SPAWNED.neighbours == together
+    assert len({SPAWNED.spec(1.0, seed).key for seed in SIX}) == 6
+    assert SPAWNED.spec(0.5, 123).shared_epochs == 2
+    for a, b in together:
+        PairMeasurement(SPAWNED.spec(1.0, a), SPAWNED.spec(1.0, b))
+
+
+def test_pilots_of_siblings_are_siblings() -> None:
+    tier = Tier("own", (Setting("own", {"strong": SPAWNED}, 0.0),), "")
+    pilot = with_pilot_seeds(tier).settings[0].families["strong"]
+    assert [pilot.spec(1.0, seed).init_seed for seed in pilot.seeds] == [1320, 1320, 1322, 1322, 1324, 1324]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"siblings": 3}, "siblings is 3 and draws 1; give 1 or 2, and at least 1"),
+        ({"draws": 0, "siblings": 1}, "siblings is 1 and draws 0"),
+        ({"draws": 2}, "draws is 2, but siblings must not be permuted; leave it at 1"),
+        ({"seeds": SIX[:5]}, "make no pairs of siblings; give an even number of consecutive ones"),
+        ({"seeds": (120, 122)}, r"seeds \(120, 122\) make no pairs of siblings"),
+    ],
+)
+def test_families_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        replace(SPAWNED, **changes)
+
+
+def test_spawned_families_part_half_way_and_keep_all_else() -> None:
+    strong = Family(replace(RECIPE, epochs=5), (1.0, 2.0), SIX, draws=4)
+    found = spawned(strong, widths=(2.0,))
+    assert found == Family(replace(strong.recipe, shared_epochs=2), (2.0,), SIX, siblings=2)
+    quick = load_tier("quick").settings
+    assert {each.name for each in quick if "spawned" in each.families} == {"mlp-digits", "vgg-digits"}
+
+
+def test_the_quick_tier_has_few_models_and_many_draws() -> None:
+    for setting, role, family in families(load_tier("quick")):
+        if role not in ("many", "crowd"):
+            assert len(family.seeds) == 6, f"{setting.name} {role}"
+        assert family.draws == (1 if family.siblings > 1 else 4), f"{setting.name} {role}"
+
+
+# -- Sophia and decays. --
+
+
+def test_sophias_kin_change_what_they_are_named_for() -> None:
+    """The paper's rate is 0.06. H = Σ η_t · wd is what two recipes of one schedule and length have in common."""
+    strong = Family(replace(RECIPE, optimizer="adam", lr=0.004, weight_decay=0.012), (1.0,))
+    found = {role: each.recipe for role, each in sophias(strong, widths=(1.0,)).items()}
+    assert {role: (each.lr, each.decay) for role, each in found.items()} == {
+        "sophia-first-order": (0.004, "decoupled"),
+        "sophia-coupled": (0.06, "coupled"),
+        "sophia-horizon": (0.06, "decoupled"),
+    }
+    assert {each.optimizer for each in found.values()} == {"sophia"}
+    assert found["sophia-first-order"].weight_decay == found["sophia-coupled"].weight_decay == 0.012
+    assert found["sophia-horizon"].decay_horizon(1000) == pytest.approx(strong.recipe.decay_horizon(1000))
+
+
+@every_tier
+def test_every_family_of_sophia_but_the_coupled_decays_as_in_the_paper(name: str) -> None:
+    for _, role, family in families(load_tier(name)):
+        if family.recipe.optimizer == "sophia":
+            assert family.recipe.decay == ("coupled" if role == "sophia-coupled" else "decoupled")
+
+
+def test_mnist_has_six_decays_at_two_widths_and_a_wide_net() -> None:
+    mnist = load_tier("standard").settings[0]
+    at_both = {
+        family.recipe.weight_decay
+        for role, family in mnist.families.items()
+        if role in ("strong", "weak", "zero") or role.startswith("decay-")
+        if {1 / 4, 1} <= set(family.widths)
+    }
+    assert at_both == {0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2}
+    assert mnist.families["decay-0.0003"].recipe.weight_decay == 3e-4
+    assert mnist.families["strong"].widths[-1] == 4
+
+
+# -- Classes of CIFAR-10 on a laptop. --
+
+
+def test_the_laptop_tier_differs_in_classes_and_not_in_the_number_of_images() -> None:
+    tier = load_tier("laptop")
+    labels = {}
+    for setting, role, family in families(tier):
+        strong = setting.families["strong"].recipe
+        assert family.recipe.classes == strong.classes, f"{setting.name} {role}"
+        assert (family.recipe.dataset, family.recipe.train_size) == ("cifar10", 10_000)
+        labels[setting.name] = size_of("cifar10", strong.classes).classes
+    assert labels == {
+        "vgg-cifar10-2": 2,
+        "resnet-cifar10-2": 2,
+        "vgg-cifar10-4": 4,
+        "resnet-cifar10-4": 4,
+        "vgg-cifar10-10-as-2": 2,
+        "vgg-cifar10-10": 10,
+    }
+    assert tier.settings[0].families["strong"].widths == (1 / 16, 1 / 8, 1 / 4)
+    assert tier.settings[1].families["strong"].widths == (1 / 8, 1 / 4, 1 / 2)
+    relabelled = tier.settings[4].families["strong"].recipe
+    assert size_of("cifar10", relabelled.classes).train_images == 50_000
+
+
 # -- Precision. --
 
 
@@ -240,6 +379,22 @@ def test_a_kind_or_an_architecture_restricts_a_tier() -> None:
     assert names(restricted(tier, arch="mlp", dataset="mnist")) == ["mlp-mnist"]
     kept = restricted(tier, dataset="mnist").settings[0]
     assert kept == tier.settings[0]
+
+
+def test_settings_and_roles_are_chosen_by_name() -> None:
+    tier = load_tier("laptop")
+    part = restricted(tier, setting=("vgg-cifar10-4", "vgg-cifar10-2"), role=("weak",))
+    assert names(part) == ["vgg-cifar10-2", "vgg-cifar10-4"]
+    assert [list(each.families) for each in part.settings] == [["strong", "weak"]] * 2
+    assert part.settings[0].families["weak"] == tier.settings[0].families["weak"]
+    assert names(restricted(tier, setting=("resnet-cifar10-2",), arch="resnet")) == ["resnet-cifar10-2"]
+    for asked, message in [
+        ({"setting": ("vgg",)}, "there is no setting of tier laptop called vgg; choose of vgg-cifar10-2, resnet-cifar"),
+        ({"role": ("weak", "tiny")}, "there is no family of tier laptop called tiny; choose of strong, weak, zero"),
+        ({"setting": ("vgg-cifar10-2",), "arch": "resnet"}, "has nothing for settings vgg-cifar10-2, arch resnet"),
+    ]:
+        with pytest.raises(SpecError, match=message):
+            restricted(tier, **asked)  # type: ignore[arg-type]
 
 
 def test_widths_up_to_the_limit_are_kept_and_emptied_families_dropped() -> None:
