@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from lmc.data import Dataset, Normaliser, augment, epoch_order, random_crops
+from lmc.data import Dataset, Normaliser
 from lmc.errors import SpecError
-from lmc.nets import build, memory_format_of
+from lmc.nets import build
 from lmc.specs import RunSpec
 from lmc.store.checkpoints import Checkpoint
+from lmc.training.course import Course
 from lmc.training.graphs import RecordedStep, Recorder, cuda_graph
-from lmc.training.optimisers import learning_rate, make_optimizer, needs_curvature
-from lmc.training.stacking import stack, unstack
+from lmc.training.optimisers import learning_rate, needs_curvature
+from lmc.training.stacking import unstack
 from lmc.training.state import TrainingState
 
 EpochHook = Callable[[int, int], None]
@@ -118,84 +118,6 @@ def recorder(spec: RunSpec, device: torch.device) -> Recorder | None:
     return cuda_graph if device.type == "cuda" and spec.optimizer != "sophia" else None
 
 
-@dataclass(frozen=True)
-class _Course:
-    """What models that train side by side have in common, and what stays as it is meanwhile.
-
-    Args:
-        specs: of the models, equal up to their seeds.
-        dataset: limited to what they train on, on their device.
-        device: where they train.
-        stacked: whether they are one stacked network.
-        normalise: fitted on the training images.
-    """
-
-    specs: Sequence[RunSpec]
-    dataset: Dataset
-    device: torch.device
-    stacked: bool
-    normalise: Normaliser
-
-    @functools.cached_property
-    def batches(self) -> int:
-        """Steps of an epoch."""
-        return len(self.dataset.train_images) // self.specs[0].batch_size
-
-    @functools.cached_property
-    def autocast(self) -> torch.autocast:
-        """What the forward pass is computed in."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.specs[0].precision == "bf16")
-
-    def untrained(self, rate: Tensor | None) -> TrainingState:
-        """A state before the first step; ``rate`` is where recorded steps read the learning rate."""
-        spec = self.specs[0]
-        models = [initial_model(each, self.dataset) for each in self.specs]
-        network = (stack(models) if self.stacked else models[0]).to(self.device)
-        network = network.to(memory_format=memory_format_of(spec.arch)).train()
-        generators = [torch.Generator().manual_seed(each.data_seed) for each in self.specs]
-        optimizer = make_optimizer(spec, network.parameters(), rate)
-        return TrainingState(network, optimizer, generators, torch.zeros(len(models), device=self.device))
-
-    def draw_epoch(self, state: TrainingState) -> None:
-        """Draw the batches of an epoch, and what augments them, by every model's own generator."""
-        images, batch = len(self.dataset.train_images), self.specs[0].batch_size
-        state.orders = self._interleaved([epoch_order(images, each) for each in state.generators])
-        if self.specs[0].augment:
-            crops = [torch.cat([random_crops(batch, each) for _ in range(self.batches)]) for each in state.generators]
-            state.crops = self._interleaved(crops)
-        state.total.zero_()
-
-    def _interleaved(self, each_member: Sequence[Tensor]) -> Tensor:
-        """By batch, the members' images in turn: (batches, batch · members, ...)."""
-        joined = torch.stack(list(each_member), dim=1).to(self.device)  # (images, members, ...)
-        batch = self.specs[0].batch_size
-        return joined[: self.batches * batch].view(self.batches, batch * len(self.specs), *joined.shape[2:])
-
-    def advance(self, state: TrainingState, order: Tensor, crops: Tensor, *, curvature: bool = False) -> None:
-        """One optimizer step.
-
-        Args:
-            state: changed in place.
-            order: the batch's images, (batch · members,).
-            crops: of these images; not read where none are augmented.
-            curvature: whether the optimizer differentiates the gradient once more.
-        """
-        spec, members, images = self.specs[0], len(self.specs), self.dataset.train_images
-        picked = images.index_select(0, order)
-        if spec.augment:
-            picked = augment(picked, crops)
-        joined = self.normalise(picked).view(spec.batch_size, -1, *images.shape[2:])  # (batch, members · C, H, W)
-        inputs = joined.contiguous(memory_format=memory_format_of(spec.arch))
-        target = self.dataset.train_labels.index_select(0, order)
-        state.optimizer.zero_grad(set_to_none=True)
-        with self.autocast:
-            logits = state.model(inputs).float().view(spec.batch_size * members, -1)
-        losses = F.cross_entropy(logits, target, reduction="none").view(spec.batch_size, members).mean(0)
-        losses.sum().backward(create_graph=curvature)  # type: ignore[no-untyped-call]
-        state.optimizer.step()
-        state.total += losses.detach()
-
-
 def _train(
     specs: Sequence[RunSpec],
     dataset: Dataset,
@@ -210,11 +132,14 @@ def _train(
     dataset = dataset.restricted(spec.classes).limited(spec.train_size).to(device)
     if spec.batch_size > len(dataset.train_images):
         raise SpecError(f"batch_size {spec.batch_size} exceeds the {len(dataset.train_images)} training images")
-    course = _Course(specs, dataset, device, stacked, Normaliser.fit(dataset.train_images))
+    course = Course(specs, dataset, device, stacked, Normaliser.fit(dataset.train_images))
     batches, steps = course.batches, spec.steps(len(dataset.train_images))
     rate = torch.tensor(spec.lr, device=device) if record else None
     with _own_noise(spec.data_seed, device):
-        untrained = functools.partial(course.untrained, rate)
+
+        def untrained() -> TrainingState:
+            return course.untrained([initial_model(each, dataset) for each in specs], rate)
+
         state = checkpoint.resumed(untrained) if checkpoint else untrained()
         advance = functools.partial(course.advance, state)
         recorded = RecordedStep(advance, record) if record else None
@@ -252,7 +177,7 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 @contextlib.contextmanager
 def _own_noise(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's own generator, seeded for the noise of Sophia's curvature estimates and put back afterwards."""
+    """Torch's own generator, seeded for nets that draw while they train, such as dropout, and put back afterwards."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(cuda), warnings.catch_warnings():
         torch.default_generator.manual_seed(seed)
@@ -264,7 +189,7 @@ def _own_noise(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _finished(course: _Course, state: TrainingState) -> list[TrainedModel]:
+def _finished(course: Course, state: TrainingState) -> list[TrainedModel]:
     members, images = len(course.specs), len(course.dataset.train_images)
     facts = {
         "seconds": state.seconds / members,

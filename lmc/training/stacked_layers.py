@@ -200,4 +200,5 @@ def stacked_conv(layers: Sequence[nn.Conv2d]) -> StackedConv | GroupedConv:
     if first.groups != 1 or first.dilation != (1, 1) or first.padding_mode != "zeros":
         raise MergeError(f"cannot stack {first}: groups, dilation and padding modes are not supported")
     few = max(first.in_channels, first.out_channels) <= GROUPED
-    return GroupedConv(layers) if few and torch.backends.mkldnn.is_available() else StackedConv(layers)
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return GroupedConv(layers) if few and onednn else StackedConv(layers)

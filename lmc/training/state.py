@@ -17,6 +17,7 @@ class TrainingState:
         model: one network, or several stacked.
         optimizer: of its parameters.
         generators: one per model, for batches and augmentation.
+        noises: one per model, on its device, for Sophia's estimates of the curvature.
         total: sum of the losses of the current epoch, by model.
         step: optimizer steps done.
         seconds: spent on them.
@@ -29,6 +30,7 @@ class TrainingState:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     generators: list[torch.Generator]
+    noises: list[torch.Generator]
     total: Tensor
     step: int = 0
     seconds: float = 0.0
@@ -37,13 +39,17 @@ class TrainingState:
     crops: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
     resumed: list[int] = field(default_factory=list)
 
+    @property
+    def _all_generators(self) -> list[torch.Generator]:
+        return [*self.generators, *self.noises]
+
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint's weights file holds."""
         found = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for index, parameter in enumerate(self.model.parameters()):
             slots = self.optimizer.state.get(parameter, {})
             found |= {f"optimizer.{index}.{name}": each for name, each in slots.items() if isinstance(each, Tensor)}
-        found |= {f"generator.{index}": each.get_state() for index, each in enumerate(self.generators)}
+        found |= {f"generator.{index}": each.get_state() for index, each in enumerate(self._all_generators)}
         found |= {"total": self.total, "orders": self.orders, "crops": self.crops}
         found["losses"] = torch.tensor(self.losses, dtype=torch.float32)
         found["noise.cpu"] = torch.get_rng_state()
@@ -72,7 +78,7 @@ class TrainingState:
                 self.optimizer.state[parameter][slot] = torch.empty_like(like, device=parameter.device).copy_(value)
         for group, values in zip(self.optimizer.param_groups, facts["groups"], strict=True):
             group.update(values)
-        for index, generator in enumerate(self.generators):
+        for index, generator in enumerate(self._all_generators):
             generator.set_state(tensors[f"generator.{index}"])
         torch.set_rng_state(tensors["noise.cpu"])
         device = self.total.device

@@ -102,7 +102,8 @@ def state() -> TrainingState:
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     model.weight.grad = torch.ones_like(model.weight)
     optimizer.step()
-    return TrainingState(model, optimizer, [torch.Generator()], torch.zeros(1), step=1, orders=torch.arange(4))
+    generators = [torch.Generator()], [torch.Generator()]
+    return TrainingState(model, optimizer, *generators, torch.zeros(1), step=1, orders=torch.arange(4))
 
 
 def small(document: Document) -> dict[str, Any]:

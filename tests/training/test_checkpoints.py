@@ -38,12 +38,15 @@ TRAININGS = {
     "mlp-bn-adam-stack": dataclasses.replace(DIGITS, arch="mlp-bn", **ADAM),
     "mlp-adam": dataclasses.replace(DIGITS, **ADAM, **SINGLE),
     "mlp-sophia": dataclasses.replace(DIGITS, **SOPHIA, **SINGLE),
+    "mlp-sophia-stack": dataclasses.replace(DIGITS, **SOPHIA),
+    "vgg-spawned-sophia": dataclasses.replace(CONV, shared_epochs=1, **SOPHIA, **SINGLE),
+    "resnet-decoupled-sgd-stack": dataclasses.replace(RESNET, decay="decoupled"),
     "vgg-sgd-stack": CONV,
     "vgg-sgd": dataclasses.replace(CONV, **SINGLE),
     "vgg-plain-sgd": dataclasses.replace(CONV, momentum=0.0, **SINGLE),
     "vgg-adam-bf16": dataclasses.replace(CONV, precision="bf16", **ADAM),
     "resnet-adam-stack": dataclasses.replace(RESNET, **ADAM),
-    "resnet-sophia": dataclasses.replace(RESNET, **SOPHIA),
+    "resnet-sophia-stack": dataclasses.replace(RESNET, **SOPHIA),
 }
 
 
@@ -99,8 +102,9 @@ def test_a_training_killed_twice_ends_with_the_same_bits(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("saved", [0, 6, 12, 17])
-def test_every_place_in_an_epoch_serves(tmp_path: Path, saved: int) -> None:
-    spec = TRAININGS["vgg-sgd"]
+@pytest.mark.parametrize("shared", [0, 1, 2], ids=["", "branching-after-6", "branching-after-12"])
+def test_every_place_in_an_epoch_serves(tmp_path: Path, saved: int, shared: int) -> None:
+    spec = dataclasses.replace(TRAININGS["vgg-sgd"], shared_epochs=shared)
     assert in_a_process(tmp_path / "calm", spec, -1, -1) == 0
     assert in_a_process(tmp_path / "store", spec, saved, saved + 1) == (-signal.SIGKILL if saved < 17 else 0)
     assert in_a_process(tmp_path / "store", spec, -1, -1) == 0

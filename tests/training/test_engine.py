@@ -103,8 +103,10 @@ def batches(spec: RunSpec, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
     """Normalised batches: a new order each epoch, the incomplete batch dropped, then augmentation."""
     pixels = dataset.train_images.double().numpy()
     mean, deviation = pixels.mean((0, 2, 3), keepdims=True), pixels.std((0, 2, 3), keepdims=True)
-    generator = torch.Generator().manual_seed(spec.data_seed)
-    for _ in range(spec.epochs):
+    generator = torch.Generator().manual_seed(spec.init_seed)
+    for epoch in range(spec.epochs):
+        if epoch == spec.shared_epochs:  # off the trunk, by a seed of its own
+            generator = torch.Generator().manual_seed(spec.data_seed)
         order = torch.randperm(len(pixels), generator=generator).tolist()
         while len(order) >= spec.batch_size:
             picked, order = order[: spec.batch_size], order[spec.batch_size :]
@@ -115,7 +117,7 @@ def batches(spec: RunSpec, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def textbook(spec: RunSpec, dataset: Dataset) -> tuple[dict[str, Tensor], list[float]]:
-    """SGD with momentum (Polyak) or Adam (Kingma & Ba, algorithm 1), decay added to the gradient."""
+    """SGD with momentum (Polyak) or Adam (Kingma & Ba, algorithm 1); decay in the gradient, or apart (AdamW)."""
     torch.manual_seed(spec.init_seed)
     net = build(spec.arch, spec.width, dataset.shape, len(dataset.classes), bias=spec.bias)
     first = {name: torch.zeros_like(value) for name, value in net.named_parameters()}
@@ -135,7 +137,11 @@ def textbook(spec: RunSpec, dataset: Dataset) -> tuple[dict[str, Tensor], list[f
         losses.append(loss.item())
         with torch.no_grad():
             for name, value in net.named_parameters():
-                gradient = value.grad + spec.weight_decay * value
+                gradient = value.grad
+                if spec.decay == "coupled":
+                    gradient = gradient + spec.weight_decay * value
+                else:
+                    value.mul_(1 - lr * spec.weight_decay)
                 if spec.optimizer == "sgd":
                     first[name] = spec.momentum * first[name] + gradient
                     value.sub_(lr * first[name])
@@ -152,6 +158,7 @@ def textbook(spec: RunSpec, dataset: Dataset) -> tuple[dict[str, Tensor], list[f
 SGD: dict[str, Any] = {"optimizer": "sgd", "lr": 0.05, "warmup": 0.25}
 ADAM: dict[str, Any] = {"optimizer": "adam", "lr": 2e-3, "warmup": 0.25}
 CONSTANT = {"schedule": "constant"}
+DECOUPLED: dict[str, Any] = {"decay": "decoupled", "weight_decay": 1.0}
 
 TRAININGS = [  # spec, what it changes
     pytest.param(MLP, SGD, id="mlp-sgd"),
@@ -160,6 +167,11 @@ TRAININGS = [  # spec, what it changes
     pytest.param(VGG, SGD | {"augment": True, "epochs": 2}, id="vgg-augmented-sgd"),
     pytest.param(VGG, ADAM | {"weight_decay": 0.1, "epochs": 2}, id="vgg-adam"),
     pytest.param(RESNET, SGD, id="resnet-sgd"),
+    pytest.param(RESNET, SGD | DECOUPLED, id="resnet-sgd-decoupled"),
+    pytest.param(MLP, SGD | DECOUPLED | {"schedule": "constant"}, id="mlp-sgd-decoupled"),
+    pytest.param(VGG, ADAM | DECOUPLED | {"epochs": 2}, id="vgg-adam-decoupled"),
+    pytest.param(MLP, SGD | {"shared_epochs": 1}, id="mlp-spawned"),
+    pytest.param(VGG, SGD | {"augment": True, "epochs": 3, "shared_epochs": 2}, id="vgg-spawned"),
 ]
 
 

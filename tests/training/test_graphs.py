@@ -23,6 +23,9 @@ TRAININGS = [
     pytest.param(VGG, SGD | {"augment": True, "epochs": 3}, id="vgg-augmented"),
     pytest.param(RESNET, ADAM | {"epochs": 2}, id="resnet-adam"),
     pytest.param(VGG, SGD | {"precision": "bf16", "epochs": 2}, id="vgg-bf16"),
+    pytest.param(VGG, SGD | {"decay": "decoupled", "weight_decay": 1.0, "epochs": 3}, id="vgg-sgd-decoupled"),
+    pytest.param(MLP, ADAM | {"decay": "decoupled", "weight_decay": 1.0}, id="mlp-adam-decoupled"),
+    pytest.param(MLP, SGD | {"shared_epochs": 1, "data_seed": 1}, id="mlp-spawned"),
 ]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 

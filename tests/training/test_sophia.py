@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lmc.data import Dataset
 from lmc.specs import RunSpec
 from lmc.training.engine import TrainedModel, initial_model, train, train_stack
-from lmc.training.optimisers import SOPHIA_PERIOD, make_optimizer, needs_curvature
+from lmc.training.optimisers import SOPHIA_PERIOD, curvature, make_optimizer, make_step, needs_curvature
 
 SOPHIA = RunSpec(
     dataset="synthetic",
@@ -96,19 +96,91 @@ def test_the_gradients_graph_is_kept_where_the_curvature_is_estimated_and_nowher
         step.zero_grad(set_to_none=True)
         (weight**4).sum().backward(create_graph=needs_curvature(spec, index))
         assert (weight.grad.grad_fn is not None) == (optimizer == "sophia" and index in (0, 10))
-        step.step()
+        make_step(step, [torch.ones(2)] if needs_curvature(spec, index) else None)
     assert weight.isfinite().all()
     assert weight.detach().abs().sum() < 3.0
 
 
-def test_sophias_decay_is_decoupled_from_the_gradient() -> None:
-    """With no gradient at all, the weights shrink by lr · decay per step."""
+@pytest.mark.parametrize("decay", ["coupled", "decoupled"])
+def test_sophias_decay(decay: str) -> None:
+    """With no gradient at all: decoupled, the weights shrink by lr · decay; coupled, the decay alone is clipped."""
     weight = nn.Parameter(torch.tensor([1.0, -2.0]))
-    spec = replace(SOPHIA, lr=0.1, weight_decay=0.5)
+    spec = replace(SOPHIA, lr=0.1, weight_decay=0.5, decay=decay)
     optimizer = make_optimizer(spec, [weight])
     (0.0 * (weight**2).sum()).backward(create_graph=True)
-    optimizer.step()
-    torch.testing.assert_close(weight.detach(), torch.tensor([1.0, -2.0]) * (1 - 0.1 * 0.5))
+    make_step(optimizer, [torch.ones(2)])
+    start = torch.tensor([1.0, -2.0])
+    expected = start * (1 - 0.1 * 0.5) if decay == "decoupled" else start - 0.1 * 0.01 * start.sign()
+    torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_the_curvature_is_hutchinsons() -> None:
+    """Of (w1 w2)², whose Hessian is [[2 w2², 4 w1 w2], [4 w1 w2, 2 w1²]], with z = (1, -2) at (3, 5)."""
+    weight = nn.Parameter(torch.tensor([3.0, 5.0]))
+    (weight.prod() ** 2).backward(create_graph=True)
+    (found,) = curvature([weight], [torch.tensor([1.0, -2.0])])
+    torch.testing.assert_close(found, torch.tensor([1.0 * (50 - 120), -2.0 * (60 - 36)]))
+
+
+@pytest.mark.parametrize("decay", ["coupled", "decoupled"])
+def test_training_equals_the_published_algorithm(decay: str) -> None:
+    """Liu et al. (2024), algorithm 3 with Hutchinson's estimate (algorithm 1), with our own derivatives and noise."""
+    spec = replace(SOPHIA, epochs=3, lr=0.05, decay=decay, batch_size=15, init_seed=1, data_seed=2)
+    model = initial_model(spec, DATASET)
+    weights = list(model.parameters())
+    order, noise = (torch.Generator().manual_seed(spec.data_seed) for _ in range(2))
+    pixels = DATASET.train_images.double()
+    inputs = ((pixels - pixels.mean()) / pixels.std(correction=0)).float()
+    momentum, curvatures = ([torch.zeros_like(each) for each in weights] for _ in range(2))
+    for step in range(spec.steps(60)):
+        if step % 4 == 0:
+            batches = torch.randperm(60, generator=order).split(15)
+        batch = batches[step % 4]
+        loss = nn.functional.cross_entropy(model(inputs[batch]), DATASET.train_labels[batch])
+        gradients = torch.autograd.grad(loss, weights, create_graph=True)
+        if step % 10 == 0:
+            z = [torch.randn(each.shape, generator=noise) for each in weights]
+            products = torch.autograd.grad(gradients, weights, z)
+            curvatures = [0.99 * h + 0.01 * u * p for h, u, p in zip(curvatures, z, products, strict=True)]
+        with torch.no_grad():
+            for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+                if decay == "coupled":
+                    gradient = gradient + spec.weight_decay * weight
+                else:
+                    weight.mul_(1 - spec.lr * spec.weight_decay)
+                momentum[index] = 0.96 * momentum[index] + 0.04 * gradient
+                weight.sub_(spec.lr * (momentum[index] / curvatures[index].clamp(min=1e-12)).clamp(-0.01, 0.01))
+    assert_trained_to(train(spec, DATASET), model.state_dict(), 1e-4)
+
+
+# -- Stacks. --
+
+NETS = [("mlp", 1 / 64), ("mlp-bn", 1 / 64), ("vgg-small", 1 / 32), ("resnet8", 1 / 8)]
+
+
+def assert_trained_to(found: TrainedModel, state: dict[str, Tensor], tolerance: float) -> None:
+    torch.testing.assert_close(found.state, dict(state), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("grouped", [True, False], ids=["groups", "products"])
+@pytest.mark.parametrize(("arch", "width"), NETS)
+def test_every_member_of_a_stack_is_what_it_is_alone(
+    arch: str, width: float, grouped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve steps, two of which estimate the curvature, with noise of each member's own."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: grouped)
+    specs = [replace(SOPHIA, arch=arch, width=width, epochs=1).with_seed(seed) for seed in range(3)]
+    for spec, member in zip(specs, train_stack(specs, DATASET), strict=True):
+        alone = train(spec, DATASET)
+        assert_trained_to(member, alone.state, 1e-4)
+        assert (
+            max(
+                (member.state[name] - value).abs().max()
+                for name, value in initial_model(spec, DATASET).named_parameters()
+            )
+            > 1e-3
+        )
+        assert member.log["loss"] == pytest.approx(alone.log["loss"], rel=1e-4)
 
 
 # -- Depth. --

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from lmc.data import load_dataset
 from lmc.errors import MergeError, SpecError
 from lmc.nets import build
 from lmc.specs import RunSpec, stack_seeds
 from lmc.training.engine import train, train_stack
-from lmc.training.stacking import stack, unstack
+from lmc.training.stacked_layers import GroupedConv, StackedConv, stacked_conv
+from lmc.training.stacking import like_parameters, stack, unstack
 
 DIGITS = load_dataset("digits", Path("nowhere"))
 ARCHS = [("mlp", 1 / 32), ("mlp-bn", 1 / 32), ("mlp-skip", 1 / 32), ("vgg-small", 1 / 16), ("resnet8", 1 / 4)]
+BOTH_WAYS = pytest.mark.parametrize(
+    ("arch", "width", "grouped"),
+    [pytest.param(*each, True, id=f"{each[0]}-groups") for each in ARCHS]
+    + [pytest.param(*each, False, id=f"{each[0]}-products") for each in ARCHS[3:]],
+)
+"""Convolutions as groups of one, and without oneDNN as products; the MLPs have none."""
+
+
+def with_onednn(available: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: available)
 
 
 def recipe(arch: str, width: float, **changes: object) -> RunSpec:
@@ -33,9 +47,12 @@ def recipe(arch: str, width: float, **changes: object) -> RunSpec:
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("arch", "width"), ARCHS)
+@BOTH_WAYS
 @pytest.mark.parametrize("bias", [True, False])
-def test_forward_and_gradients_agree(arch: str, width: float, bias: bool) -> None:
+def test_forward_and_gradients_agree(
+    arch: str, width: float, bias: bool, grouped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_onednn(grouped, monkeypatch)
     torch.manual_seed(0)
     models = [build(arch, width, (2, 8, 8), 10, bias=bias).double() for _ in range(3)]
     side_by_side = stack(models)
@@ -58,9 +75,12 @@ def test_forward_and_gradients_agree(arch: str, width: float, bias: bool) -> Non
         torch.testing.assert_close(state, dict(model.state_dict()), rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize(("arch", "width"), ARCHS)
+@BOTH_WAYS
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_training_agrees_with_the_reference_path(arch: str, width: float, optimizer: str) -> None:
+def test_training_agrees_with_the_reference_path(
+    arch: str, width: float, optimizer: str, grouped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_onednn(grouped, monkeypatch)
     spec = recipe(arch, width, optimizer=optimizer, lr=0.01 if optimizer == "sgd" else 1e-3)
     specs = [spec.with_seed(seed) for seed in range(3)]
     for each, trained in zip(specs, train_stack(specs, DIGITS), strict=True):
@@ -71,14 +91,75 @@ def test_training_agrees_with_the_reference_path(arch: str, width: float, optimi
         assert trained.log["parameters"] == reference.log["parameters"]
 
 
+@pytest.mark.parametrize(
+    ("channels", "filters", "onednn", "expected"),
+    [
+        (3, 64, True, GroupedConv),
+        (64, 64, True, GroupedConv),
+        (64, 65, True, StackedConv),
+        (65, 3, True, StackedConv),
+        (3, 64, False, StackedConv),
+    ],
+)
+def test_the_layers_shape_and_the_library_decide_how_convolutions_stack(
+    channels: int, filters: int, onednn: bool, expected: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_onednn(onednn, monkeypatch)
+    layers = [torch.nn.Conv2d(channels, filters, 3) for _ in range(2)]
+    assert type(stacked_conv(layers)) is expected
+
+
+def test_tensors_like_the_parameters_are_put_together_as_these_are() -> None:
+    """Made of the models' own parameters they are the stack's."""
+    torch.manual_seed(0)
+    for arch, width in [*ARCHS, ("vgg-small", 3 / 4)]:  # the last has more than 64 channels
+        models = [build(arch, width, (2, 8, 8), 10) for _ in range(3)]
+        own = [iter(model.parameters()) for model in models]
+
+        def make(model: int, shape: torch.Size, own: Sequence[Iterator[Tensor]] = own) -> Tensor:
+            value = next(own[model])
+            assert value.shape == shape
+            return value
+
+        network = stack(models)
+        found = like_parameters(network, 3, make)
+        for value, expected in zip(found, network.parameters(), strict=True):
+            assert torch.equal(value, expected)
+        shapes = [value.shape for value in like_parameters(models[0], 1, lambda _, shape: torch.empty(shape))]
+        assert shapes == [value.shape for value in models[0].parameters()]
+
+
+@pytest.mark.parametrize("layer", [StackedConv, GroupedConv])
+def test_gradients_of_gradients_agree(layer: type) -> None:
+    """Sophia asks for them: products of the Hessian with a vector, against those of the layers alone."""
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(3, 4, 3, stride=2, padding=1).double() for _ in range(2)]
+    images = torch.randn(2, 5, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+
+    def product(outputs: Tensor, weights: list[Tensor]) -> tuple[Tensor, ...]:
+        gradients = torch.autograd.grad(outputs.pow(3).sum(), [*weights, images], create_graph=True)
+        return torch.autograd.grad(torch.stack([each.pow(2).sum() for each in gradients]).sum(), [*weights, images])
+
+    alone = [module(each) for module, each in zip(layers, images, strict=True)]
+    stacked: Any = layer(layers)
+    joined = images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+    *expected, for_images = product(torch.cat(alone, 1), [module.weight for module in layers])
+    found, same_images = product(stacked(joined), [stacked.weight])
+    torch.testing.assert_close(found, stacked.joined(expected), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(same_images, for_images, rtol=1e-9, atol=1e-9)
+
+
 def test_augmentation_draws_per_member() -> None:
     specs = [recipe("vgg-small", 1 / 16, augment=True).with_seed(seed) for seed in range(2)]
     for each, trained in zip(specs, train_stack(specs, DIGITS), strict=True):
         torch.testing.assert_close(trained.state, train(each, DIGITS).state, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("arch", "width"), ARCHS)
-def test_the_same_stack_gives_the_same_bits(arch: str, width: float) -> None:
+@BOTH_WAYS
+def test_the_same_stack_gives_the_same_bits(
+    arch: str, width: float, grouped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_onednn(grouped, monkeypatch)
     specs = [recipe(arch, width).with_seed(seed) for seed in range(3)]
     first, second = train_stack(specs, DIGITS), train_stack(specs, DIGITS)
     for one, other in zip(first, second, strict=True):
