@@ -48,8 +48,6 @@ class RunSpec:
         weight_decay: coefficient of the decay, applied to every parameter.
         decay: ``"coupled"`` (added to the gradient: L2, as in Appendix B.1) or ``"decoupled"`` (shrinks the weights
             beside the step, as AdamW does).
-        sparsity: coefficient of a group lasso on the incoming weights of every hidden channel, applied as a proximal
-            step after each step of the optimizer.
         schedule: ``"constant"`` or ``"warmup-linear"`` (up over ``warmup`` of the steps, then
             linearly to zero).
         warmup: share of the steps spent warming up.
@@ -83,7 +81,6 @@ class RunSpec:
     momentum: float = 0.9
     weight_decay: float = 0.0
     decay: str = "coupled"
-    sparsity: float = 0.0
     schedule: str = "warmup-linear"
     warmup: float = 0.05
     epochs: int = 1
@@ -103,7 +100,6 @@ class RunSpec:
         _in_range("lr", self.lr, low=0.0, open_low=True)
         _in_range("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
         _in_range("weight_decay", self.weight_decay, low=0.0)
-        _in_range("sparsity", self.sparsity, low=0.0)
         _in_range("warmup", self.warmup, low=0.0, high=1.0, open_high=True)
         for name in ("depth", "epochs", "batch_size"):
             _whole(name, getattr(self, name), low=1)
@@ -119,7 +115,7 @@ class RunSpec:
             )
         for name in ("bias", "augment"):
             _flag(name, getattr(self, name))
-        for name in ("width", "lr", "momentum", "weight_decay", "sparsity", "warmup"):  # 1 and 1.0 are one recipe
+        for name in ("width", "lr", "momentum", "weight_decay", "warmup"):  # 1 and 1.0 are one recipe
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "classes", _groups(self.classes))
 
@@ -143,7 +139,12 @@ class RunSpec:
         return self.epochs * max(1, images // self.batch_size)
 
     def decay_horizon(self, images: int) -> float:
-        """H = Σ_t η_t · weight_decay: how often the initial weights' share e-folds away under SGD."""
+        """H = Σ_t η_t · weight_decay: how often the initial weights' share e-folds away.
+
+        With decoupled decay that is so for every optimizer. Coupled decay passes through the optimizer: momentum of μ
+        makes it 1 / (1 - μ) times as strong, and Adam and Sophia scale it as they do the gradient, so that H there only
+        orders recipes of one optimizer.
+        """
         mean_lr = self.lr if self.schedule == "constant" else self.lr / 2
         return mean_lr * self.weight_decay * self.steps(images)
 
@@ -153,10 +154,8 @@ class RunSpec:
         classes = f" (classes {classes_in_words(self.classes)})" if self.classes else ""
         asides = [self.optimizer] * (self.optimizer == "sophia") + [self.decay] * (self.decay != "coupled")
         decay = f"decay {self.weight_decay:g}" + (f" ({', '.join(asides)})" if asides else "")
-        sparsity = f", sparsity {self.sparsity:g}" if self.sparsity else ""
         return (
-            f"{self.arch} x{self.width:g}{depth} on {self.dataset}{classes}, {decay}{sparsity}, seed {self.seed}"
-            f"{self._origin()}"
+            f"{self.arch} x{self.width:g}{depth} on {self.dataset}{classes}, {decay}, seed {self.seed}{self._origin()}"
         )
 
     def _origin(self) -> str:

@@ -38,8 +38,6 @@ REFUSED = [  # field, value, what the message must say is allowed
     ("momentum", 1.0, "[0, 1)"),
     ("weight_decay", -1e-9, "[0, inf)"),
     ("weight_decay", math.inf, "[0, inf)"),
-    ("sparsity", -0.1, "[0, inf)"),
-    ("sparsity", math.nan, "[0, inf)"),
     ("warmup", -0.1, "[0, 1)"),
     ("warmup", 1.0, "[0, 1)"),
     ("warmup", math.nan, "[0, 1)"),
@@ -90,7 +88,6 @@ ACCEPTED = [  # field, value at the edge of what is allowed
     ("init_seed", 0),
     ("data_seed", 2**40),
     ("decay", "decoupled"),
-    ("sparsity", 0.0),
     ("shared_epochs", 0),
     ("classes", ()),
     ("classes", ((9,), (0,))),
@@ -110,7 +107,6 @@ OTHER: dict[str, Any] = {  # a valid value of every field that differs from BASE
     "momentum": 0.8,
     "weight_decay": 1e-9,
     "decay": "decoupled",
-    "sparsity": 1e-9,
     "schedule": "constant",
     "warmup": 0.1,
     "epochs": 2,
@@ -157,7 +153,7 @@ def test_a_spec_cannot_be_changed() -> None:
 def test_key_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stored model is found again by any later version with the same recipe."""
     monkeypatch.setattr(specs, "RECIPE_VERSION", 3)
-    assert dataclasses.replace(BASE).key == "66e862137c073dce85eb"
+    assert dataclasses.replace(BASE).key == "010c27c2476eca037198"
 
 
 def test_key_changes_with_the_recipe_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +170,7 @@ def test_key_changes_with_every_field() -> None:
     assert len({base.key, *keys.values()}) == len(fields) + 1, keys
 
 
-@pytest.mark.parametrize("field", ["width", "lr", "momentum", "weight_decay", "sparsity", "warmup"])
+@pytest.mark.parametrize("field", ["width", "lr", "momentum", "weight_decay", "warmup"])
 def test_equal_specs_have_equal_keys(field: str) -> None:
     """0 and 0.0, 1 and 1.0 are one recipe and must not be trained twice."""
     number = 1 if field in ("width", "lr") else 0
@@ -247,7 +243,6 @@ def test_describe_names_what_tells_models_apart() -> None:
         ({"classes": (range(50), range(50, 99))}, "on digits (classes 99 in 2 groups), decay 0, seed 0"),
         ({"decay": "decoupled"}, "on digits, decay 0 (decoupled), seed 0"),
         ({"decay": "decoupled", "optimizer": "sophia"}, "on digits, decay 0 (sophia, decoupled), seed 0"),
-        ({"sparsity": 0.02}, "on digits, decay 0, sparsity 0.02, seed 0"),
         ({"data_seed": 3}, "on digits, decay 0, seed 3 from the start of 0"),
     ]:
         assert dataclasses.replace(BASE, **changes).describe() == f"mlp x1 {said}"  # type: ignore[arg-type]
