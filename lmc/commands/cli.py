@@ -102,13 +102,16 @@ def summary(results: Annotated[Path, typer.Argument(help="A results file.")]) ->
 def plan(
     settings: Settings,
     gpus: Annotated[str, typer.Option(help="Simulate the schedule on so many GPUs, e.g. 8 or 1,8,64.")] = "",
+    floor: Annotated[bool, typer.Option("--floor", help="Time the matrix products that training consists of.")] = False,
 ) -> None:
     """What a tier would train and measure: models, FLOPs, time, memory and disk; how long it takes on GPUs."""
-    from lmc.planning.plan import gpu_counts, make_plan
-    from lmc.planning.text import lines
+    from lmc.planning.plan import gpu_counts, make_floor, make_plan
+    from lmc.planning.text import floor_line, lines
 
     for line in lines(make_plan(settings, gpu_counts(gpus))):
         typer.echo(line)
+    if floor:
+        typer.echo(floor_line(make_floor(settings)))
 
 
 @app.command()

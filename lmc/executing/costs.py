@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lmc.architectures import architecture
 from lmc.datasets import size_of
-from lmc.measuring.measurements import FlatnessMeasurement, Measurement, MergeMeasurement, PairMeasurement
 from lmc.specs import RunSpec
 
 if TYPE_CHECKING:
@@ -29,6 +27,10 @@ chosen to put two workers on the quick tier between the 1,085 MiB that its core 
 whole."""
 CONTEXT_BYTES = 600 << 20
 """Memory of a CUDA context, on its GPU and again beside it."""
+SAVE_SECONDS, SAVED_BYTES_PER_SECOND = 1e-2, 4e8
+"""Of a model that is saved, until it is on the disk."""
+INITIAL_PER_SECOND = 1e8
+"""Initial weights that are drawn."""
 PER_GPU = 4
 """At most so many jobs share a GPU, for their kernels run in turn, and only the gaps between them are won."""
 
@@ -134,50 +136,11 @@ def training_work(specs: Sequence[RunSpec]) -> Work:
     return Work(spec, models * spec.steps(train_images), 0.0, 5 * models, spec.batch_size * models)
 
 
-def measuring_work(measurements: Sequence[Measurement]) -> Work:
-    """Of measurements that share models: each model is evaluated once, all else for each measurement.
-
-    Models and their activations are kept as `lmc.measuring.endpoints` keeps them; three more are in passing. To compare
-    the layers of models and their average, those of all of them are held for a whole batch.
-    """
-    from lmc.measuring.endpoints import MODEL_BYTES, SEEN_BYTES
-    from lmc.measuring.inputs import BATCH
-    from lmc.measuring.records import LAYER_IMAGES
-
-    spec, models = measurements[0].specs[0], len({spec for each in measurements for spec in each.specs})
-    _, _, train_images, test_images = shape_of(spec)
-    images = sum(image_passes(each, train_images, test_images) for each in measurements)
-    cost, at_once = cost_of_net(spec), max(len(each.specs) for each in measurements)
-    kept = max(at_once, min(models, MODEL_BYTES // (4 * cost.parameters)))
-    seen = min(models * LAYER_IMAGES, SEEN_BYTES // (4 * cost.activations))
-    compared = any(isinstance(each, (PairMeasurement, MergeMeasurement)) for each in measurements)
-    passing = (at_once + 1 if compared else 1) * BATCH
-    return Work(spec, 0, images + models * test_images, kept + 3, passing + seen)
-
-
-def measuring_seconds(measurements: Sequence[Measurement], pace: Pace) -> tuple[float, tuple[float, ...]]:
-    """Time on one processor to evaluate one model over the test set, and to carry out each measurement beside that."""
-    _, _, train_images, test_images = shape_of(measurements[0].specs[0])
-    passes = [image_passes(each, train_images, test_images) for each in measurements]
-    return test_images * pace.image, tuple(each * pace.image for each in passes)
-
-
-def image_passes(measurement: Measurement, train_images: int, test_images: int) -> float:
-    """Forward passes of one image that a measurement takes, beside those of its models over the test set."""
-    from lmc.measuring.paths import BN_IMAGES
-    from lmc.measuring.records import LAYER_IMAGES
-
-    spec, models = measurement.specs[0], len(measurement.specs)
-    layers = 10 * min(LAYER_IMAGES, test_images)  # three models, seven maps
-    if isinstance(measurement, PairMeasurement):
-        passes = merged = len(measurement.lams) - 2
-        layers = 0 if measurement.alignment == "random" else layers
-    elif isinstance(measurement, FlatnessMeasurement):
-        passes, merged = len(measurement.alphas) + 2, len(measurement.alphas) - 1
-    else:
-        passes, merged = 1, int(models > 1)
-    resets = merged * min(BN_IMAGES, train_images) if architecture(spec.arch).normalised else 0
-    return resets + passes * test_images + layers
+def training_seconds(specs: Sequence[RunSpec], pace: Pace) -> float:
+    """Time on one processor to train models side by side: their initial weights, their steps, their files."""
+    numbers = cost_of_net(specs[0]).parameters
+    beside = SAVE_SECONDS + numbers / INITIAL_PER_SECOND + 4 * numbers / SAVED_BYTES_PER_SECOND
+    return training_work(specs).seconds(pace) + len(specs) * beside
 
 
 def gpu_share(work: Work, gpu: Processor = ASSUMED) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from lmc.executing import costs, making
+from lmc.executing import costs, making, measuring_costs
 from lmc.executing.costs import PaceOf, Work, assumed_pace
 from lmc.executing.making import Workplace, training_block
 from lmc.executing.process import aside
@@ -155,7 +155,7 @@ class MeasuringJob:
     @property
     def work(self) -> Work:
         """See `Job`."""
-        return costs.measuring_work(self.measurements)
+        return measuring_costs.measuring_work(self.measurements)
 
     def describe(self) -> str:
         """See `Job`."""
@@ -251,9 +251,11 @@ def _priced(
     trainings: Sequence[TrainingJob], measurings: Sequence[MeasuringJob], pace_of: PaceOf, modules: Modules
 ) -> Missing:
     modules.load()
-    prices = [costs.measuring_seconds(job.measurements, pace_of(job.measurements[0].specs[0])) for job in measurings]
+    prices = [
+        measuring_costs.measuring_seconds(job.measurements, pace_of(job.measurements[0].specs[0])) for job in measurings
+    ]
     return Missing(
-        [dataclasses.replace(job, cost=job.work.seconds(pace_of(job.specs[0]))) for job in trainings],
+        [dataclasses.replace(job, cost=costs.training_seconds(job.specs, pace_of(job.specs[0]))) for job in trainings],
         [
             dataclasses.replace(job, costs=each, model_cost=model)
             for job, (model, each) in zip(measurings, prices, strict=True)

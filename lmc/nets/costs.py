@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.utils.flop_counter import FlopCounterMode
 
 from lmc.nets import Shape, build
+
+_COUNTED = (nn.Linear, _ConvNd, _BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,22 @@ class NetCost:
 
     Args:
         parameters: trainable numbers.
-        macs: multiply-adds of one image's forward pass through linear layers and convolutions.
-        activations: numbers that these and BatchNorm give for one image; training keeps about as many.
-        layers: how many there are of these and of BatchNorm.
+        macs: multiply-adds of one image's forward pass, of every matrix product in it: linear layers, convolutions,
+            attention.
+        activations: numbers that linear layers, convolutions and normalisations give for one image; training keeps
+            about as many.
+        layers: how many there are of these.
+        matrices: rows and columns of every weight, as matrices of outputs by inputs; of a convolution, the columns
+            are channels times the kernel's places.
+        products: of every product with such a matrix, rows of the inputs for one image, columns and outputs.
     """
 
     parameters: int
     macs: int
     activations: int
     layers: int
+    matrices: tuple[tuple[int, int], ...]
+    products: tuple[tuple[int, int, int], ...]
 
     @property
     def training_flops(self) -> int:
@@ -51,19 +60,26 @@ def net_cost(arch: str, width: float, shape: Shape, classes: int, *, bias: bool 
     """
     with torch.device("meta"):
         network = build(arch, width, shape, classes, bias=bias, depth=depth).eval()
-        macs = activations = layers = 0
+        given: list[int] = []
+        products: list[tuple[int, int, int]] = []
 
         def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-            nonlocal macs, activations, layers
-            activations, layers = activations + output.numel(), layers + 1
-            if isinstance(module, _ConvNd):
-                macs += output.numel() * module.in_channels // module.groups * math.prod(module.kernel_size)
-            elif isinstance(module, nn.Linear):
-                macs += output.numel() * module.in_features
+            given.append(output.numel())
+            if isinstance(module, (nn.Linear, _ConvNd)):
+                outputs, inputs = module.weight.flatten(1).shape
+                products.append((output.numel() // outputs, inputs, outputs))
 
         for module in network.modules():
-            if isinstance(module, (nn.Linear, _ConvNd, _BatchNorm)):
+            if isinstance(module, _COUNTED):
                 module.register_forward_hook(count)
-        network(torch.empty(1, *shape))
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return NetCost(parameters, macs, activations, layers)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(torch.empty(1, *shape))
+    parameters = list(network.parameters())
+    return NetCost(
+        sum(each.numel() for each in parameters),
+        counter.get_total_flops() // 2,
+        sum(given),
+        len(given),
+        tuple((each.shape[0], each[0].numel()) for each in parameters if each.ndim > 1),
+        tuple(products),
+    )

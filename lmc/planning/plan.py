@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lmc.claims.cases import needed
 from lmc.errors import SpecError
@@ -16,16 +17,21 @@ from lmc.executing.costs import (
     cost_of_net,
     gpu_share,
     host_bytes,
+    training_seconds,
     training_work,
 )
 from lmc.executing.jobs import Missing, missing_jobs
 from lmc.executing.local import assigned
+from lmc.executing.making import training_block
 from lmc.executing.schedule import Schedule, simulate
 from lmc.executing.session import selected_cases
 from lmc.executing.settings import Settings
-from lmc.planning.probe import Prober
+from lmc.planning.probe import prober
 from lmc.specs import RunSpec
 from lmc.store.store import Store
+
+if TYPE_CHECKING:
+    from lmc.planning.floor import Floor
 
 STARTUP_SECONDS = 8.0
 
@@ -95,7 +101,7 @@ def make_plan(settings: Settings, gpus: Sequence[int] = ()) -> Plan:
     assumed = bool(gpus) and settings.device == "cpu"
     if gpus:
         settings = replace(settings, device="cuda")
-    pace_of = assumed_pace(settings.device) if assumed else Prober(settings.device).pace
+    pace_of = assumed_pace(settings.device) if assumed else prober(settings.device).pace
     measurements = needed(selected_cases(settings))
     missing = missing_jobs(measurements, Store(settings.store), settings.device, pace_of)
     schedules = [
@@ -131,7 +137,7 @@ def _row(spec: RunSpec, missing: Missing, pace_of: PaceOf) -> Row:
         measurements,
         cost_of_net(spec).parameters,
         work.flops,
-        work.seconds(pace_of(spec)),
+        training_seconds([spec], pace_of(spec)),
         sum(job.cost for job in missing.measurings) / max(1, measurements),
     )
 
@@ -141,6 +147,23 @@ def _peak_bytes(missing: Missing, settings: Settings) -> float:
     works = [job.work for job in missing.jobs]
     largest = heapq.nlargest(settings.workers, works, key=lambda work: host_bytes([work], settings.device))
     return OWN_BYTES + host_bytes(largest, settings.device)
+
+
+def make_floor(settings: Settings) -> Floor:
+    """What training every model of a tier would take at least, whatever the store has of them.
+
+    Args:
+        settings: of the run.
+
+    Raises:
+        SpecError: the tier is unknown, or its dataset's size is.
+    """
+    from lmc.planning.floor import floor_of
+
+    needs = dict.fromkeys(spec for each in needed(selected_cases(settings)) for spec in each.specs)
+    blocks = dict.fromkeys(training_block(spec, settings.device) for spec in needs)
+    specs = dict.fromkeys(spec for block in blocks for spec in block)
+    return floor_of(specs, prober(settings.device).pace, settings.device)
 
 
 def gpu_counts(text: str) -> list[int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lmc.executing.costs import Pace, cost_of_net, shape_of
@@ -16,7 +18,14 @@ if TYPE_CHECKING:
 
 PROBE_FLOPS = 2e11
 """A training step of more than this is not probed but extrapolated from the largest one that was."""
-_STEPS, _EVALUATED = 6, 200
+PROBE_SECONDS = 0.2
+"""So long, about, a network trains and is evaluated for a probe, and at least three steps or batches."""
+
+
+@functools.cache
+def prober(device: str) -> Prober:
+    """What times networks on ``device``, each once."""
+    return Prober(device)
 
 
 class Prober:
@@ -52,26 +61,58 @@ def probe(block: tuple[RunSpec, ...], device: str) -> Pace:
     """Time training steps of a block of models, per model, and a forward pass of one, on random images."""
     import torch
 
+    from lmc.measuring.inputs import BATCH
+    from lmc.nets import memory_format_of
     from lmc.training.engine import initial_model, train, train_stack
 
     prepare_arithmetic(1)
     spec = block[0]
+    short = [dataclasses.replace(each, epochs=1, shared_epochs=0, train_size=None, classes=()) for each in block]
 
-    def timed(steps: int) -> float:
-        short = [dataclasses.replace(each, epochs=1, train_size=None) for each in block]
-        images = _random_images(spec, steps * spec.batch_size)
-        trained = train_stack(short, images, device)[0] if len(short) > 1 else train(short[0], images, device)
-        return float(trained.log["seconds"]) / steps
+    def steps(count: int) -> None:
+        images = _random_images(spec, count * spec.batch_size)
+        if len(short) > 1:
+            train_stack(short, images, device)
+        else:
+            train(short[0], images, device)
 
-    timed(2)  # warm-up
-    seconds = timed(_STEPS)
-    model = initial_model(spec, _random_images(spec, 10)).to(device).eval()
-    images = torch.rand(_EVALUATED, *shape_of(spec)[0], device=device)
-    with torch.no_grad():
-        model(images)
-        started = time.perf_counter()
-        model(images)
-    return Pace(seconds, (time.perf_counter() - started) / _EVALUATED)
+    memory_format = memory_format_of(spec.arch)
+    model = initial_model(short[0], _random_images(spec, 10)).to(device).to(memory_format=memory_format).eval()
+    images = torch.rand(BATCH, *shape_of(spec)[0], device=device).to(memory_format=memory_format)
+
+    def batches(count: int) -> None:
+        with torch.no_grad():
+            for _ in range(count):
+                model(images)
+
+    return Pace(_each(steps, device) / len(block), _each(batches, device) / BATCH)
+
+
+def _each(work: Callable[[int], None], device: str) -> float:
+    """Seconds of one of so many as ``work`` is told to do; what it does beside them counts for nothing."""
+    few = 3
+
+    def seconds(count: int) -> float:
+        started = clock(device)
+        work(count)
+        return clock(device) - started
+
+    work(few)  # warm-up
+    whole = seconds(few)
+    more = min(100, few + max(few, int(PROBE_SECONDS * few / max(whole, 1e-9))))
+    rounds = [(seconds(few), seconds(more)) for _ in range(2)]
+    found = (min(many for _, many in rounds) - min(least for least, _ in rounds)) / (more - few)
+    return max(found, 1e-9)
+
+
+def clock(device: str) -> float:
+    """Seconds, by when all work on ``device`` so far is done; on a CPU those of this process, whatever else runs."""
+    if device == "cpu":
+        return time.process_time()
+    import torch
+
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _random_images(spec: RunSpec, count: int) -> Dataset:

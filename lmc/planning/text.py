@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lmc.executing.costs import ASSUMED
 from lmc.planning.plan import Plan
+
+if TYPE_CHECKING:
+    from lmc.planning.floor import Floor
 
 
 def lines(plan: Plan) -> Iterator[str]:
@@ -35,6 +39,15 @@ def lines(plan: Plan) -> Iterator[str]:
             f"on {each.devices} GPU{'s' if each.devices > 1 else ''}: {_duration(each.makespan)}, "
             f"utilisation {each.utilisation:.0%}, longest chain {_duration(each.critical_path)}"
         )
+
+
+def floor_line(floor: Floor) -> str:
+    """The floor under training as text."""
+    return (
+        f"training of the whole tier: {floor.models} models, {floor.flops / 1e12:.4g} TFLOP, about "
+        f"{floor.training:.0f} s on one processor; products of the same shapes take {floor.seconds:.0f} s there, at "
+        f"{floor.rate / 1e9:.3g} GFLOP/s: {floor.training / floor.seconds:.2f} times the floor"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -17,9 +17,9 @@ from lmc.executing.costs import (
     gpu_bytes,
     gpu_share,
     host_bytes,
-    measuring_work,
     training_work,
 )
+from lmc.executing.measuring_costs import measuring_work
 from lmc.measuring.inputs import BATCH
 from lmc.measuring.measurements import FlatnessMeasurement, MergeMeasurement, PairMeasurement
 
