@@ -1,55 +1,55 @@
-"""Which channel axes must be ordered alike: a union-find over groups of channels."""
+"""Which channels an axis of a tensor holds: all of one group in order, or a mixture."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
 
 class Axis(NamedTuple):
     """An axis ordered by a channel group: index = channel · ``repeat`` + position within the channel.
 
-    ``repeat`` is 1 but behind a flatten of (C, H, W), where it is H·W, and a depthwise multiplier.
+    ``repeat`` is 1 but behind a flatten of (C, H, W), where it is H·W, and where channels move in blocks: a
+    depthwise multiplier, the dimension of an attention head.
     """
 
     group: str
     repeat: int = 1
 
 
-Labels = tuple[Axis | None, ...]
-"""One `Axis`, or None for a fixed order, per axis of a tensor."""
+class Part(NamedTuple):
+    """The places that one group has on an axis: row c holds the indices of channel c, in an order of their own."""
+
+    group: str
+    places: tuple[tuple[int, ...], ...]
 
 
-class ChannelGroups:
-    """Union-find over channel groups: a merged group points to the `Axis` it equals, or to None where fixed."""
+class Mixed(NamedTuple):
+    """An axis of ``size`` elements that several groups share, or that is fixed in part.
 
-    def __init__(self) -> None:
-        self.sizes: dict[str, int] = {}
-        self._parents: dict[str, Axis | None] = {}
+    Concatenated branches, packed queries, keys and values, shuffled channels and padded shortcuts are read by such
+    axes. What no part places is fixed.
+    """
 
-    def new(self, name: str, size: int) -> Axis:
-        """An axis of its own, as long as nothing unites it with another."""
-        while name in self.sizes:
-            name += "'"
-        self.sizes[name] = size
-        return Axis(name)
+    size: int
+    parts: tuple[Part, ...]
 
-    def find(self, axis: Axis | None) -> Axis | None:
-        """What an axis is after all unions so far."""
-        while axis is not None and axis.group in self._parents:
-            parent = self._parents[axis.group]
-            axis = parent and Axis(parent.group, parent.repeat * axis.repeat)
-        return axis
 
-    def unite(self, one: Axis | None, other: Axis | None) -> Axis | None:
-        """Demand one order for two axes of one length; both are fixed where they have no common one."""
-        first, second = self.find(one), self.find(other)
-        if first == second:
-            return first
-        if first is not None and second is not None:
-            names = list(self.sizes)
-            first, second = sorted((first, second), key=lambda axis: (-axis.repeat, names.index(axis.group)))
-            if first.repeat % second.repeat == 0:
-                self._parents[second.group] = Axis(first.group, first.repeat // second.repeat)
-                return first
-        self._parents |= {axis.group: None for axis in (first, second) if axis is not None}
-        return None
+Labels = tuple[Axis | Mixed | None, ...]
+"""An `Axis`, a `Mixed`, or None for a fixed order, per axis of a tensor."""
+
+
+def groups_of(axis: Axis | Mixed | None) -> tuple[str, ...]:
+    """The groups that order an axis."""
+    if isinstance(axis, Mixed):
+        return tuple(part.group for part in axis.parts)
+    return () if axis is None else (axis.group,)
+
+
+def places_of(axis: Axis | Mixed, group: str, channels: int) -> Tensor:
+    """Where the channels of a group lie on an axis: int64 (channels, places of each)."""
+    if isinstance(axis, Axis):
+        return torch.arange(channels * axis.repeat).view(channels, axis.repeat)
+    return torch.tensor(next(part.places for part in axis.parts if part.group == group))

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lmc.errors import MergeError
-from lmc.merging.channel_groups import Labels
+from lmc.merging.channel_groups import Axis, Labels, Mixed
+from lmc.merging.traceable import tensors_in
 from lmc.merging.weights import State, check_is_state
 
 TOLERANCE = 1e-8
@@ -30,7 +31,8 @@ class PermutationSpec:
     """Which axes of which tensors are reordered together.
 
     Args:
-        axes: per parameter and buffer, one `lmc.merging.channel_groups.Axis` or ``None`` (a fixed order) per axis.
+        axes: per parameter and buffer, one `lmc.merging.channel_groups.Axis`, `lmc.merging.channel_groups.Mixed` or
+            ``None`` (a fixed order) per axis.
         groups: number of channels of each group, named after the first layer that writes it.
         buffers: the names in ``axes`` that are no parameters.
     """
@@ -63,11 +65,22 @@ def permute_tensor(tensor: Tensor, labels: Labels, permutations: Permutations, *
     """Reorder one tensor along every labelled axis but number ``skip``; nothing is checked."""
     for number, axis in enumerate(labels):
         if axis is not None and number != skip:
-            order = permutations[axis.group]
-            if axis.repeat > 1:
-                order = (order.unsqueeze(1) * axis.repeat + torch.arange(axis.repeat)).flatten()
-            tensor = tensor.index_select(number, order.to(tensor.device))
+            tensor = tensor.index_select(number, order_of(axis, permutations).to(tensor.device))
     return tensor
+
+
+def order_of(axis: Axis | Mixed, permutations: Permutations) -> Tensor:
+    """Which index each index of an axis takes its value from."""
+    if isinstance(axis, Axis):
+        order = permutations[axis.group]
+        if axis.repeat == 1:
+            return order
+        return (order.unsqueeze(1) * axis.repeat + torch.arange(axis.repeat)).flatten()
+    whole = torch.arange(axis.size)
+    for part in axis.parts:
+        places = torch.tensor(part.places)
+        whole[places] = places[permutations[part.group]]
+    return whole
 
 
 def invert(permutations: Permutations) -> dict[str, Tensor]:
@@ -117,12 +130,12 @@ def verify(
         MergeError: the outputs differ by more than `TOLERANCE`, or the state does not fit.
     """
     check_example(model, example_input)
-    expected = _run(model, state, example_input)
+    expected = torch.cat(_run(model, state, example_input))
     if not torch.isfinite(expected).all():
         raise MergeError(
             f"the outputs of {type(model).__name__} hold NaN or infinite values; the model diverged, train it again"
         )
-    found = _run(model, permute(state, spec, permutations), example_input)
+    found = torch.cat(_run(model, permute(state, spec, permutations), example_input))
     gap, largest = (found - expected).abs().max().item(), expected.abs().max().item()
     if not gap <= TOLERANCE * largest:
         raise MergeError(
@@ -188,9 +201,20 @@ def check_state(spec: PermutationSpec, state: State, what: str = "the state dict
         raise MergeError(f"{what} lacks {missing[:3]} and has {extra[:3]} besides; trace the specification anew")
     for name, labels in spec.axes.items():
         shape = tuple(state[name].shape)
-        wanted = tuple(axis and spec.groups[axis.group] * axis.repeat for axis in labels)
+        wanted = tuple(axis and _size(axis, spec.groups) for axis in labels)
         if len(shape) != len(wanted) or any(want not in (None, size) for want, size in zip(wanted, shape, strict=True)):
             raise MergeError(f"{what} has {name} of shape {shape}, the specification says {wanted}; use one width")
+
+
+def _size(axis: Axis | Mixed, groups: Mapping[str, int]) -> int:
+    if isinstance(axis, Axis):
+        return groups[axis.group] * axis.repeat
+    for part in axis.parts:
+        if len(part.places) != groups[part.group]:
+            raise MergeError(
+                f"an axis places {len(part.places)} channels of {part.group!r}, which has {groups[part.group]}"
+            )
+    return axis.size
 
 
 def check_example(model: object, example_input: object) -> None:
@@ -207,7 +231,9 @@ def check_example(model: object, example_input: object) -> None:
         raise MergeError(f"the example input of shape {tuple(example_input.shape)} is empty; pass two inputs, (2, ...)")
 
 
-def _run(model: nn.Module, state: State, example_input: Tensor) -> Tensor:
+def _run(model: nn.Module, state: State, example_input: Tensor) -> list[Tensor]:
+    """The floating outputs, each (values,)."""
+
     def wide(tensor: Tensor) -> Tensor:
         moved = tensor.to(example_input.device)
         return moved.double() if moved.is_floating_point() else moved.clone()
@@ -215,12 +241,13 @@ def _run(model: nn.Module, state: State, example_input: Tensor) -> Tensor:
     tensors = {name: wide(tensor) for name, tensor in {**dict(model.named_buffers()), **state}.items()}
     with evaluating(model):
         try:
-            outputs = functional_call(model, tensors, (wide(example_input),), strict=True)
+            outputs = functional_call(model, tensors, (wide(example_input),), tie_weights=False)
         except RuntimeError as error:
             raise MergeError(f"{type(model).__name__} cannot run these weights on this input: {error}") from error
-    if not isinstance(outputs, Tensor):
-        raise MergeError(f"{type(model).__name__} gives a {type(outputs).__name__}; wrap it to give one tensor")
-    return outputs
+    found = [output.flatten() for output in tensors_in(outputs) if output.is_floating_point()]
+    if not found:
+        raise MergeError(f"{type(model).__name__} gives a {type(outputs).__name__}; wrap it to give floating tensors")
+    return found
 
 
 @contextmanager

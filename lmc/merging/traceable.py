@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lmc.errors import MergeError
 
 
 def check_tensors(model: nn.Module) -> None:
-    """Refuse a module whose state dict is not the tensors its layers use, one each.
+    """Refuse a module whose state dict is not the tensors that its layers use.
 
     Raises:
-        MergeError: a tensor is shared, or a weight is computed from others; the layer is named.
+        MergeError: a weight is computed from others; the layer is named.
     """
     for name, module in model.named_modules():
         where = f"layer {name!r}" if name else "the module"
@@ -27,13 +30,15 @@ def check_tensors(model: nn.Module) -> None:
                     f"{where} computes a weight in a {type(hook).__name__} hook, and parametrised weights cannot be "
                     "permuted; call torch.nn.utils.remove_weight_norm, remove_spectral_norm or prune.remove first"
                 )
-    owners: dict[int, str] = {}
-    for name, tensor in [
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    ]:
-        if owners.setdefault(id(tensor), name) != name:
-            raise MergeError(f"{name} and {owners[id(tensor)]} share one tensor; give each layer its own")
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors of nested lists, tuples and dictionaries, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [tensor for each in value for tensor in tensors_in(each)] if isinstance(value, list | tuple) else []
 
 
 def _listed(module: nn.Module) -> str:
