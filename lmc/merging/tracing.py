@@ -13,6 +13,7 @@ modules and functions instead, each in many spellings, and stops at control flow
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -100,8 +101,9 @@ def _elementary() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):
-            yield
+        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings(action="ignore"):  # of the flags' own setting
+            with torch.backends.mkldnn.flags(enabled=False):
+                yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
@@ -122,6 +124,10 @@ class Watch(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
         self.names = {id(tensor): name for name, tensor in reversed(self.state.items())}
         self.sources: dict[str, list[Elements | None]] = {}
         self.unknown: set[str] = set()  # operations without a rule that met channels
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or PyTorch imports its compiler, for seconds, to keep it away from here
 
     def known(self, tensor: Tensor) -> Layout:
         """The layout of a tensor: that of a parameter starts free, that of a constant is fixed."""
@@ -210,6 +216,7 @@ def _label(elements: Elements, channels: Channels, names: list[str]) -> Axis | M
         inside = elements[indices]
         order = np.lexsort((indices, channels.position[inside], channels.channel[inside]))
         places = indices[order].reshape(channels.sizes[number], -1)
+        places = places[:, np.argsort(places[0])]
         parts.append(Part(names[number], tuple(map(tuple, places.tolist()))))
         if len(indices) == len(elements) and np.array_equal(places.ravel(), np.arange(len(elements))):
             return Axis(names[number], places.shape[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,21 +12,15 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lmc.errors import MergeError
-from lmc.merging.permutation_spec import (
-    Permutations,
-    PermutationSpec,
-    check_state,
-    permute_tensor,
-    random_permutations,
-)
-from lmc.merging.weights import State, check_same_architecture
-
-LEAST_GAIN = 1e-12
-"""Smallest improvement worth a step, relative to ‖a‖·‖b‖; above rounding, which must not look like progress."""
+from lmc.merging.matching_problem import Problem
+from lmc.merging.permutation_spec import PermutationSpec, random_permutations
+from lmc.merging.weights import State
 
 POTENTIAL_ROUNDS = 3
-"""Rounds of Bellman-Ford before a warm start. With 2048 channels and low-rank gains 1.7 to 7 times faster than a
-cold start; more rounds help near convergence but cost more than they save where most channels still move."""
+"""Rounds of Bellman-Ford before a warm start; more cost more than they save."""
+
+WARM_SHARE = 0.1
+"""A warm start pays where at most this share of the channels moved at the last assignment."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class MatchingResult:
         permutations: π, per group int64 (channels,); `lmc.merging.permutation_spec.permute` applies it to b.
         objective: Σ <a, π(b)> over the parameters.
         sweeps: passes over the groups, the last one usually without an improvement.
-        history: the objective before the first and after every sweep; it never decreases.
+        history: the objective at the start and after every sweep; it never decreases.
     """
 
     permutations: dict[str, Tensor]
@@ -55,15 +48,21 @@ def weight_matching(
 
     One group at a time, in random order, gets its best permutation given all others: a linear assignment
     problem, solved exactly. Groups that share no parameter are solved at once, in as many threads as torch
-    uses, which changes no result. Gains and objective are accumulated in float64 whatever the weights' dtype.
+    uses, which changes no result. Gains are float32 unless the weights are wider; whether a step raises the
+    objective is decided in float64. It ends when no group can raise it, by its gains, given the others.
+
+    The first start is the better of the identity and one pass in the order of the graph, in which each group is
+    matched by the weights that only groups before it share: it finds a permutation that b is of a, where no
+    two channels are alike.
 
     Args:
         spec: see `lmc.merging.tracing.trace_permutation_spec`.
         a: state dict to match.
         b: state dict to permute, of the same architecture. Running statistics do not count.
         seed: of the order of groups and of the restarts.
-        max_sweeps: a sweep tries every group whose neighbours have changed since its last turn.
-        restarts: number of starts: the first from the identity, others from random permutations; the best counts.
+        max_sweeps: a sweep tries every group whose neighbours have changed since its last turn; the pass in the order
+            of the graph is none.
+        restarts: number of starts: the first as above, others from random permutations; the best counts.
 
     Returns:
         The permutations and how they were found; the same for the same seed.
@@ -87,13 +86,13 @@ def weight_matching(
     """
     if max_sweeps < 1 or restarts < 1:
         raise MergeError(f"max_sweeps is {max_sweeps} and restarts {restarts}; both must be at least 1")
-    problem = _Problem(spec, a, b)
+    problem = Problem(spec, a, b)
     rng = np.random.default_rng(seed)
     best: MatchingResult | None = None
     with ThreadPoolExecutor(max(torch.get_num_threads(), 1)) as pool:
         for start in range(restarts):
             if start == 0:
-                current = {group: torch.arange(size) for group, size in spec.groups.items()}
+                current = _first_start(problem)
             else:
                 current = random_permutations(spec, int(rng.integers(2**62)))
             found = _ascend(problem, current, rng, max_sweeps, pool)
@@ -103,104 +102,61 @@ def weight_matching(
     return best
 
 
-class _Problem:
-    """The parameters of both models, and which groups meet in which of them."""
-
-    def __init__(self, spec: PermutationSpec, a: State, b: State) -> None:
-        check_state(spec, a, "model a")
-        check_same_architecture(a, b)
-        self.labels = {name: labels for name, labels in spec.axes.items() if name not in spec.buffers}
-        self.sizes, self.a, self.b = spec.groups, a, b
-        for name, state, what in [(name, state, what) for name in self.labels for state, what in ((a, "a"), (b, "b"))]:
-            if not torch.isfinite(state[name]).all():
-                raise MergeError(f"{name} of model {what} holds NaN or infinite values; the model diverged")
-        # group -> the (parameter, axis) it orders
-        self.uses: dict[str, list[tuple[str, int]]] = {group: [] for group in spec.groups}
-        self.neighbours: dict[str, set[str]] = {group: set() for group in spec.groups}
-        self.quadratic: dict[str, set[str]] = {group: set() for group in spec.groups}
-        for name, labels in self.labels.items():
-            met = [axis.group for axis in labels if axis]
-            for number, axis in enumerate(labels):
-                if axis:
-                    self.uses[axis.group].append((name, number))
-            for group in met:
-                if met.count(group) > 1:
-                    self.quadratic[group].add(name)
-                self.neighbours[group] |= {other for other in met if other != group or met.count(group) > 1}
-        norms = [sum(state[name].double().square().sum().item() for name in self.labels) ** 0.5 for state in (a, b)]
-        self.least_gain = LEAST_GAIN * norms[0] * norms[1]
-
-    def objective(self, permutations: Permutations, names: Iterable[str] | None = None) -> float:
-        """Σ <a, π(b)> over the named parameters, or all."""
-        total = 0.0
-        for name in self.labels if names is None else sorted(names):
-            permuted = permute_tensor(self.b[name], self.labels[name], permutations)
-            total += (self.a[name].double() * permuted.double()).sum().item()
-        return total
-
-    def gains(self, group: str, permutations: Permutations) -> Tensor:
-        """G[i, j]: what channel j of b in the place of channel i of a adds to the objective; float64 (n, n)."""
-        size, total = self.sizes[group], None
-        for name, number in self.uses[group]:
-            other = permute_tensor(self.b[name], self.labels[name], permutations, skip=number)
-            rows = [tensor.movedim(number, 0).reshape(size, -1).double() for tensor in (self.a[name], other)]
-            product = rows[0] @ rows[1].T
-            total = product if total is None else total.add_(product)
-        return torch.zeros(size, size, dtype=torch.float64) if total is None else total.cpu()
-
-    def gain_of(self, group: str, new: Tensor, permutations: Permutations, gains: Tensor) -> float:
-        """How much the objective grows where ``group`` gets the permutation ``new``."""
-        if self.quadratic[group]:
-            names = {name for name, _ in self.uses[group]}
-            return self.objective({**permutations, group: new}, names) - self.objective(permutations, names)
-        rows = torch.arange(len(new))
-        return float((gains[rows, new] - gains[rows, permutations[group]]).sum())
-
-    def batches(self, order: Sequence[str]) -> list[list[str]]:
-        """The groups in batches within which no two share a parameter, and neighbours keep their order.
-
-        Going through the batches gives exactly what going through ``order`` one by one gives.
-        """
-        level: dict[str, int] = {}
-        for group in order:
-            level[group] = max((level[other] + 1 for other in self.neighbours[group] if other in level), default=0)
-        return [[group for group in order if level[group] == depth] for depth in sorted(set(level.values()))]
+def _first_start(problem: Problem) -> dict[str, Tensor]:
+    """The identity, or the matching of one pass in the order of the graph where its objective is larger."""
+    identity = {group: torch.arange(size) for group, size in problem.sizes.items()}
+    found: dict[str, Tensor] = {}
+    left = list(problem.sizes)
+    while left:
+        group, gains = left[0], None
+        for each in left:
+            if (gains := problem.gains(each, found)) is not None:
+                group = each
+                break
+        left.remove(group)
+        found[group] = identity[group] if gains is None else torch.from_numpy(assign(gains.numpy()))
+    return found if problem.objective(found) > problem.objective(identity) else identity
 
 
 def _ascend(
-    problem: _Problem,
+    problem: Problem,
     current: dict[str, Tensor],
     rng: np.random.Generator,
     max_sweeps: int,
     pool: ThreadPoolExecutor,
 ) -> MatchingResult:
     history = [problem.objective(current)]
-    stale, solved = set(problem.sizes), set[str]()  # a group is stale until it is optimal given its neighbours
+    stale = set(problem.sizes)  # until a group is optimal given its neighbours
+    moved: dict[str, float] = {}  # the share of channels that moved at its last assignment
     while stale and len(history) <= max_sweeps:
         order = [str(group) for group in rng.permutation(sorted(problem.sizes))]
+        history.append(history[-1])
         for batch in ([group for group in level if group in stale] for level in problem.batches(order)):
-            gains, tasks = {}, {}
+            tasks = {}
             for group in batch:
-                gains[group] = problem.gains(group, current)
-                near = current[group].numpy() if group in solved else None
-                tasks[group] = pool.submit(assign, gains[group].numpy(), near)
-            solved |= set(batch)
+                gains = problem.gains(group, current)
+                assert gains is not None
+                near = current[group].numpy() if moved.get(group, 1.0) <= WARM_SHARE else None
+                tasks[group] = pool.submit(assign, gains.numpy(), near)
             stale -= set(batch)
             for group, task in tasks.items():
                 new = torch.from_numpy(task.result())
-                if problem.gain_of(group, new, current, gains[group]) > problem.least_gain:
+                moved[group] = float((new != current[group]).double().mean())
+                gain = problem.gain_of(group, new, current)
+                if gain > problem.least_gain:
                     current[group] = new
+                    history[-1] += gain
                     stale |= problem.neighbours[group]
-        history.append(problem.objective(current))
     return MatchingResult(current, history[-1], len(history) - 1, tuple(history))
 
 
-def assign(gains: NDArray[np.float64], near: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+def assign(gains: NDArray[np.floating], near: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """The permutation with the largest Σ_i gains[i, permutation[i]].
 
-    The assignment does not change where a constant is added to a row or a column. So any potentials are exact
-    (up to rounding), and good ones leave the solver little to do: those under which every pair in ``near`` is
-    nearly the best of its row, from a few rounds of Bellman-Ford.
+    Rows and columns of zeros, of channels that died, are left out: they take what is left over. Where none are,
+    a start helps. The assignment does not change where a constant is added to a row or a column. So any potentials
+    are exact (up to rounding), and good ones leave the solver little to do: those under which every pair in ``near``
+    is nearly the best of its row, from a few rounds of Bellman-Ford.
 
     Args:
         gains: (n, n).
@@ -209,13 +165,32 @@ def assign(gains: NDArray[np.float64], near: NDArray[np.int64] | None = None) ->
     Returns:
         int64 (n,).
     """
+    rows, columns = (np.flatnonzero(gains.any(axis=axis)) for axis in (1, 0))
+    if min(len(rows), len(columns)) < len(gains):
+        if len(rows) > len(columns):
+            return np.argsort(_without_dead(gains.T, columns, rows))
+        return _without_dead(gains, rows, columns)
     if near is None:
         return np.asarray(linear_sum_assignment(gains, maximize=True)[1], dtype=np.int64)
-    rows = np.argsort(near)  # row j of `worse` is the row matched with column j
-    worse = (gains[np.arange(len(near)), near][:, None] - gains)[rows]
-    potentials = np.zeros(len(near))
+    places = np.argsort(near)  # row j of `worse` is the row matched with column j
+    worse = (gains[np.arange(len(near)), near][:, None] - gains)[places]
+    potentials = np.zeros(len(near), dtype=gains.dtype)
     for _ in range(POTENTIAL_ROUNDS):
         potentials = np.minimum(potentials, (worse + potentials[:, None]).min(axis=0))
     costs = -gains - potentials
     costs -= costs.min(axis=1, keepdims=True)
     return np.asarray(linear_sum_assignment(costs)[1], dtype=np.int64)
+
+
+def _without_dead(
+    gains: NDArray[np.floating], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The best assignment where only these rows and columns, no fewer, hold anything but zeros."""
+    size = len(gains)
+    dead = np.setdiff1d(np.arange(size), columns)[: len(rows)]  # a row may be better off with nothing
+    offered = np.concatenate([columns, dead])
+    found = np.full(size, -1)
+    picked = linear_sum_assignment(gains[np.ix_(rows, offered)], maximize=True)[1] if len(rows) else []
+    found[rows] = offered[np.asarray(picked, dtype=np.int64)]
+    found[found < 0] = np.setdiff1d(np.arange(size), found[rows])
+    return found
