@@ -159,7 +159,7 @@ OPTIONS = (
     ),
     Option(
         name="setting",
-        help="only these settings of the tier, separated by commas; lmc plan lists them",
+        help="only these settings of the tier, separated by commas, e.g. vgg-digits",
         metavar="NAMES",
         parse=_listed,
         otherwise="all of the tier",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lmc.executing.costs import ASSUMED
+from lmc.executing.costs import ASSUMED, shape_of
 from lmc.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ def lines(plan: Plan) -> Iterator[str]:
     where = f"assumed GPUs ({ASSUMED})" if plan.assumed else f"{settings.device}, {settings.workers} workers"
     yield f"tier {settings.tier} on {where}"
     for row in plan.rows:
+        labels = f"/{shape_of(row.spec)[1]}" if row.spec.classes else ""  # of the classes that are kept
         yield (
-            f"  {row.spec.dataset:<14} {row.spec.arch:<10} x{row.spec.width:<7g} "
+            f"  {row.spec.dataset + labels:<14} {row.spec.arch:<10} x{row.spec.width:<7g} "
             f"decay {row.spec.weight_decay:<7g} {row.models:>3} models of {row.parameters / 1e6:.2f} M, "
             f"{row.flops / 1e12:.3g} TFLOP and about {row.train_seconds:.1f} s each; "
             f"{row.measurements} measurements, {row.measure_seconds:.1f} s each"

@@ -23,8 +23,8 @@ NAMES = architecture_names()
 
 
 def small(arch: str) -> float:
-    """A width at which ``arch`` has 8 units or channels at its base."""
-    return {"mlp": 1 / 64, "vgg": 1 / 8, "resnet": 1 / 2}[architecture(arch).kind]
+    """A width at which ``arch`` has 8 units or channels at its base, or one head."""
+    return {"mlp": 1 / 64, "vgg": 1 / 8, "resnet": 1 / 2, "vit": 1 / 8}[architecture(arch).kind]
 
 
 def parameters(net: nn.Module) -> int:
@@ -40,7 +40,7 @@ def parameters(net: nn.Module) -> int:
         (arch, shape)
         for arch in NAMES
         for shape in (MNIST, CIFAR, (2, 33, 40))
-        if arch != "vgg11" or shape != MNIST  # too small, see below
+        if (arch, shape) not in (("vgg11", MNIST), ("vit", (2, 33, 40)))  # too small, and no whole patches
     ],
 )
 def test_every_architecture_maps_images_to_finite_logits(arch: str, shape: tuple[int, int, int]) -> None:
@@ -67,7 +67,8 @@ def test_bias_off_leaves_no_bias_in_linear_and_convolutional_layers(arch: str) -
 def test_bias_on_gives_every_linear_layer_a_bias_and_convolutions_before_a_norm_none(arch: str) -> None:
     net = build(arch, small(arch), CIFAR, 10)
     assert all(module.bias is not None for module in net.modules() if isinstance(module, nn.Linear))
-    assert all(module.bias is None for module in net.modules() if isinstance(module, nn.Conv2d))
+    if architecture(arch).normalised:
+        assert all(module.bias is None for module in net.modules() if isinstance(module, nn.Conv2d))
 
 
 @pytest.mark.parametrize("arch", NAMES)
