@@ -125,4 +125,4 @@ def _random_images(spec: RunSpec, count: int) -> Dataset:
     pixels = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
     labels = torch.arange(count) % classes
     names = tuple(map(str, range(classes)))
-    return Dataset(spec.dataset, pixels, labels, pixels[:10], labels[:10], names, "random", spec.classes)
+    return Dataset(spec.dataset, pixels, labels, pixels[:10], labels[:10], names, "random")
