@@ -137,7 +137,7 @@ def test_a_model_that_another_run_trains_is_not_trained_to_measure_it(
 
 def singly_trained() -> Tier:
     """The tiny tier, of models in blocks of one each."""
-    recipe = replace(RECIPE, optimizer="sophia")
+    recipe = replace(RECIPE, precision="bf16")
     return replace(TIER, settings=(replace(SETTING, families={"strong": Family(recipe, (recipe.width,))}),))
 
 
