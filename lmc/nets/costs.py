@@ -26,17 +26,20 @@ class NetCost:
         activations: numbers that linear layers, convolutions and normalisations give for one image; training keeps
             about as many.
         layers: how many there are of these.
-        matrices: rows and columns of every weight, as matrices of outputs by inputs; of a convolution, the columns
-            are channels times the kernel's places.
-        products: of every product with such a matrix, rows of the inputs for one image, columns and outputs.
+        products: of every linear layer and convolution, how many rows of inputs it multiplies for one image, inputs of
+            a row, and outputs; inputs of a convolution are its channels times the kernel's places.
     """
 
     parameters: int
     macs: int
     activations: int
     layers: int
-    matrices: tuple[tuple[int, int], ...]
     products: tuple[tuple[int, int, int], ...]
+
+    @property
+    def matrices(self) -> list[tuple[int, int]]:
+        """Outputs and inputs of every linear layer and convolution."""
+        return [(outputs, inputs) for _, inputs, outputs in self.products]
 
     @property
     def training_flops(self) -> int:
@@ -74,12 +77,10 @@ def net_cost(arch: str, width: float, shape: Shape, classes: int, *, bias: bool 
                 module.register_forward_hook(count)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(torch.empty(1, *shape))
-    parameters = list(network.parameters())
     return NetCost(
-        sum(each.numel() for each in parameters),
+        sum(each.numel() for each in network.parameters()),
         counter.get_total_flops() // 2,
         sum(given),
         len(given),
-        tuple((each.shape[0], each[0].numel()) for each in parameters if each.ndim > 1),
         tuple(products),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lmc.data import Dataset, Normaliser, augment, epoch_order, random_crops
 from lmc.nets import memory_format_of
@@ -103,7 +105,9 @@ class Course:
         inputs = joined.contiguous(memory_format=memory_format_of(spec.arch))
         target = self.dataset.train_labels.index_select(0, order)
         state.optimizer.zero_grad(set_to_none=True)
-        with self.autocast:
+        # of attention's kernels only the plain one can be differentiated twice
+        plainly = sdpa_kernel(SDPBackend.MATH) if curvature else contextlib.nullcontext()
+        with self.autocast, plainly:
             logits = state.model(inputs).float().view(spec.batch_size * members, -1)
         losses = F.cross_entropy(logits, target, reduction="none").view(spec.batch_size, members).mean(0)
         losses.sum().backward(create_graph=curvature)  # type: ignore[no-untyped-call]

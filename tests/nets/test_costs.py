@@ -18,7 +18,7 @@ def test_an_mlp() -> None:
     assert cost.macs == 64 * 32 + 2 * 32 * 32 + 32 * 10
     assert cost.parameters == cost.macs + 3 * 32 + 10
     assert (cost.activations, cost.layers) == (3 * 32 + 10, 4)
-    assert cost.matrices == ((32, 64), (32, 32), (32, 32), (10, 32))
+    assert cost.matrices == [(32, 64), (32, 32), (32, 32), (10, 32)]
     assert cost.products == ((1, 64, 32), (1, 32, 32), (1, 32, 32), (1, 32, 10))
     assert cost.training_flops == 6 * cost.macs
 
@@ -30,7 +30,7 @@ def test_a_vgg() -> None:
     assert cost.macs == sum(macs)
     assert cost.activations == 2 * (64 * 8 + 16 * 16 + 4 * 32 + 4 * 32) + 10
     assert cost.layers == 9
-    assert cost.matrices == ((8, 9), (16, 72), (32, 144), (32, 288), (10, 32))
+    assert cost.matrices == [(8, 9), (16, 72), (32, 144), (32, 288), (10, 32)]
     assert [rows * inputs * outputs for rows, inputs, outputs in cost.products] == macs
 
 
@@ -62,6 +62,12 @@ def test_attention_counts(attention: str) -> None:
     assert cost.macs == linear + 2 * 8 * 8 * 4
     assert cost.activations == 8 * 8 + 8 * 12 + 10
     assert sum(rows * inputs * outputs for rows, inputs, outputs in cost.products) == linear
+
+
+def test_a_transformer() -> None:
+    """16 patches of 2x2, 32 features in two heads; 4 blocks of four projections, attention and a perceptron."""
+    block = 4 * 16 * 32 * 32 + 2 * 16 * 16 * 32 + 2 * 16 * 32 * 64
+    assert net_cost("vit", 1 / 4, (1, 8, 8), 10).macs == 16 * 4 * 32 + 4 * block + 32 * 10
 
 
 @pytest.mark.parametrize("arch", ["mlp", "vgg11", "resnet20"])

@@ -43,7 +43,9 @@ def same(one: TrainedModel, other: TrainedModel) -> bool:
     return all(torch.equal(value, other.state[name]) for name, value in one.state.items())
 
 
-@pytest.mark.parametrize(("arch", "width"), [("mlp", 1 / 64), ("mlp-bn", 1 / 64), ("vgg-small", 1 / 32)])
+@pytest.mark.parametrize(
+    ("arch", "width"), [("mlp", 1 / 64), ("mlp-bn", 1 / 64), ("vgg-small", 1 / 32), ("vit", 1 / 8)]
+)
 def test_a_seed_decides_everything(arch: str, width: float) -> None:
     """Even the random vectors that the curvature is estimated with, whatever was drawn before."""
     spec = replace(SOPHIA, arch=arch, width=width, epochs=2)
