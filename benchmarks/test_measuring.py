@@ -82,7 +82,7 @@ def test_path(benchmark: Any, width: float, target: float, passes: float, passes
     states = a.state_dict(), b.state_dict()
 
     def path() -> list[Tensor]:
-        return paths._logits_along(merged, *states, LAMS, inputs, {})
+        return paths.logits_along(merged, *states, LAMS, inputs, {})
 
     def everything(layer_images: int) -> None:
         paths.load_interpolated(merged, *states, 0.5)

@@ -83,12 +83,11 @@ def beta_over_prediction(record: Record) -> Values:
     """log2 of β(merged) over β(ensemble's mean logits), as a share of what LEWC predicts: L - 1 (Def. 4.1).
 
     The merged logits of an L-layer net without normalisation are 2^-L (f_a + f_b), the ensemble's mean logits
-    (f_a + f_b) / 2; whatever β the ensemble needs, the merged model needs 2^(L-1) times that. The record keeps
-    the β of the sum f_a + f_b, half of the mean's.
+    (f_a + f_b) / 2; whatever β the ensemble needs, the merged model needs 2^(L-1) times that.
     """
     depth = len(record["layers"]["outputs"])
-    found, mean_beta = _middle(record)["beta"], 2 * record["path"]["ensemble"]["beta"]
-    return {f"{depth} layers": math.log2(found / mean_beta) / math.log2(theory.lewc_inverse_temperature(depth))}
+    ratio = _middle(record)["beta"] / record["path"]["ensemble"]["beta"]
+    return {f"{depth} layers": math.log2(ratio) / math.log2(theory.lewc_inverse_temperature(depth))}
 
 
 def norm_decay(reference: str) -> Extract:

@@ -35,11 +35,18 @@ def pairs(family: Family, width: float) -> Samples:
         yield independent, PairMeasurement(a, b, FULL_PATH if independent else MIDPOINT)
 
 
+def drawn(family: Family, width: float) -> Samples:
+    """The midpoint of every pair, one of its models permuted at random (F.4)."""
+    for seeds in family.pairs:
+        a, b = (family.spec(width, seed) for seed in seeds)
+        yield seeds in family.independent, PairMeasurement(a, b, MIDPOINT, draw=1, layers=False)
+
+
 def aligned(alignment: str) -> Callable[[Family, float], Samples]:
-    """The midpoint of neighbouring pairs after ``"matching"``, which takes long, or of all after ``"random"``."""
+    """The midpoint of neighbouring pairs, one of whose models was brought into the other's order, which takes long."""
 
     def sample(family: Family, width: float) -> Samples:
-        for seeds in family.neighbours if alignment == "matching" else family.pairs:
+        for seeds in family.neighbours:
             a, b = (family.spec(width, seed) for seed in seeds)
             yield seeds in family.independent, PairMeasurement(a, b, MIDPOINT, alignment)
 
@@ -125,7 +132,8 @@ def over_pairs(extract: Extract, *families: str, widest: bool = False) -> Study:
 
 def over_aligned(extract: Extract, *alignments: str, widest: bool = False) -> Study:
     """Pairs merged after ``matching`` or ``random`` permutations, or ``unpermuted``; groups of that name."""
-    arms = [Arm(extract, sample=pairs if each == "unpermuted" else aligned(each), label=each) for each in alignments]
+    samples = {"unpermuted": pairs, "random": drawn}
+    arms = [Arm(extract, sample=samples.get(each) or aligned(each), label=each) for each in alignments]
     return study(*arms, widest=widest)
 
 

@@ -15,7 +15,8 @@ from lmc.executing import costs, making, measuring_costs
 from lmc.executing.costs import PaceOf, Work, assumed_pace
 from lmc.executing.making import Workplace, training_block
 from lmc.executing.process import aside
-from lmc.measuring.measurements import Measurement, families_of
+from lmc.measuring.families import families_of
+from lmc.measuring.measurements import Measurement
 from lmc.references import Modules
 from lmc.specs import RunSpec
 from lmc.store.leases import POLL, Leases, describe
@@ -123,7 +124,7 @@ class MeasuringJob:
     """Measurements that share models, so that each model is loaded and evaluated once.
 
     Args:
-        measurements: of one family, see `lmc.measuring.measurements.families_of`; `MEASURED_AT_ONCE` at most.
+        measurements: of one family, see `lmc.measuring.families.families_of`; `MEASURED_AT_ONCE` at most.
         costs: of each, expected seconds beside those of its models.
         model_cost: expected seconds of evaluating one model, which is done once.
     """

@@ -71,7 +71,7 @@ def image_passes(measurement: Measurement, train_images: int, test_images: int) 
     layers = (3 + models) * min(LAYER_IMAGES, test_images)  # every model, the merged one, and what is mapped
     if isinstance(measurement, PairMeasurement):
         passes = merged = len(measurement.lams) - 2
-        layers = 0 if measurement.alignment == "random" else layers
+        layers = layers if measurement.layers else 0
     elif isinstance(measurement, FlatnessMeasurement):
         passes, merged, layers = len(measurement.alphas) + 2, len(measurement.alphas) - 1, 0
     elif isinstance(measurement, ModelMeasurement):
@@ -79,18 +79,12 @@ def image_passes(measurement: Measurement, train_images: int, test_images: int) 
     else:
         passes, merged = 1, int(models > 1)
     resets = merged * min(BN_IMAGES, train_images) if architecture(spec.arch).normalised else 0
-    permuted = models - 1 if _permutes(measurement) else 0
-    return resets + (passes + permuted) * test_images + layers
+    return resets + passes * test_images + layers
 
 
 def loading_seconds(spec: RunSpec) -> float:
     """Time to load a model, or to save one."""
     return MODEL_SECONDS + 4 * cost_of_net(spec).parameters / MODEL_BYTES_PER_SECOND
-
-
-def _permutes(measurement: Measurement) -> bool:
-    """Whether models are permuted for it and evaluated anew."""
-    return isinstance(measurement, PairMeasurement) and measurement.alignment == "matching"
 
 
 def _permuting_seconds(measurement: Measurement) -> float:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from lmc.measuring.measurements import MATCHING_STARTS
-from lmc.merging.permutation_spec import Permutations, PermutationSpec, permute, random_permutations, verify
+from lmc.merging.permutation_spec import Permutations, PermutationSpec, permute, verify
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
 from lmc.nets import memory_format_of
 from lmc.specs import RunSpec
 
-
-def permute_at_random(model: nn.Module, run: RunSpec, example: Tensor) -> None:
-    """Permute a model in place, as the seed of ``run`` has it (App. F.4).
-
-    Args:
-        model: of ``run``.
-        run: its spec.
-        example: two inputs.
-
-    Raises:
-        MergeError: the architecture cannot be traced, or a permutation would change the function.
-    """
-    spec = trace_permutation_spec(model, example)
-    _reorder(model, spec, random_permutations(spec, run.init_seed), run, example)
+Align = Callable[[nn.Module, nn.Module, RunSpec, Tensor], None]
+"""Reorders the units of a model by those of another: model a, model b, spec of b, two inputs."""
 
 
 def match(a: nn.Module, b: nn.Module, run: RunSpec, example: Tensor) -> None:
@@ -50,3 +40,7 @@ def _reorder(
     verify(model, model.state_dict(), spec, permutations, example)
     model.load_state_dict(permute(model.state_dict(), spec, permutations), assign=True)
     model.to(memory_format=memory_format_of(run.arch))
+
+
+ALIGN: dict[str, Align] = {"matching": match}
+"""What permutes model b in place, by alignment."""

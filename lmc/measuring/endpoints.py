@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lmc.measuring.calls import Seen
+from lmc.measuring.evaluation import Judged, judge_all
 from lmc.measuring.inputs import Inputs, first_batches
 from lmc.measuring.layers import LayerMeans, Records
 from lmc.measuring.tapping import Seeing
@@ -53,15 +54,22 @@ class Endpoint:
         self._seen: dict[int, tuple[Seen, int]] = {}
         self._outputs: dict[int, Tensor] = {}
         self._logits: Tensor | None = None
+        self._judged: Judged | None = None
 
-    def see(self, index: int, batch: Tensor) -> Seen:
-        """What the model does with the test batch of that index."""
+    def reordered(self, network: nn.Module) -> Endpoint:
+        """The same function by ``network``, whose units are in another order: its logits are known."""
+        other = Endpoint(network, self._inputs)
+        other._logits, other._judged = self.logits(), self.judged()
+        return other
+
+    def see(self, index: int, batch: Tensor, *, keep: bool = True) -> Seen:
+        """What the model does with the test batch of that index, to be kept where there is room unless told not to."""
         if index in self._seen:
             return self._seen[index][0]
         seen = self._seeing(batch)
         self._outputs[index] = seen.output
         size = seen.tapped.bytes
-        if self._room.take(size):
+        if keep and self._room.take(size):
             self._seen[index] = seen, size
         return seen
 
@@ -75,6 +83,16 @@ class Endpoint:
             )
             self._outputs.clear()
         return self._logits
+
+    def judged(self) -> Judged:
+        """What the logits say of the test inputs.
+
+        Raises:
+            MergeError: a logit is not finite.
+        """
+        if self._judged is None:
+            (self._judged,) = judge_all(self.logits().double()[None], self._inputs.labels)
+        return self._judged
 
     def forget(self) -> None:
         """Give back the room of the activations."""

@@ -30,6 +30,25 @@ class Evaluation:
     calibrated_loss: float
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What one model's logits say of every test image, and of all of them.
+
+    Args:
+        evaluation: of all.
+        predictions: the class with the largest logit, the first of several; int64 (N,).
+        right: bool (N,), see `Evaluation.accuracy`.
+        losses: cross-entropies, float64 (N,), nats.
+        calibrated_losses: those of softmax(β · logits) on the images that β was not fitted on, float64 (~0.8 N,).
+    """
+
+    evaluation: Evaluation
+    predictions: Tensor
+    right: Tensor
+    losses: Tensor
+    calibrated_losses: Tensor
+
+
 def evaluate_logits(logits: Tensor, labels: Tensor) -> Evaluation:
     """Evaluate logits (N, classes) against int64 labels (N,): `evaluate_all` of one point."""
     return evaluate_all(logits[None], labels)[0]
@@ -40,6 +59,11 @@ BLOCK = 2**21
 
 
 def evaluate_all(logits: Tensor, labels: Tensor) -> list[Evaluation]:
+    """`judge_all` without what is said of single images."""
+    return [each.evaluation for each in judge_all(logits, labels)]
+
+
+def judge_all(logits: Tensor, labels: Tensor) -> list[Judged]:
     """Evaluate every point of a stack of logits, each as if it were alone; losses in float64.
 
     Deviates: β is fitted to labels smoothed by 1/(n + 2) of the n fitting images (Platt 1999), so that
@@ -50,7 +74,7 @@ def evaluate_all(logits: Tensor, labels: Tensor) -> list[Evaluation]:
         labels: int64 (N,).
 
     Returns:
-        One evaluation per point.
+        What each point says.
 
     Raises:
         MergeError: a logit is not finite, or there are too few images to split.
@@ -58,7 +82,7 @@ def evaluate_all(logits: Tensor, labels: Tensor) -> list[Evaluation]:
     labels = labels.to(logits.device)
     fitted, judged = (each.to(logits.device) for each in calibration_split(len(labels)))
     points = max(1, BLOCK // max(1, logits[0].numel())) if len(logits) else 1
-    found = []
+    found: list[Judged] = []
     for block in torch.split(logits, points):
         if not torch.isfinite(block).all():
             raise MergeError("the logits hold NaN or infinite values; the model diverged")
@@ -70,19 +94,20 @@ def evaluate_all(logits: Tensor, labels: Tensor) -> list[Evaluation]:
         calibrated = _cross_entropy(
             betas[:, None, None] * scores[..., judged], betas[:, None, None] * true[..., judged]
         )
-        columns = right.double().mean(-1), losses, betas, calibrated
-        found += [Evaluation(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+        means = right.double().mean(-1), losses.mean(-1), betas, calibrated.mean(-1)
+        said = (Evaluation(*values) for values in zip(*(each.tolist() for each in means), strict=True))
+        found += map(Judged, said, block.argmax(-1), right, losses, calibrated)
     return found
 
 
 def _cross_entropy(scores: Tensor, true: Tensor) -> Tensor:
-    """Mean over images of log Σ exp(score) - the true class's score, (points,).
+    """log Σ exp(score) - the true class's score, (points, N).
 
     Args:
         scores: see `scores_by_class`; (points, classes, N).
         true: those of the true classes, (points, 1, N).
     """
-    return (scores.exp().sum(1).log() - true[:, 0]).mean(-1)
+    return scores.exp().sum(1).log() - true[:, 0]
 
 
 @torch.no_grad()

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from lmc.errors import MergeError, SpecError
+from lmc.measuring.mergeable import ALIGNMENTS, BN_RULES, RULES, check_draw, check_one_architecture, one_of
 from lmc.shares import checked_shares
 from lmc.specs import RunSpec, content_key
 
-MEASURE_VERSION = 7
+MEASURE_VERSION = 8
 """Raised whenever the measuring code changes what a measurement holds; part of every key."""
 
 MIDPOINT = (0.0, 0.5, 1.0)
@@ -24,8 +24,6 @@ FLATNESS_STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MATCHING_STARTS = 3
 """Starts of the coordinate descent of weight matching, the best of which counts. From the identity alone, one pair
 in five of strongly decayed VGGs ends at a poor optimum, whose merge is far worse than without matching."""
-
-ALIGNMENTS = ("unpermuted", "matching", "random")
 
 
 class Measurement(Protocol):
@@ -50,15 +48,21 @@ class Measurement(Protocol):
 class PairMeasurement:
     """The path between two models and their layers at the midpoint.
 
+    A draw has the law of an independent pair, as initial weights are so by layer and optimisers treat every weight
+    alike; but it shares the models. With ``a`` equal to ``b`` it is a self-permutation forecast.
+
     Args:
         a: spec of model a, at λ = 1.
         b: spec of model b, at λ = 0; equal to ``a`` up to the seeds. The same spec is a control.
         lams: points of the path, increasing, with 0, ½ and 1.
-        alignment: what is done before the merge: ``"unpermuted"``; ``"matching"``: model b is permuted by weight
-            matching (App. F.2); ``"random"``: each model is permuted at random (F.4; only the path is measured).
+        alignment: what is done to model b before the merge, see `ALIGNMENTS`.
+        draw: from 1 on, model b is permuted at random, by a seed derived from the models' seeds and ``draw`` (F.4);
+            0 leaves it as it is.
+        layers: whether layers are measured too, which takes longer than the midpoint of the path.
 
     Raises:
-        SpecError: ``lams`` lacks a needed point or is not increasing, or ``alignment`` is unknown.
+        SpecError: ``lams`` lacks a needed point or is not increasing, ``alignment`` is unknown, or there can be no
+            draw of these models (see `check_draw`).
         MergeError: the two specs are of different architecture, width or dataset.
     """
 
@@ -66,14 +70,14 @@ class PairMeasurement:
     b: RunSpec
     lams: tuple[float, ...] = MIDPOINT
     alignment: str = "unpermuted"
+    draw: int = 0
+    layers: bool = True
 
     def __post_init__(self) -> None:
-        if not set(MIDPOINT) <= set(self.lams) or sorted(set(self.lams)) != list(self.lams):
+        whole = set(MIDPOINT) <= set(self.lams) and sorted(set(self.lams)) == list(self.lams)
+        if not whole or (self.lams[0], self.lams[-1]) != (0, 1):
             raise SpecError(f"lams {self.lams} must increase from 0 to 1 and include 0.5")
-        if self.lams[0] != 0 or self.lams[-1] != 1:
-            raise SpecError(f"lams {self.lams} must lie within [0, 1]")
-        if self.alignment not in ALIGNMENTS:
-            raise SpecError(f"unknown alignment {self.alignment!r}; choose one of {', '.join(ALIGNMENTS)}")
+        check_draw(self.specs, self.alignment, self.draw)
         check_one_architecture(self.specs)
 
     @property
@@ -84,13 +88,11 @@ class PairMeasurement:
     @functools.cached_property
     def key(self) -> str:
         """See `Measurement`."""
-        starts = [MATCHING_STARTS] if self.alignment == "matching" else []
-        return _key("pair", self.specs, list(self.lams), self.alignment, *starts)
+        return _key("pair", self.specs, list(self.lams), *_aligned(self.alignment), self.draw, self.layers)
 
     def describe(self) -> str:
         """See `Measurement`."""
-        how = "" if self.alignment == "unpermuted" else f" ({self.alignment} permutation)"
-        return f"pair {self.a.seed}-{self.b.seed} of {self.a.describe()}{how}"
+        return f"pair {self.a.seed}-{self.b.seed} of {self.a.describe()}{_how(self.alignment, self.draw)}"
 
 
 @dataclass(frozen=True)
@@ -152,68 +154,147 @@ class FlatnessMeasurement:
 
 @dataclass(frozen=True)
 class MergeMeasurement:
-    """The average of k models against its ensemble.
+    """k models merged into one, against their ensemble.
 
     Args:
         specs: the models, equal up to their seeds.
         weights: λ_1 .. λ_k; empty for 1/k each.
+        alignment: what is done to the models after the first, see `ALIGNMENTS`.
+        rule: ``"mean"``: all weights are averaged; ``"sum"``: hidden layers are summed, the last layer is averaged.
+        bn: BatchNorm statistics are ``"reset"`` on training images, or ``"summed"``, which needs no data.
+        draw: from 1 on, the models after the first are permuted at random; see `PairMeasurement`.
 
     Raises:
         MergeError: the weights do not fit the models (see `lmc.shares.checked_shares`), or the specs are of
             different architecture, width or dataset, or fewer than two.
+        SpecError: ``alignment``, ``rule`` or ``bn`` is unknown, the statistics of a mean are to be summed, or there
+            can be no draw of these models (see `check_draw`).
     """
 
     specs: tuple[RunSpec, ...]
     weights: tuple[float, ...] = ()
+    alignment: str = "unpermuted"
+    rule: str = "mean"
+    bn: str = "reset"
+    draw: int = 0
 
     def __post_init__(self) -> None:
         if len(self.specs) < 2:
             raise MergeError(f"{len(self.specs)} models cannot be merged; name at least two")
         checked_shares(self.weights or None, len(self.specs))
+        one_of("rule", self.rule, RULES)
+        one_of("bn", self.bn, BN_RULES)
+        if (self.rule, self.bn) == ("mean", "summed"):
+            raise SpecError("the statistics of a mean cannot be summed; choose bn 'reset' or rule 'sum'")
+        check_draw(self.specs, self.alignment, self.draw)
         check_one_architecture(self.specs)
 
     @functools.cached_property
     def key(self) -> str:
         """See `Measurement`."""
-        return _key("merge", self.specs, list(self.weights))
+        return _key("merge", self.specs, list(self.weights), *_aligned(self.alignment), self.rule, self.bn, self.draw)
 
     def describe(self) -> str:
         """See `Measurement`."""
         seeds = ", ".join(str(spec.seed) for spec in self.specs)
         weights = f" with weights {', '.join(f'{each:g}' for each in self.weights)}" if self.weights else ""
-        return f"merge of {seeds}{weights} of {self.specs[0].describe()}"
+        rule = {"mean": "merge", "sum": "sum"}[self.rule] + ("" if self.bn == "reset" else f", statistics {self.bn},")
+        return f"{rule} of {seeds}{weights} of {self.specs[0].describe()}{_how(self.alignment, self.draw)}"
 
 
-def check_one_architecture(specs: tuple[RunSpec, ...]) -> None:
-    """Refuse specs whose models cannot be averaged.
+@dataclass(frozen=True)
+class PruneMeasurement:
+    """One model with only its strongest channels.
+
+    Args:
+        spec: of the model.
+        keeps: shares of the channels of every group that are kept, each in (0, 1].
 
     Raises:
-        MergeError: naming the first field that differs.
+        SpecError: there is no share, or one is out of range.
     """
-    first = specs[0]
-    for field in ("dataset", "classes", "arch", "width", "depth", "train_size", "bias"):
-        for other in specs[1:]:
-            if getattr(first, field) != getattr(other, field):
-                raise MergeError(
-                    f"cannot merge {field} {getattr(first, field)!r} with {field} {getattr(other, field)!r}; "
-                    "choose equal specs"
-                )
+
+    spec: RunSpec
+    keeps: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.keeps or any(not 0 < keep <= 1 for keep in self.keeps):
+            raise SpecError(f"keeps is {self.keeps}; it must be at least one share of the channels, each in (0, 1]")
+
+    @property
+    def specs(self) -> tuple[RunSpec, ...]:
+        """The one model."""
+        return (self.spec,)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """See `Measurement`."""
+        return _key("prune", self.specs, list(self.keeps))
+
+    def describe(self) -> str:
+        """See `Measurement`."""
+        return f"pruning of {self.spec.describe()}"
 
 
-def families_of(measurements: Iterable[Measurement]) -> list[tuple[Measurement, ...]]:
-    """Measurements that read the same models in the same way, to be carried out together.
+@dataclass(frozen=True)
+class LayerFitMeasurement:
+    """What layers of a merged model consist of: those of a and b, which it merges, and of a third, c, its null.
 
-    Returns:
-        Groups in the order of their first measurement; within one, models are equal up to their seeds, and kind and
-        alignment are the same. Every measurement stands in one group.
+    Args:
+        a: spec of model a.
+        b: spec of model b.
+        c: spec of a third model, equal to them up to the seeds.
+        lam: λ in (0, 1), the weight of model a.
+        alignment: ``"unpermuted"``, or ``"matching"``: b and c are permuted to be close to a.
+
+    Raises:
+        SpecError: two of the models are one, λ is out of range, or the alignment is another.
+        MergeError: the specs are of different architecture, width or dataset.
     """
-    groups: dict[tuple[object, ...], list[Measurement]] = {}
-    for measurement in measurements:
-        recipe = measurement.specs[0].with_seed(0)
-        group = type(measurement), getattr(measurement, "alignment", None), recipe
-        groups.setdefault(group, []).append(measurement)
-    return [tuple(group) for group in groups.values()]
+
+    a: RunSpec
+    b: RunSpec
+    c: RunSpec
+    lam: float = 0.5
+    alignment: str = "unpermuted"
+
+    def __post_init__(self) -> None:
+        if len(set(self.specs)) < 3:
+            raise SpecError(f"seeds {[spec.seed for spec in self.specs]} name a model twice; name three models")
+        if not 0 < self.lam < 1:
+            raise SpecError(
+                f"lam is {self.lam!r}; it must lie between 0 and 1, where a merge has a part of both models"
+            )
+        one_of("alignment", self.alignment, ALIGNMENTS[:2])
+        check_one_architecture(self.specs)
+
+    @property
+    def specs(self) -> tuple[RunSpec, ...]:
+        """The three models."""
+        return self.a, self.b, self.c
+
+    @functools.cached_property
+    def key(self) -> str:
+        """See `Measurement`."""
+        return _key("layer fit", self.specs, self.lam, *_aligned(self.alignment))
+
+    def describe(self) -> str:
+        """See `Measurement`."""
+        merged = f"{self.a.seed}-{self.b.seed} at {self.lam:g} with {self.c.seed}"
+        return f"layer fit of {merged} of {self.a.describe()}{_how(self.alignment, 0)}"
 
 
 def _key(kind: str, specs: tuple[RunSpec, ...], *settings: object) -> str:
     return content_key([kind, MEASURE_VERSION, [spec.key for spec in specs], *settings])
+
+
+def _aligned(alignment: str) -> list[object]:
+    """What a key says of an alignment."""
+    return [alignment, MATCHING_STARTS] if alignment == "matching" else [alignment]
+
+
+def _how(alignment: str, draw: int) -> str:
+    """What a description says of the permutation."""
+    if draw:
+        return f" (draw {draw})"
+    return "" if alignment == "unpermuted" else f" ({alignment} permutation)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -11,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lmc.errors import MergeError
-from lmc.measuring.barriers import barriers
-from lmc.measuring.evaluation import Evaluation, evaluate_all, logits_of
+from lmc.measuring.evaluation import Evaluation, Judged, judge_all, logits_of
 from lmc.measuring.first_layer import FirstLayer, answering, find_first_layer
 from lmc.measuring.inputs import Inputs
+from lmc.measuring.path_record import mean_logits, path_record
 from lmc.merging import State, has_bn, reset_bn_stats, untracked_norms
 from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
 from lmc.merging.weights import check_same_architecture
@@ -104,15 +103,16 @@ def interpolation_path(
     Returns:
         One evaluation and one tensor of logits (M, classes) per λ.
     """
-    logits = _logits_along(model, a, b, lams, inputs, known or {}, reset=reset)
-    return _evaluate(logits, inputs), logits
+    logits = logits_along(model, a, b, lams, inputs, known or {}, reset=reset)
+    return [each.evaluation for each in judged(logits, inputs)], logits
 
 
-def _evaluate(logits: Sequence[Tensor], inputs: Inputs) -> list[Evaluation]:
-    return evaluate_all(torch.stack([each.double() for each in logits]), inputs.labels) if logits else []
+def judged(logits: Sequence[Tensor], inputs: Inputs) -> list[Judged]:
+    """What each of some logits (M, classes) says of the test images."""
+    return judge_all(torch.stack([each.double() for each in logits]), inputs.labels) if logits else []
 
 
-def _logits_along(
+def logits_along(
     model: nn.Module,
     a: State,
     b: State,
@@ -122,7 +122,7 @@ def _logits_along(
     *,
     reset: bool = True,
 ) -> list[Tensor]:
-    """Logits (M, classes) for every λ of ``lams``."""
+    """Logits (M, classes) for every λ of ``lams``; arguments are those of `interpolation_path`."""
     found = dict(known)
     missing = [lam for lam in dict.fromkeys(lams) if lam not in found]
     inner = [lam for lam in missing if 0 < lam < 1]
@@ -265,10 +265,9 @@ def measure_path(
     inputs: Inputs,
     known: Mapping[float, Tensor] | None = None,
 ) -> dict[str, Any]:
-    """JSON-ready record of a path from λ = 0 to 1: points, barriers, and the ensemble as reference.
+    """JSON-ready record of a path from λ = 0 to 1, see `path_record`.
 
-    The ensemble averages the endpoints' logits; under LEWC the merged model's midpoint equals it up
-    to scale. Arguments are those of `interpolation_path`.
+    Arguments are those of `interpolation_path`.
 
     Example:
         >>> from pathlib import Path
@@ -280,11 +279,6 @@ def measure_path(
         >>> found["barriers"]["loss_barrier_midpoint"]  # a model merges with itself
         0.0
     """
-    logits = _logits_along(model, a, b, lams, inputs, known or {})
-    *path, ensemble = _evaluate([*logits, logits[0].double() + logits[-1].double()], inputs)
-    return {
-        "lams": list(lams),
-        "points": [asdict(point) for point in path],
-        "ensemble": asdict(ensemble),
-        "barriers": barriers(lams, path),
-    }
+    logits = logits_along(model, a, b, lams, inputs, known or {})
+    *path, ensemble = judged([*logits, mean_logits(logits[-1], logits[0])], inputs)
+    return path_record(lams, path, ensemble)

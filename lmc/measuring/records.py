@@ -9,7 +9,6 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -17,24 +16,21 @@ from torch import Tensor, nn
 
 from lmc.data import Dataset
 from lmc.errors import MergeError
-from lmc.measuring.activity import Moments, active, active_share, histogram
-from lmc.measuring.endpoints import Endpoint, Endpoints, compare
-from lmc.measuring.evaluation import evaluate_logits
+from lmc.measuring.draws import Draws, draw_seed
+from lmc.measuring.endpoints import Endpoint, Endpoints
+from lmc.measuring.families import families_of
 from lmc.measuring.flatness import measure_flatness
-from lmc.measuring.inputs import HeldInputs, Inputs
+from lmc.measuring.inputs import HeldInputs
 from lmc.measuring.measurements import (
     FlatnessMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
-    families_of,
 )
 from lmc.measuring.merges import measure_merge
-from lmc.measuring.paths import BN_IMAGES, load_interpolated, measure_path
-from lmc.measuring.ranks import measure_ranks
-from lmc.measuring.tapping import Seeing
-from lmc.merging import reset_bn_stats
+from lmc.measuring.models import measure_model
+from lmc.measuring.pairs import distance, measure_pair
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
 
@@ -42,17 +38,17 @@ LAYER_IMAGES = 400
 """Test inputs that layers are measured on; the mean of 400 cosines is known to a few thousandths, far better
 than pairs of models agree."""
 
-_AT_ONCE = 2**22
-"""Weights whose squares are held in float64 at once."""
-
 Load = Callable[[RunSpec], Mapping[str, Tensor]]
 """Gives the weights of a spec."""
+
+_Order = tuple[RunSpec, RunSpec, str]
+"""A model, another whose units are brought into the order of its own, and how."""
 
 
 def measure_all(
     measurements: Sequence[Measurement], load: Load, dataset: Dataset, device: torch.device | str
 ) -> Iterator[tuple[Measurement, dict[str, Any]]]:
-    """Carry out measurements; those of one family (see `lmc.measuring.measurements.families_of`) share its models.
+    """Carry out measurements; those of one family (see `lmc.measuring.families.families_of`) share its models.
 
     Every model is loaded and evaluated once, as long as the family's weights and activations fit into
     `lmc.measuring.endpoints.MODEL_BYTES` and ``SEEN_BYTES``. Of wider models no more are held than one measurement
@@ -94,9 +90,9 @@ def measure(
     Returns:
         A JSON-ready record, ``status`` (``"measured"``), ``accuracies`` of the models on the test set, and by kind
 
-        - pair: ``distance`` ‖θ_a - θ_b‖ over the parameters (after alignment), ``path`` (see
-          `lmc.measuring.paths.measure_path`) and ``layers`` (see `lmc.measuring.layers.measure_layers`; on the first
-          `LAYER_IMAGES` test inputs; none where permuted at random);
+        - pair: ``distance`` ‖θ_a - θ_b‖ over the parameters (after the permutation of b), ``path`` (see
+          `lmc.measuring.path_record.path_record`) and ``layers`` (see `lmc.measuring.layers.measure_layers`; on the
+          first `LAYER_IMAGES` test inputs; empty where only the path is asked for);
         - model: ``evaluation``, ``ranks`` by layer, and ``activations`` (active share and histogram) by activation;
         - flatness: see `lmc.measuring.flatness.measure_flatness`;
         - merge: see `lmc.measuring.merges.measure_merge`.
@@ -109,7 +105,7 @@ def measure(
 
 
 class _Job:
-    """Measures a family: models of one recipe, all in one kind of measurement.
+    """Measures a family: models of one recipe.
 
     Args:
         example: one of the measurements.
@@ -121,28 +117,35 @@ class _Job:
     def __init__(self, example: Measurement, load: Load, dataset: Dataset, device: torch.device | str) -> None:
         self.recipe, self.load, self.device = example.specs[0], load, device
         self.dataset = dataset.restricted(self.recipe.classes)
-        self.random = isinstance(example, PairMeasurement) and example.alignment == "random"
         self.inputs = HeldInputs.of(self.dataset, self.recipe.train_size, device)
         self.models = Endpoints(self._model, self.inputs)
+        self._aligned: dict[_Order, Endpoint] = {}
 
     @torch.no_grad()
     def measure(self, measurement: Measurement) -> dict[str, Any]:
         """See `lmc.measuring.records.measure`."""
-        if isinstance(measurement, ModelMeasurement):
-            found = _model(self.models[measurement.spec].network, self.inputs)
-        elif isinstance(measurement, PairMeasurement):
-            found = self._pair(measurement)
-        elif isinstance(measurement, FlatnessMeasurement):
-            found = self._flatness(measurement)
-        else:
-            assert isinstance(measurement, MergeMeasurement)
-            models = [self.models[spec] for spec in measurement.specs]
-            found = measure_merge(models, self.spare, measurement.weights, self.inputs, LAYER_IMAGES)
+        found: dict[str, Any]
+        match measurement:
+            case ModelMeasurement():
+                found = measure_model(self.models[measurement.spec], self.inputs)
+            case PairMeasurement():
+                a, b = self.models[measurement.a], self._second(measurement)
+                layer_images = LAYER_IMAGES if measurement.layers else None
+                found = measure_pair(a, b, self.spare, measurement.lams, self.inputs, layer_images)
+            case FlatnessMeasurement():
+                found = self._flatness(measurement)
+            case MergeMeasurement():
+                models = [self.models[spec] for spec in measurement.specs]
+                found = measure_merge(models, self.spare, measurement.weights, self.inputs, LAYER_IMAGES)
+            case _:
+                raise NotImplementedError(f"{measurement.describe()} is not measured")
         return {"status": "measured", **found}
 
     def make_room(self, now: Measurement, later: Sequence[Measurement]) -> None:
         """Let go of models that these do not need, or that do not fit."""
         self.models.make_room(now.specs, {spec for each in later for spec in each.specs})
+        wanted = {which for each in (now, *later[:1]) for which in _orders(each)}
+        self._aligned = {which: each for which, each in self._aligned.items() if which in wanted}
 
     @functools.cached_property
     def spare(self) -> nn.Module:
@@ -168,39 +171,31 @@ class _Job:
     def _model(self, spec: RunSpec) -> nn.Module:
         with torch.enable_grad():  # a model that was lost may be trained again
             state = self.load(spec)
-        network = self._network(state)
-        if self.random:
-            from lmc.measuring.alignments import permute_at_random
+        return self._network(state)
 
-            permute_at_random(network, spec, self.inputs.examples(2))
-        return network
+    @functools.cached_property
+    def _draws(self) -> Draws:
+        return Draws(self.spare, self.inputs.examples(2))
 
-    def _matched(self, a: nn.Module, b: nn.Module, run: RunSpec) -> Endpoint:
-        from lmc.measuring.alignments import match
+    def _second(self, measurement: PairMeasurement) -> Endpoint:
+        """Model b, its units in the order that is asked for."""
+        b = self.models[measurement.b]
+        if measurement.draw:
+            seed = draw_seed(measurement.a, measurement.b, measurement.draw)
+            return b.reordered(self._network(self._draws.state(b.network, seed)))
+        return self._in_order(measurement.a, measurement.b, measurement.alignment)
 
-        network = self._network(b.state_dict())
-        match(a, network, run, self.inputs.examples(2))
-        return Endpoint(network, self.inputs)
+    def _in_order(self, a: RunSpec, b: RunSpec, alignment: str) -> Endpoint:
+        """Model b, aligned to a."""
+        if alignment == "unpermuted":
+            return self.models[b]
+        if (a, b, alignment) not in self._aligned:
+            from lmc.measuring.alignments import ALIGN
 
-    def _pair(self, measurement: PairMeasurement) -> dict[str, Any]:
-        a, b = (self.models[spec] for spec in measurement.specs)
-        if measurement.alignment == "matching":
-            b = self._matched(a.network, b.network, measurement.b)
-        state_a, state_b = a.network.state_dict(), b.network.state_dict()
-        layers: dict[str, Any] = {}
-        known: dict[float, Tensor] = {}
-        if not self.random:
-            load_interpolated(self.spare, state_a, state_b, 0.5)
-            reset_bn_stats(self.spare, self.inputs.train_batches(BN_IMAGES))
-            layers, known[0.5] = compare([a, b], self.spare, (0.5, 0.5), self.inputs, LAYER_IMAGES)
-        known |= {0.0: b.logits(), 1.0: a.logits()}
-        path = measure_path(self.spare, state_a, state_b, measurement.lams, self.inputs, known)
-        return {
-            "accuracies": [path["points"][-1]["accuracy"], path["points"][0]["accuracy"]],
-            "distance": distance(a.network, b.network),
-            "path": path,
-            "layers": layers,
-        }
+            network = self._network(self.models[b].network.state_dict())
+            ALIGN[alignment](self.models[a].network, network, b, self.inputs.examples(2))
+            self._aligned[a, b, alignment] = self.models[b].reordered(network)
+        return self._aligned[a, b, alignment]
 
     def _flatness(self, measurement: FlatnessMeasurement) -> dict[str, Any]:
         a, b = (self.models[spec] for spec in measurement.specs)
@@ -209,40 +204,11 @@ class _Job:
             raise MergeError("a weight of the two models is NaN or infinite; train them again")
         state, seed = a.network.state_dict(), measurement.a.init_seed
         found = measure_flatness(self.spare, state, length, measurement.alphas, self.inputs, seed)
-        accuracy_b = evaluate_logits(b.logits(), self.inputs.labels).accuracy
-        return {"accuracies": [found["points"][0]["accuracy"], accuracy_b], **found}
+        return {"accuracies": [found["points"][0]["accuracy"], b.judged().evaluation.accuracy], **found}
 
 
-def _model(model: nn.Module, inputs: Inputs) -> dict[str, Any]:
-    moments, logits, weights = Moments(), [], {}
-    seeing = Seeing(model)
-    for batch in inputs.test_batches():
-        seen = seeing(batch)
-        logits.append(seen.output)
-        moments.add(seen.tapped.activations)
-        weights = seen.tapped.weights
-    evaluation = evaluate_logits(torch.cat(logits), inputs.labels)
-    activations = {
-        name: {"active_share": active_share(active(each)), "histogram": histogram(each)}
-        for name, each in moments.roots().items()
-    }
-    return {
-        "accuracies": [evaluation.accuracy],
-        "evaluation": asdict(evaluation),
-        "ranks": measure_ranks(weights),
-        "activations": activations,
-    }
-
-
-def distance(a: nn.Module, b: nn.Module) -> float:
-    """‖θ_a - θ_b‖ over the parameters."""
-    squares = [
-        (one - other).double().square().sum()
-        for pair in zip(a.parameters(), b.parameters(), strict=True)
-        for one, other in zip(*map(_in_parts, pair), strict=True)
-    ]
-    return math.sqrt(float(sum(squares)))
-
-
-def _in_parts(tensor: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(tensor.detach(), max(1, _AT_ONCE * len(tensor) // tensor.numel()))
+def _orders(measurement: Measurement) -> list[_Order]:
+    """What is aligned for a measurement."""
+    alignment = getattr(measurement, "alignment", "unpermuted")
+    first, *others = measurement.specs
+    return [] if alignment == "unpermuted" else [(first, spec, alignment) for spec in others]

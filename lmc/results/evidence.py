@@ -117,7 +117,7 @@ def _paths(measured: _Measured) -> Iterator[Path]:
             yield Path(
                 *home,
                 seeds=_seeds(measurement),
-                alignment=measurement.alignment,
+                alignment="random" if measurement.draw else measurement.alignment,
                 lams=path["lams"],
                 **_along(path["points"], _POINT),
                 ensemble=Ensemble(**{name: path["ensemble"][name] for name in _POINT}),
@@ -129,7 +129,7 @@ def _outputs(measured: _Measured) -> Iterator[Outputs]:
         if (
             isinstance(measurement, PairMeasurement)
             and home[1] == "strong"
-            and measurement.alignment == "unpermuted"
+            and (measurement.alignment, measurement.draw) == ("unpermuted", 0)
             and len(measurement.lams) > len(MIDPOINT)
         ):
             layers = record["layers"]["outputs"]

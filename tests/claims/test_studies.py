@@ -17,6 +17,7 @@ from lmc.claims.studies import (
     Values,
     aligned,
     computed,
+    drawn,
     flatness,
     merges,
     models,
@@ -168,12 +169,17 @@ def test_the_weights_of_a_merge_reach_the_measurement() -> None:
 
 def test_neighbours_are_matched_and_all_pairs_permuted_at_random() -> None:
     neighbours = [(0, 1), (0, 5), (1, 2), (2, 3), (3, 4), (4, 5)]
-    for alignment, expected in (("matching", neighbours), ("random", list(combinations(range(6), 2)))):
-        found = list(aligned(alignment)(STRONG, 2.0))
+    everyone = list(combinations(range(6), 2))
+    for sample, expected, how in (
+        (aligned("matching"), neighbours, ("matching", 0, True)),
+        (drawn, everyone, ("unpermuted", 1, False)),
+    ):
+        found = list(sample(STRONG, 2.0))
         seeds = [tuple(spec.init_seed for spec in each.specs) for _, each in found]
         assert sorted(seeds) == expected
         assert [pair for pair, (free, _) in zip(seeds, found, strict=True) if free] == STRONG.independent
-        assert {(each.alignment, each.lams) for _, each in found} == {(alignment, MIDPOINT)}  # type: ignore[attr-defined]
+        assert all(isinstance(each, PairMeasurement) and each.lams == MIDPOINT for _, each in found)
+        assert {(each.alignment, each.draw, each.layers) for _, each in found} == {how}  # type: ignore[attr-defined]
 
 
 def test_alignments_are_groups_and_unpermuted_are_all_plain_pairs() -> None:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from tiny import DIGITS, SPECS, State, inputs_of, measured, network, pair, seeds
 
 from lmc.measuring import endpoints
 from lmc.measuring.endpoints import Endpoints
+from lmc.measuring.families import families_of
 from lmc.measuring.measurements import (
     FULL_PATH,
     FlatnessMeasurement,
@@ -20,22 +22,22 @@ from lmc.measuring.measurements import (
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
-    families_of,
 )
 from lmc.measuring.records import measure_all
 from lmc.specs import RunSpec
 
 
-def pairs(name: str, count: int, alignment: str = "unpermuted") -> list[Measurement]:
+def pairs(name: str, count: int, **changes: Any) -> list[Measurement]:
     """All pairs of so many models, the first along the whole path."""
-    found = [PairMeasurement(*each, alignment=alignment) for each in combinations(seeds(name, count), 2)]
+    found = [PairMeasurement(*each, **changes) for each in combinations(seeds(name, count), 2)]
     return [replace(found[0], lams=FULL_PATH), *found[1:]]
 
 
 def everything(name: str) -> list[Measurement]:
     a, b, c = seeds(name, 3)
-    aligned = [each for alignment in ("unpermuted", "matching", "random") for each in pairs(name, 3, alignment)]
-    return [*aligned, *map(ModelMeasurement, (a, b)), FlatnessMeasurement(a, b), MergeMeasurement((a, b, c))]
+    ways: tuple[dict[str, Any], ...] = ({}, {"alignment": "matching"}, {"draw": 1, "layers": False}, {"draw": 2})
+    found = [each for way in ways for each in pairs(name, 3, **way)]
+    return [*found, *map(ModelMeasurement, (a, b)), FlatnessMeasurement(a, b), MergeMeasurement((a, b, c))]
 
 
 @pytest.mark.parametrize("budget", [0, 2**28], ids=["nothing kept", "all kept"])
@@ -121,13 +123,12 @@ def test_what_is_kept_is_what_is_computed_anew() -> None:
     assert torch.equal(model.logits(), plain)
 
 
-def test_families_are_equal_up_to_seeds_and_of_one_kind_and_alignment() -> None:
+def test_families_are_equal_up_to_seeds() -> None:
     wide = [replace(each, a=replace(each.a, width=1 / 16), b=replace(each.b, width=1 / 16)) for each in [pair("mlp")]]
-    wanted = [*everything("mlp"), *pairs("vgg", 3), *wide]
+    wanted = [*everything("mlp"), *pairs("vgg", 3), *wide, pair("mlp", lams=FULL_PATH)]
     found = families_of(wanted)
     assert Counter(each for family in found for each in family) == Counter(wanted)
-    assert [len(family) for family in found] == [3, 3, 3, 2, 1, 1, 3, 1]
+    assert [len(family) for family in found] == [len(everything("mlp")) + 1, 3, 1]
     for family in found:
         assert len({spec.with_seed(0) for each in family for spec in each.specs}) == 1
-        assert len({(type(each), getattr(each, "alignment", None)) for each in family}) == 1
     assert families_of([]) == []

@@ -10,15 +10,17 @@ import pytest
 from lmc.errors import MergeError, SpecError
 from lmc.measuring import measurements
 from lmc.measuring.measurements import (
-    ALIGNMENTS,
     FULL_PATH,
     MIDPOINT,
     FlatnessMeasurement,
+    LayerFitMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
+    PruneMeasurement,
 )
+from lmc.measuring.mergeable import ALIGNMENTS
 from lmc.specs import RunSpec
 
 RECIPE = RunSpec(dataset="digits", arch="mlp", width=1 / 4)
@@ -35,7 +37,13 @@ DIFFERENT: list[Measurement] = [
     PairMeasurement(A, B, alignment="matching"),
     PairMeasurement(B, A, alignment="matching"),
     PairMeasurement(A, B, FULL_PATH, "matching"),
-    PairMeasurement(A, B, alignment="random"),
+    *(PairMeasurement(A, B, alignment=each) for each in ("complementary", "reversed", "distance")),
+    PairMeasurement(A, B, layers=False),
+    PairMeasurement(A, B, draw=1),
+    PairMeasurement(A, B, draw=2),
+    PairMeasurement(B, A, draw=1),
+    PairMeasurement(A, A, draw=1),
+    PairMeasurement(A, B, draw=1, layers=False),
     PairMeasurement(replace(A, weight_decay=0.1), replace(B, weight_decay=0.1)),
     FlatnessMeasurement(A, B),
     FlatnessMeasurement(B, A),
@@ -47,6 +55,19 @@ DIFFERENT: list[Measurement] = [
     MergeMeasurement((A, B), (0.25, 0.75)),
     MergeMeasurement((A, B), (0.75, 0.25)),
     MergeMeasurement((A, B, C), (0.5, 0.3, 0.2)),
+    MergeMeasurement((A, B), alignment="matching"),
+    MergeMeasurement((A, B), alignment="complementary"),
+    MergeMeasurement((A, B), draw=1),
+    MergeMeasurement((A, B), rule="sum"),
+    MergeMeasurement((A, B), rule="sum", bn="summed"),
+    PruneMeasurement(A, (0.5,)),
+    PruneMeasurement(B, (0.5,)),
+    PruneMeasurement(A, (0.5, 0.25)),
+    LayerFitMeasurement(A, B, C),
+    LayerFitMeasurement(A, C, B),
+    LayerFitMeasurement(B, A, C),
+    LayerFitMeasurement(A, B, C, 0.25),
+    LayerFitMeasurement(A, B, C, alignment="matching"),
 ]
 
 
@@ -74,23 +95,30 @@ def test_keys_change_with_the_version_of_the_measuring_code(monkeypatch: pytest.
 def test_specs_are_the_models_in_order() -> None:
     assert ModelMeasurement(A).specs == (A,)
     assert PairMeasurement(B, A).specs == FlatnessMeasurement(B, A).specs == (B, A)
-    assert MergeMeasurement((C, A, B)).specs == (C, A, B)
+    assert MergeMeasurement((C, A, B)).specs == LayerFitMeasurement(C, A, B).specs == (C, A, B)
+    assert PruneMeasurement(B, (0.5,)).specs == (B,)
 
 
 def test_one_line_says_what_is_measured() -> None:
     model = "mlp x0.25 on digits, decay 0, seed 0"
     assert ModelMeasurement(A).describe() == model
     assert PairMeasurement(A, B).describe() == f"pair 0-1 of {model}"
-    assert PairMeasurement(A, B, alignment="random").describe() == f"pair 0-1 of {model} (random permutation)"
+    assert PairMeasurement(A, B, alignment="matching").describe() == f"pair 0-1 of {model} (matching permutation)"
+    assert PairMeasurement(A, B, draw=3).describe() == f"pair 0-1 of {model} (draw 3)"
     assert FlatnessMeasurement(A, C).describe() == f"flatness of {model}, 2 away"
     assert MergeMeasurement((A, C, B)).describe() == f"merge of 0, 2, 1 of {model}"
+    summed = MergeMeasurement((A, B), (0.25, 0.75), "complementary", "sum", "summed")
+    how = "statistics summed, of 0, 1 with weights 0.25, 0.75"
+    assert summed.describe() == f"sum, {how} of {model} (complementary permutation)"
+    assert PruneMeasurement(A, (0.5,)).describe() == f"pruning of {model}"
+    assert LayerFitMeasurement(A, C, B, 0.25).describe() == f"layer fit of 0-2 at 0.25 with 1 of {model}"
 
 
 def test_the_default_path_is_the_midpoint_and_the_full_one_has_tenths() -> None:
     assert PairMeasurement(A, B).lams == MIDPOINT == (0.0, 0.5, 1.0)
     assert pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]) == list(FULL_PATH)
     assert 0.5 in FULL_PATH
-    assert ALIGNMENTS == ("unpermuted", "matching", "random")
+    assert ALIGNMENTS == ("unpermuted", "matching", "complementary", "reversed", "distance")
 
 
 @pytest.mark.parametrize(
@@ -102,8 +130,64 @@ def test_paths_that_lack_a_point_or_leave_the_segment_are_refused(lams: tuple[fl
 
 
 def test_unknown_alignments_are_refused() -> None:
-    with pytest.raises(SpecError, match="unknown alignment 'rebasin'; choose one of unpermuted, matching, random"):
+    with pytest.raises(SpecError, match="unknown alignment 'rebasin'; choose one of unpermuted, matching, compl"):
         PairMeasurement(A, B, alignment="rebasin")
+    with pytest.raises(SpecError, match="unknown alignment 'random'; choose one of"):
+        MergeMeasurement((A, B), alignment="random")
+    with pytest.raises(SpecError, match=r"unknown alignment 'reversed'; choose one of unpermuted, matching$"):
+        LayerFitMeasurement(A, B, C, alignment="reversed")
+
+
+def merge_of_two(a: RunSpec, b: RunSpec, **changes: Any) -> MergeMeasurement:
+    return MergeMeasurement((a, b), **changes)
+
+
+@pytest.mark.parametrize("kind", [PairMeasurement, merge_of_two])
+def test_draws_of_aligned_models_or_of_models_with_one_start_are_refused(kind: Any) -> None:
+    for alignment in ALIGNMENTS[1:]:
+        with pytest.raises(SpecError, match=f"no draw 1 of {alignment} models: {alignment} undoes a random perm"):
+            kind(A, B, alignment=alignment, draw=1)
+    sibling = replace(A, data_seed=7)
+    with pytest.raises(SpecError, match=r"no draw 2 of models that start from the same weights \(init_seed 0\)"):
+        kind(A, sibling, draw=2)
+    assert kind(A, sibling).draw == 0
+    assert kind(A, A, draw=1).draw == 1, "a model with itself is a forecast"
+    assert kind(A, replace(B, data_seed=A.data_seed), draw=1).draw == 1, "the same batches are no common start"
+
+
+def test_the_message_names_the_start_that_two_models_share() -> None:
+    with pytest.raises(SpecError, match="init_seed 1"):
+        MergeMeasurement((A, B, replace(B, data_seed=5)), draw=1)
+
+
+@pytest.mark.parametrize("draw", [-1, 1.0, True, "1"])
+def test_a_draw_is_a_number_from_one_on(draw: Any) -> None:
+    with pytest.raises(SpecError, match=f"draw is {draw!r}"):
+        PairMeasurement(A, B, draw=draw)
+
+
+def test_unknown_rules_are_refused_and_so_are_summed_statistics_of_a_mean() -> None:
+    with pytest.raises(SpecError, match="unknown rule 'median'; choose one of mean, sum"):
+        MergeMeasurement((A, B), rule="median")
+    with pytest.raises(SpecError, match="unknown bn 'kept'; choose one of reset, summed"):
+        MergeMeasurement((A, B), bn="kept")
+    with pytest.raises(SpecError, match="statistics of a mean cannot be summed"):
+        MergeMeasurement((A, B), bn="summed")
+
+
+@pytest.mark.parametrize("keeps", [(), (0.0,), (0.5, 1.5), (-0.5,), (float("nan"),)])
+def test_shares_to_keep_are_within_range(keeps: tuple[float, ...]) -> None:
+    with pytest.raises(SpecError, match="keeps is"):
+        PruneMeasurement(A, keeps)
+
+
+def test_a_layer_fit_needs_three_models_and_a_merge_of_two() -> None:
+    for specs in ((A, A, B), (A, B, A), (A, B, B)):
+        with pytest.raises(SpecError, match="name a model twice"):
+            LayerFitMeasurement(*specs)
+    for lam in (0.0, 1.0, -0.5, float("nan")):
+        with pytest.raises(SpecError, match="lam is"):
+            LayerFitMeasurement(A, B, C, lam)
 
 
 OTHER: dict[str, Any] = {
@@ -120,7 +204,9 @@ OTHER: dict[str, Any] = {
 @pytest.mark.parametrize("field", OTHER)
 def test_models_that_cannot_be_averaged_are_refused_by_the_field_that_differs(field: str) -> None:
     other = replace(B, **{field: OTHER[field]})
-    for measure in (PairMeasurement, FlatnessMeasurement, lambda a, b: MergeMeasurement((a, A, b))):
+    kinds = (PairMeasurement, FlatnessMeasurement)
+    more = (lambda a, b: MergeMeasurement((a, A, b)), lambda a, b: LayerFitMeasurement(a, C, b))
+    for measure in (*kinds, *more):
         with pytest.raises(MergeError, match=f"cannot merge {field} .* with {field} .*; choose equal specs"):
             measure(A, other)
 

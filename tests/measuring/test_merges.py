@@ -168,9 +168,9 @@ def test_the_merge_of_two_is_the_pairs_midpoint(name: str) -> None:
     assert merge["accuracies"] == path["accuracies"]
     assert merge["ensemble"]["accuracy"] == path["path"]["ensemble"]["accuracy"]
     assert merge["ensemble"]["calibrated_loss"] == pytest.approx(path["path"]["ensemble"]["calibrated_loss"], rel=1e-5)
-    # The merge's ensemble is (f_a + f_b) / 2^L, the path's f_a + f_b.
+    # The merge's ensemble is (f_a + f_b) / 2^L, the path's (f_a + f_b) / 2.
     depth = len(merge["outputs"])
-    beta = path["path"]["ensemble"]["beta"] * 2**depth
+    beta = path["path"]["ensemble"]["beta"] * 2 ** (depth - 1)
     if beta < 1e4:
         assert merge["ensemble"]["beta"] == pytest.approx(beta, rel=1e-4)
     assert not differences(merge["outputs"], path["layers"]["outputs"], rel=1e-5)

@@ -16,7 +16,8 @@ from torch import nn
 
 from lmc.architectures import Architecture, register_architecture
 from lmc.errors import MergeError
-from lmc.measuring.alignments import match, permute_at_random
+from lmc.measuring.alignments import match
+from lmc.measuring.draws import Draws, draw_seed
 from lmc.measuring.evaluation import evaluate_logits, logits_of
 from lmc.measuring.flatness import random_direction
 from lmc.measuring.measurements import (
@@ -28,7 +29,7 @@ from lmc.measuring.measurements import (
     PairMeasurement,
 )
 from lmc.measuring.ranks import measure_ranks
-from lmc.measuring.records import LAYER_IMAGES, distance, measure
+from lmc.measuring.records import LAYER_IMAGES, measure, measure_all
 from lmc.merging import reset_bn_stats
 from lmc.merging.permutation_spec import permute, random_permutations
 from lmc.merging.tracing import trace_permutation_spec
@@ -44,7 +45,8 @@ def accuracy(spec: RunSpec) -> float:
 KINDS: list[Measurement] = [
     pair("mlp"),
     pair("mlp", lams=FULL_PATH, alignment="matching"),
-    pair("mlp", alignment="random"),
+    pair("mlp", draw=1),
+    pair("mlp", draw=1, layers=False),
     ModelMeasurement(SPECS["mlp"]),
     FlatnessMeasurement(seeds("mlp", 2)[0], seeds("mlp", 2)[1]),
     MergeMeasurement(seeds("mlp", 3)),
@@ -192,56 +194,90 @@ def test_matching_brings_models_closer_and_keeps_their_functions(name: str) -> N
 
 
 @every_net
-@pytest.mark.parametrize("alignment", ["matching", "random"])
-def test_alignment_reorders_the_units_and_leaves_the_logits(name: str, alignment: str) -> None:
-    measurement = pair(name, alignment=alignment)
-    a, b = (network(spec, state_of(spec)) for spec in measurement.specs)
+def test_matching_reorders_the_units_of_b_and_leaves_the_logits(name: str) -> None:
+    specs = seeds(name, 2)
+    a, b = (network(spec, state_of(spec)) for spec in specs)
     before = [logits_of(net, inputs_of()) for net in (a, b)]
-    norms = [
-        math.sqrt(sum(float(each.detach().double().square().sum()) for each in net.parameters())) for net in (a, b)
-    ]
-    example = inputs_of().examples(2)
-    if alignment == "matching":
-        match(a, b, measurement.b, example)
-    else:
-        for net, spec in zip((a, b), measurement.specs, strict=True):
-            permute_at_random(net, spec, example)
-    for net, spec, logits, length in zip((a, b), measurement.specs, before, norms, strict=True):
+    match(a, b, specs[1], inputs_of().examples(2))
+    for net, spec, logits in zip((a, b), specs, before, strict=True):
         torch.testing.assert_close(logits_of(net, inputs_of()), logits, rtol=1e-4, atol=1e-4)
-        moved = any(not torch.equal(each, state_of(spec)[key]) for key, each in net.state_dict().items())
-        assert moved == (alignment == "random" or net is b)
-        zero = copy.deepcopy(net)
-        for parameter in zero.parameters():
-            parameter.data.zero_()
-        assert distance(net, zero) == pytest.approx(length, rel=1e-6)
+        assert any(not torch.equal(each, state_of(spec)[key]) for key, each in net.state_dict().items()) == (net is b)
+
+
+# -- Draws. --
 
 
 @every_net
-def test_random_permutations_keep_the_endpoints_and_leave_the_layers_out(name: str) -> None:
-    plain, found = measured(pair(name)), measured(pair(name, alignment="random"))
-    assert found["layers"] == {}
-    assert set(plain["layers"]) == {"outputs", "activations", "weights"}
-    assert found["accuracies"] == plain["accuracies"]
-    for which in (0, -1):
-        assert found["path"]["points"][which]["accuracy"] == plain["path"]["points"][which]["accuracy"]
-        assert not differences(found["path"]["points"][which], plain["path"]["points"][which], rel=1e-4)
-    assert found["path"]["points"][1]["loss"] != pytest.approx(plain["path"]["points"][1]["loss"], rel=1e-3)
-    assert found["distance"] != pytest.approx(plain["distance"], rel=1e-3)
-    assert found["path"]["lams"] == [0.0, 0.5, 1.0]
+def test_a_draw_is_the_pair_with_model_b_permuted_by_hand(name: str) -> None:
+    a, b = seeds(name, 2)
+    states = [state_of(each) for each in (a, b)]
+    found = measured(PairMeasurement(a, b, FULL_PATH, draw=3))
+    spec = trace_permutation_spec(network(b, states[1]), inputs_of().examples(2))
+    permuted = permute(states[1], spec, random_permutations(spec, draw_seed(a, b, 3)))
+    expected = measure(PairMeasurement(a, b, FULL_PATH), [states[0], permuted], DIGITS, "cpu")
+    assert not differences(found, expected, rel=1e-4, abs=1e-5)
+    plain = measured(PairMeasurement(a, b, FULL_PATH))
+    assert found["path"]["points"][0] == plain["path"]["points"][0], "the endpoints' functions are the same"
+    assert found["path"]["points"][5]["loss"] != pytest.approx(plain["path"]["points"][5]["loss"], rel=1e-3)
+    assert found["path"]["ensemble"] == plain["path"]["ensemble"]
 
 
-def test_random_permutations_depend_on_the_models_seeds_alone() -> None:
-    """Another seed permutes otherwise, and the two models of a pair are never permuted alike."""
+def test_a_draw_without_layers_has_the_same_path() -> None:
+    whole, path = (measured(pair("vgg", draw=1, layers=layers)) for layers in (True, False))
+    assert path["layers"] == {}
+    assert set(whole["layers"]) == set(measured(pair("vgg"))["layers"])
+    assert not differences({**path, "layers": {}}, {**whole, "layers": {}}, rel=1e-9)
+
+
+def test_draws_differ_by_number_and_by_both_models() -> None:
     a, b, c = seeds("mlp", 3)
-    state = state_of(a)
-    found = {
-        each: measure(PairMeasurement(*each, alignment="random"), [state, state], DIGITS, "cpu")["distance"]
-        for each in ((a, b), (a, c), (b, c))
-    }
-    assert min(found.values()) > 1
-    assert len({round(value, 6) for value in found.values()}) == 3
-    same = measure(PairMeasurement(a, a, alignment="random"), [state, state], DIGITS, "cpu")
-    assert same["distance"] == 0.0
+    found = [draw_seed(one, other, draw) for one in (a, b, c) for other in (a, b, c) for draw in (1, 2)]
+    assert len(set(found)) == 18
+    assert draw_seed(a, b, 1, place=2) not in found
+    assert draw_seed(replace(a, weight_decay=0.1), b, 1) == draw_seed(a, b, 1), "recipes are compared by one draw"
+    assert draw_seed(a, replace(b, data_seed=9), 1) != draw_seed(a, b, 1)
+    assert all(0 <= each < 2**60 for each in found)
+    distances = [measured(pair("mlp", draw=draw))["distance"] for draw in (1, 2, 3)]
+    assert len({round(each, 6) for each in distances}) == 3
+
+
+def test_a_model_and_its_own_draw_are_a_forecast() -> None:
+    spec = SPECS["mlp"]
+    found = measured(PairMeasurement(spec, spec, draw=1))
+    assert found["distance"] > 1
+    assert found["accuracies"][0] == found["accuracies"][1]
+    assert found["path"]["barriers"]["loss_barrier_midpoint"] > 0.05
+    assert found["path"]["agreement"]["a_b"] == 1.0
+    evaluation = measured(ModelMeasurement(spec))["evaluation"]
+    assert not differences(found["path"]["ensemble"], evaluation, rel=1e-9), "its own mean is itself"
+
+
+def test_a_draw_costs_one_merged_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward passes of the digits beyond those of the endpoints; two more images verify each model's permutation."""
+    a, b = seeds("vgg", 2)
+    rows: list[int] = []
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if type(module).__name__ == "VGG":
+            rows.append(len(inputs[0]))
+
+    wanted = [PairMeasurement(a, b, draw=draw, layers=False) for draw in (1, 2, 3, 4)]
+    with nn.modules.module.register_module_forward_pre_hook(count):
+        passed = []
+        for measurement, _ in measure_all(wanted, state_of, DIGITS, "cpu"):
+            passed.append((measurement.draw, sum(each for each in rows if each > 4)))  # type: ignore[attr-defined]
+            rows.clear()
+    train, test = len(DIGITS.train_images), len(DIGITS.test_images)
+    assert passed[1:] == [(draw, train + test) for draw in (2, 3, 4)]
+
+
+def test_a_permutation_that_changes_the_function_is_refused() -> None:
+    (spec,) = seeds("mlp", 1)
+    net = network(spec, state_of(spec))
+    draws = Draws(net, inputs_of().examples(2))
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(MergeError, match="the state dict lacks"):
+        draws.state(other, 1)
 
 
 def test_a_model_merged_with_itself_is_a_control() -> None:

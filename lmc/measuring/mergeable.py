@@ -1,0 +1,70 @@
+"""Which models can be merged, and what is done to them before and in the merge. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lmc.errors import MergeError, SpecError
+from lmc.specs import RunSpec
+
+ALIGNMENTS = ("unpermuted", "matching", "complementary", "reversed", "distance")
+"""What is done to model b before a merge: nothing; permuted to be close to model a by weight matching (App. F.2);
+strong channels where a's are weak; strong where a's are strong; or as far from a as an assignment gets it."""
+
+RULES = ("mean", "sum")
+BN_RULES = ("reset", "summed")
+
+
+def check_draw(specs: Sequence[RunSpec], alignment: str, draw: int) -> None:
+    """Refuse draws that are none: a new permutation must leave the law of the models as it is.
+
+    Args:
+        specs: the models; those after the first are permuted.
+        alignment: what is done to them besides.
+        draw: its number; 0 for none.
+
+    Raises:
+        SpecError: ``alignment`` is unknown, ``draw`` is no number of a draw, the models are aligned, which undoes the
+            permutation, or two different ones start from the same weights, whose units correspond.
+    """
+    one_of("alignment", alignment, ALIGNMENTS)
+    if isinstance(draw, bool) or not isinstance(draw, int) or draw < 0:
+        raise SpecError(f"draw is {draw!r}; it must be 0, which permutes nothing, or the number of a draw")
+    if draw and alignment != "unpermuted":
+        raise SpecError(
+            f"there is no draw {draw} of {alignment} models: {alignment} undoes a random permutation; "
+            "ask for draw 0, or for the unpermuted models"
+        )
+    starts = [spec.init_seed for spec in dict.fromkeys(specs)]
+    shared = sorted(seed for seed in set(starts) if starts.count(seed) > 1)
+    if draw and shared:
+        raise SpecError(
+            f"there is no draw {draw} of models that start from the same weights (init_seed {shared[0]}): their units "
+            "correspond, which a random permutation undoes; ask for draw 0"
+        )
+
+
+def check_one_architecture(specs: tuple[RunSpec, ...]) -> None:
+    """Refuse specs whose models cannot be averaged.
+
+    Raises:
+        MergeError: naming the first field that differs.
+    """
+    first = specs[0]
+    for field in ("dataset", "classes", "arch", "width", "depth", "train_size", "bias"):
+        for other in specs[1:]:
+            if getattr(first, field) != getattr(other, field):
+                raise MergeError(
+                    f"cannot merge {field} {getattr(first, field)!r} with {field} {getattr(other, field)!r}; "
+                    "choose equal specs"
+                )
+
+
+def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse a value that is none of those allowed.
+
+    Raises:
+        SpecError: naming them.
+    """
+    if value not in allowed:
+        raise SpecError(f"unknown {name} {value!r}; choose one of {', '.join(allowed)}")
