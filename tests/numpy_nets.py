@@ -185,6 +185,23 @@ def active_channels(h: Array) -> set[int]:
     return {channel for channel, size in enumerate(sizes) if size > 0.05 * max(sizes)}
 
 
+def varying_share(h: Array) -> float:
+    """Share of the channels whose variance over inputs, averaged over positions, is not 1e-6 of the largest moment."""
+    spread = [float(np.mean(np.var(h[:, channel], axis=0))) for channel in range(h.shape[1])]
+    largest = max(float(np.mean(h[:, channel] ** 2)) for channel in range(h.shape[1]))
+    return float(np.mean(np.array(spread) > 1e-6 * largest))
+
+
+def sign_disagreement(h_a: Array, h_b: Array, channels: set[int]) -> float:
+    """Share of the entries of these channels that are positive in one of the two alone."""
+    kept = sorted(channels)
+    return float(np.mean((h_a[:, kept] > 0) ^ (h_b[:, kept] > 0)))
+
+
+def centred(logits: Array) -> Array:
+    return logits - logits.mean(1, keepdims=True)
+
+
 def mean_over(pairs: Iterable[tuple[Array, ...]], quantity: Callable[..., float]) -> float:
     values = [quantity(*rows) for arrays in pairs for rows in zip(*arrays, strict=True)]
     return sum(values) / len(values)
@@ -202,18 +219,29 @@ def reference_layers(a: Trace, b: Trace, m: Trace) -> dict[str, Any]:
             "norm_merged": mean_over([(f_m,)], length),
             "norm_endpoints": mean_over([(f_a,), (f_b,)], length),
         }
+    logits, ensemble = (centred(each) for each in (m.activations["logits"], f_a + f_b))
+    found["outputs"]["logits"] |= {
+        "class_centred_lewc_cosine": mean_over([(logits, ensemble)], cosine),
+        "centred_lewc_cosine": mean_over([(logits - logits.mean(0), ensemble - ensemble.mean(0))], cosine),
+    }
     for name in m.preactivations:
         h_a, h_b = a.preactivations[name], b.preactivations[name]
         sides = np.maximum((h_a + h_b) / 2, 0), (np.maximum(h_a, 0) + np.maximum(h_b, 0)) / 2
         active_a, active_b, channels = active_channels(h_a), active_channels(h_b), h_a.shape[1]
         p, q = len(active_a) / channels, len(active_b) / channels
+        h_other = h_b[:, torch.randperm(channels, generator=torch.Generator().manual_seed(0)).numpy()]
+        shuffled = np.maximum((h_a + h_other) / 2, 0), (np.maximum(h_a, 0) + np.maximum(h_other, 0)) / 2
         found["activations"][name] = {
             "additivity_cosine": mean_over([sides], cosine),
+            "additivity_shuffled": mean_over([shuffled], cosine),
             "function": "relu",
             "additivity_null": (3 / 4 + 1 / math.pi) / math.sqrt(1 + 1 / math.pi),
             "active_share": (p + q) / 2,
             "overlap_ratio": overlap(active_a, active_b),
             "overlap_chance": p * q / (p + q - p * q),
+            "sign_disagreement": sign_disagreement(h_a, h_b, active_a | active_b),
+            "varying_share_a": varying_share(h_a),
+            "varying_share_b": varying_share(h_b),
         }
     for name, apply in m.maps.items():
         w_a, w_b = a.state[f"{name}.weight"], b.state[f"{name}.weight"]
@@ -225,6 +253,12 @@ def reference_layers(a: Trace, b: Trace, m: Trace) -> dict[str, Any]:
             "commutativity_distance": distance(a_of_b, b_of_a),  # of whole matrices (Zhou et al. 2023)
             "relative_commutativity": length(a_of_b - b_of_a) ** 2 / (length(a_of_b) ** 2 + length(b_of_a) ** 2),
         }
+    a_of_b, b_of_a = z_b @ (w_a - w_a.mean(0)).T, z_a @ (w_b - w_b.mean(0)).T  # of the last layer
+    found["weights"][name] |= {
+        "class_centred_commutativity_distance": distance(a_of_b, b_of_a),
+        "class_centred_relative_commutativity": length(a_of_b - b_of_a) ** 2
+        / (length(a_of_b) ** 2 + length(b_of_a) ** 2),
+    }
     return found
 
 
@@ -335,6 +369,13 @@ def leaves(record: Any, where: str = "") -> Iterator[tuple[str, float | None]]:
             yield from leaves(value, f"{where}/{key}")
     else:
         yield where, record
+
+
+def without(record: Any, name: str) -> Any:
+    """A nested record less what has this name."""
+    if not isinstance(record, Mapping):
+        return record
+    return {key: without(value, name) for key, value in record.items() if key != name}
 
 
 def differences(found: Any, expected: Any, **tolerance: Any) -> dict[str, tuple[Any, Any]]:

@@ -9,10 +9,12 @@ from lmc.executing.costs import Pace, Work, cost_of_net, shape_of
 from lmc.measuring.measurements import (
     MATCHING_STARTS,
     FlatnessMeasurement,
+    LayerFitMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
+    PruneMeasurement,
 )
 from lmc.specs import RunSpec
 
@@ -72,6 +74,10 @@ def image_passes(measurement: Measurement, train_images: int, test_images: int) 
     if isinstance(measurement, PairMeasurement):
         passes = merged = len(measurement.lams) - 2
         layers = layers if measurement.layers else 0
+    elif isinstance(measurement, LayerFitMeasurement):
+        passes, merged, layers = 0, 1, (1 + models) * min(LAYER_IMAGES, test_images)
+    elif isinstance(measurement, PruneMeasurement):
+        passes, merged, layers = len(measurement.keeps), len(measurement.keeps), 0
     elif isinstance(measurement, FlatnessMeasurement):
         passes, merged, layers = len(measurement.alphas) + 2, len(measurement.alphas) - 1, 0
     elif isinstance(measurement, ModelMeasurement):
@@ -89,7 +95,7 @@ def loading_seconds(spec: RunSpec) -> float:
 
 def _permuting_seconds(measurement: Measurement) -> float:
     """Of weight matching: in every sweep from every start, an assignment for each layer but the last."""
-    if not isinstance(measurement, PairMeasurement) or measurement.alignment != "matching":
+    if getattr(measurement, "alignment", None) != "matching":
         return 0.0
     layers = [rows for rows, _ in cost_of_net(measurement.specs[0]).matrices[:-1]]
     sweep = sum(SWEEP_SECONDS + ASSIGNMENT_SECONDS * rows**2 for rows in layers)

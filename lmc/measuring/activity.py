@@ -16,6 +16,11 @@ ACTIVE_THRESHOLD = 0.05
 """A coordinate counts as active above this share of the layer's largest moment; §5.2 only says "negligible". Below
 it, a coordinate adds less than 1/400 of what the largest one adds to the second moment of the pre-activation."""
 
+VARYING_THRESHOLD = 1e-3
+"""A channel counts as varying where its standard deviation over inputs exceeds this share of the layer's scale, its
+largest root second moment. bfloat16, in which many models are trained, resolves 1/256 of it: what varies less never
+reached the next layer in training. It is far above what rounding in float32 leaves of a constant, about 1e-6."""
+
 BINS = 50
 
 
@@ -33,12 +38,20 @@ class Moments:
     def __init__(self) -> None:
         self._squares: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._inputs = 0
 
     def add(self, activations: Mapping[str, ActivationCall]) -> None:
         """Add one batch, by name of the activation (see `lmc.measuring.tapping`)."""
         for name, call in activations.items():
             self._squares[name] = self._squares[name] + call.squares if name in self._squares else call.squares
             self._counts[name] = self._counts.get(name, 0) + call.count
+            self._sums[name] = self._sums[name] + call.sums if name in self._sums else call.sums
+        self._inputs += len(next(iter(activations.values())).before) if activations else 0
+
+    def count(self, name: str) -> int:
+        """How many numbers each moment of an activation is the mean of, inputs times positions."""
+        return self._counts[name]
 
     def roots(self) -> dict[str, Tensor]:
         """By activation, in order of execution: float64 (channels,).
@@ -50,6 +63,43 @@ class Moments:
         for name, each in moments.items():
             _check(each, f"the pre-activation of {name}")
         return moments
+
+    def spreads(self) -> dict[str, Tensor]:
+        """√Var[h_c] over the inputs, of every channel; by activation, in order of execution: float64 (channels,).
+
+        Behind a convolution the variance is taken position by position, then averaged: an answer that differs at the
+        border of every image alike says nothing of the image.
+        """
+        found = {}
+        for name, total in self._squares.items():
+            constant = self._sums[name].square().sum(1) / self._inputs
+            found[name] = ((total - constant) / self._counts[name]).clamp_min(0).sqrt()
+        return found
+
+    def varying_shares(self) -> dict[str, float]:
+        """The share of each activation's channels that vary with the input, see `varying`.
+
+        Raises:
+            MergeError: a moment is not finite; the activation is named.
+        """
+        spreads = self.spreads()
+        return {name: active_share(varying(spreads[name], each)) for name, each in self.roots().items()}
+
+
+def varying(spreads: Tensor, moments: Tensor, threshold: float = VARYING_THRESHOLD) -> Tensor:
+    """The channels that vary with the input; where none does, the layer has collapsed and tells nothing of its input.
+
+    A residual branch may collapse while the net goes on to work, by its shortcut.
+
+    Args:
+        spreads: standard deviations over the inputs, floating (channels,), see `Moments.spreads`.
+        moments: root second moments of the same channels.
+        threshold: relative to the largest moment.
+
+    Returns:
+        bool (channels,); none in a dead layer.
+    """
+    return spreads > threshold * moments.amax()
 
 
 def active(moments: Tensor, threshold: float = ACTIVE_THRESHOLD) -> Tensor:

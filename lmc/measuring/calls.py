@@ -75,6 +75,12 @@ class ActivationCall:
         """Σ h_c² of every channel c, over inputs and positions; float64 (channels,)."""
         return self.before.movedim(self.channels, -1).flatten(0, -2).double().square().sum(0)
 
+    @functools.cached_property
+    def sums(self) -> Tensor:
+        """Σ h over the inputs, of every channel and position; float64 (channels, positions)."""
+        sums = self.before.sum(0, dtype=torch.float64).movedim(self.channels - 1, 0)
+        return sums.reshape(len(sums), -1)
+
     @property
     def count(self) -> int:
         """How many squares are in each sum, inputs times positions."""

@@ -32,13 +32,17 @@ def measure_model(model: Endpoint, inputs: Inputs) -> dict[str, Any]:
         tapped = model.see(index, batch, keep=False).tapped
         moments.add(tapped.activations)
         weights = tapped.weights
-    evaluation = model.judged().evaluation
+    evaluation, varying = model.judged().evaluation, moments.varying_shares()
     return {
         "accuracies": [evaluation.accuracy],
         "evaluation": asdict(evaluation),
         "ranks": measure_ranks(weights),
         "activations": {
-            name: {"active_share": active_share(active(each)), "histogram": histogram(each)}
+            name: {
+                "active_share": active_share(active(each)),
+                "varying_share": varying[name],
+                "histogram": histogram(each),
+            }
             for name, each in moments.roots().items()
         },
     }

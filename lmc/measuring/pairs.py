@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lmc.measuring.endpoints import Endpoint, compare
 from lmc.measuring.inputs import Inputs
+from lmc.measuring.layers import Records
 from lmc.measuring.path_record import mean_logits, path_record
 from lmc.measuring.paths import BN_IMAGES, judged, load_interpolated, logits_along
 from lmc.merging import reset_bn_stats
@@ -41,7 +42,7 @@ def measure_pair(
         MergeError: logits are not finite.
     """
     state_a, state_b = a.network.state_dict(), b.network.state_dict()
-    layers: dict[str, Any] = {}
+    layers: Records = {}
     known: dict[float, Tensor] = {}
     if layer_images is not None:
         load_interpolated(spare, state_a, state_b, 0.5)
@@ -57,7 +58,13 @@ def measure_pair(
         "distance": distance(a.network, b.network),
         "path": path_record(lams, [path[lam] for lam in lams], ensemble),
         "layers": layers,
+        "collapsed": [_collapsed(layers, which) for which in ("a", "b")] if layers else None,
     }
+
+
+def _collapsed(layers: Records, which: str) -> list[str]:
+    """Names of the activations of a model whose input is the same whatever the model's input."""
+    return [name for name, each in layers["activations"].items() if each[f"varying_share_{which}"] == 0]
 
 
 def distance(a: nn.Module, b: nn.Module) -> float:

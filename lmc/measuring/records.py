@@ -20,9 +20,11 @@ from lmc.measuring.draws import Draws, draw_seed
 from lmc.measuring.endpoints import Endpoint, Endpoints
 from lmc.measuring.families import families_of
 from lmc.measuring.flatness import measure_flatness
+from lmc.measuring.grams import measure_layer_fit
 from lmc.measuring.inputs import HeldInputs
 from lmc.measuring.measurements import (
     FlatnessMeasurement,
+    LayerFitMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
@@ -92,8 +94,12 @@ def measure(
 
         - pair: ``distance`` ‖θ_a - θ_b‖ over the parameters (after the permutation of b), ``path`` (see
           `lmc.measuring.path_record.path_record`) and ``layers`` (see `lmc.measuring.layers.measure_layers`; on the
-          first `LAYER_IMAGES` test inputs; empty where only the path is asked for);
-        - model: ``evaluation``, ``ranks`` by layer, and ``activations`` (active share and histogram) by activation;
+          first `LAYER_IMAGES` test inputs; empty where only the path is asked for), and ``collapsed``: of model a and
+          of model b, the names of activations no channel of which varies (``None`` without layers; see
+          `lmc.measuring.activity.varying`);
+        - model: ``evaluation``, ``ranks`` by layer, and ``activations`` (the shares of active and of varying channels,
+          and a histogram) by activation;
+        - layer fit: see `lmc.measuring.grams.measure_layer_fit`;
         - flatness: see `lmc.measuring.flatness.measure_flatness`;
         - merge: see `lmc.measuring.merges.measure_merge`.
 
@@ -137,6 +143,9 @@ class _Job:
             case MergeMeasurement():
                 models = [self.models[spec] for spec in measurement.specs]
                 found = measure_merge(models, self.spare, measurement.weights, self.inputs, LAYER_IMAGES)
+            case LayerFitMeasurement():
+                a, b, c = (self._in_order(measurement.a, spec, measurement.alignment) for spec in measurement.specs)
+                found = measure_layer_fit([a, b, c], self.spare, measurement.lam, self.inputs, LAYER_IMAGES)
             case _:
                 raise NotImplementedError(f"{measurement.describe()} is not measured")
         return {"status": "measured", **found}
@@ -187,7 +196,7 @@ class _Job:
 
     def _in_order(self, a: RunSpec, b: RunSpec, alignment: str) -> Endpoint:
         """Model b, aligned to a."""
-        if alignment == "unpermuted":
+        if a == b or alignment == "unpermuted":
             return self.models[b]
         if (a, b, alignment) not in self._aligned:
             from lmc.measuring.alignments import ALIGN

@@ -11,10 +11,12 @@ from lmc.executing.measuring_costs import image_passes, loading_seconds, measuri
 from lmc.measuring.measurements import (
     FULL_PATH,
     FlatnessMeasurement,
+    LayerFitMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
+    PruneMeasurement,
 )
 from lmc.specs import RunSpec
 
@@ -32,6 +34,8 @@ NOTHING = Pace(0.0, 0.0)
         (PairMeasurement(VGG[0], VGG[1], alignment="matching"), 1000 + 797 + 5 * 400),
         (PairMeasurement(VGG[0], VGG[1], draw=1, layers=False), 1000 + 797),
         (FlatnessMeasurement(VGG[0], VGG[1]), 4 * 1000 + 7 * 797),
+        (LayerFitMeasurement(VGG[0], VGG[1], VGG[2]), 1000 + 4 * 400),
+        (PruneMeasurement(VGG[0], (0.5, 0.25)), 2 * (1000 + 797)),
         (ModelMeasurement(VGG[0]), 797),
         (MergeMeasurement(tuple(VGG)), 1000 + 797 + 6 * 400),
     ],

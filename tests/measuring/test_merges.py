@@ -16,6 +16,7 @@ from numpy_nets import (
     Array,
     State,
     Trace,
+    centred,
     cosine,
     differences,
     every_net,
@@ -89,6 +90,11 @@ def test_a_merge_of_three_agrees_with_plain_numpy(name: str, weights: tuple[floa
             "norm_merged": mean_over([(output,)], length),
             "norm_endpoints": mean_over([(f,) for f in each], length),
         }
+    said, law = (centred(logits) for logits in (average.activations["logits"], target))
+    expected["logits"] |= {
+        "class_centred_lewc_cosine": mean_over([(said, law)], cosine),
+        "centred_lewc_cosine": mean_over([(said - said.mean(0), law - law.mean(0))], cosine),
+    }
     assert not differences(found["outputs"], expected, **CLOSE)
     labels = inputs.labels.numpy()
     logits = [trace.activations["logits"] for trace in traces]
@@ -99,7 +105,7 @@ def test_a_merge_of_three_agrees_with_plain_numpy(name: str, weights: tuple[floa
         assert found[what]["accuracy"] == pytest.approx(accuracy)
         loss = torch.nn.functional.cross_entropy(torch.tensor(output), inputs.labels).item()
         assert found[what]["loss"] == pytest.approx(loss, rel=1e-6)
-    told = [value for where, value in leaves(found["outputs"]) if where.endswith(("lewc_cosine", "llfc_norm_ratio"))]
+    told = [value for where, value in leaves(found["outputs"]) if where.endswith(("/lewc_cosine", "llfc_norm_ratio"))]
     assert len(set(told)) == 2 * len(expected), "the case must tell layers"
 
 

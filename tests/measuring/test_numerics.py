@@ -19,6 +19,7 @@ from lmc.data import Dataset
 from lmc.errors import MergeError
 from lmc.measuring.measurements import (
     FlatnessMeasurement,
+    LayerFitMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
@@ -91,10 +92,16 @@ EXTREME: dict[str, Callable[[State], State]] = {
 def measurements(spec: RunSpec) -> list[Measurement]:
     a, b, c = (spec.with_seed(seed) for seed in range(3))
     pairs = [PairMeasurement(a, b), PairMeasurement(a, b, alignment="matching"), PairMeasurement(a, b, draw=1)]
-    return [*pairs, ModelMeasurement(a), FlatnessMeasurement(a, b), MergeMeasurement((a, b, c))]
+    return [
+        *pairs,
+        ModelMeasurement(a),
+        FlatnessMeasurement(a, b),
+        MergeMeasurement((a, b, c)),
+        LayerFitMeasurement(a, b, c),
+    ]
 
 
-KINDS = ("pair", "matched pair", "draw", "model", "flatness", "merge")
+KINDS = ("pair", "matched pair", "draw", "model", "flatness", "merge", "layer fit")
 every_kind = pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
 
 

@@ -226,7 +226,8 @@ def test_a_draw_without_layers_has_the_same_path() -> None:
     whole, path = (measured(pair("vgg", draw=1, layers=layers)) for layers in (True, False))
     assert path["layers"] == {}
     assert set(whole["layers"]) == set(measured(pair("vgg"))["layers"])
-    assert not differences({**path, "layers": {}}, {**whole, "layers": {}}, rel=1e-9)
+    assert (whole["collapsed"], path["collapsed"]) == ([[], []], None)
+    assert not differences(path["path"], whole["path"], rel=1e-9)
 
 
 def test_draws_differ_by_number_and_by_both_models() -> None:
@@ -304,7 +305,8 @@ def test_a_models_record_holds_its_evaluation_ranks_and_active_neurons(name: str
     assert [f"{layer}.weight" for layer in found["ranks"]] == list(weights)
     assert list(found["activations"]) == [key for key, module in net.named_modules() if isinstance(module, nn.ReLU)]
     for relu in found["activations"].values():
-        assert set(relu) == {"active_share", "histogram"}
+        assert set(relu) == {"active_share", "varying_share", "histogram"}
+        assert 0 < relu["varying_share"] <= 1
         assert 0 < relu["active_share"] <= 1
         assert relu["histogram"]["leftmost_share"] <= 1 - relu["active_share"] + 1e-12  # the bin ends at 1/50 < 1/20
 
