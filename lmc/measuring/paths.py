@@ -16,7 +16,7 @@ from lmc.measuring.inputs import Inputs
 from lmc.measuring.path_record import mean_logits, path_record
 from lmc.merging import State, has_bn, reset_bn_stats, untracked_norms
 from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
-from lmc.merging.weights import check_same_architecture
+from lmc.merging.weights import check_same_architecture, weighted_sum, wide_type
 
 BN_IMAGES = 5000
 """Training images the merged model's BatchNorm statistics are recomputed on, at most."""
@@ -73,10 +73,10 @@ def _write(name: str, target: Tensor, one: Tensor, other: Tensor, lam: float) ->
         target.copy_(one)
     elif lam == 0:
         target.copy_(other)
-    elif (one.dtype, one.device) == (target.dtype, target.device):
+    elif one.dtype == wide_type(one.dtype) == target.dtype and one.device == target.device:
         torch.mul(one, lam, out=target).add_(other, alpha=1 - lam)
     else:
-        target.copy_(torch.add(one * lam, other, alpha=1 - lam))
+        target.copy_(weighted_sum([one, other], [lam, 1 - lam], one))
 
 
 def interpolation_path(

@@ -35,7 +35,7 @@ def interpolate(a: State, b: State, lam: float) -> dict[str, Tensor]:
     """
     if not 0 <= lam <= 1:
         raise MergeError(f"lam is {lam!r}; it must be between 0 (model b) and 1 (model a)")
-    return merge([a, b], [lam, 1 - lam])
+    return _averages([a, b], [lam, 1 - lam])
 
 
 def merge(models: Sequence[State], weights: Sequence[float] | None = None) -> dict[str, Tensor]:
@@ -46,32 +46,92 @@ def merge(models: Sequence[State], weights: Sequence[float] | None = None) -> di
         weights: λ_1 .. λ_k, non-negative and summing to one; ``None`` means 1/k each.
 
     Returns:
-        A new state dict, accumulated in each tensor's own dtype; integer buffers are the first model's.
+        A new state dict, accumulated in float32 or wider and rounded once; integer buffers are the first model's.
 
     Raises:
-        MergeError: no model, weights that do not fit, or models that differ in architecture.
+        MergeError: no model, weights that do not fit, models that differ in architecture, or NaN in what they give.
 
     Example:
         >>> import torch
         >>> merge([{"w": torch.tensor([value])} for value in (1.0, 2.0, 6.0)])
         {'w': tensor([3.])}
     """
-    shares = checked_shares(weights, len(models))
-    check_is_state(models[0], "model 0")
-    for index, model in enumerate(models[1:], start=1):
-        check_same_architecture(models[0], model, f"model {index}")
+    merged = _averages(models, checked_shares(weights, len(models)))
+    check_finite(merged, models)
+    return merged
+
+
+def _averages(models: Sequence[State], shares: Sequence[float]) -> dict[str, Tensor]:
+    check_alike(models)
     return {name: _average(name, models, shares) for name in models[0]}
 
 
 def _average(name: str, models: Sequence[State], shares: Sequence[float]) -> Tensor:
-    first = models[0][name]
-    if not (first.dtype.is_floating_point or first.dtype.is_complex):
-        return first.clone()
     kept = [(model[name], share) for model, share in zip(models, shares, strict=True) if share > 0]
-    total = kept[0][0] * kept[0][1]
-    for tensor, share in kept[1:]:
-        total = torch.add(total, tensor, alpha=share)
-    return total
+    return weighted_sum([tensor for tensor, _ in kept], [share for _, share in kept], models[0][name])
+
+
+def weighted_sum(tensors: Sequence[Tensor], factors: Sequence[float], otherwise: Tensor) -> Tensor:
+    """Σ_i f_i t_i of tensors of one dtype, accumulated in float32 or wider and rounded once.
+
+    Args:
+        tensors: one or more, of one shape.
+        factors: f_i.
+        otherwise: what is copied where tensors of this dtype cannot be averaged: whole numbers.
+    """
+    dtype = otherwise.dtype
+    if not (dtype.is_floating_point or dtype.is_complex):
+        return otherwise.clone()
+    wide = wide_type(dtype)
+    total = tensors[0].to(wide) * factors[0]
+    for tensor, factor in zip(tensors[1:], factors[1:], strict=True):
+        total = torch.add(total, tensor.to(wide), alpha=factor)
+    return total.to(dtype)
+
+
+def wide_type(dtype: torch.dtype) -> torch.dtype:
+    """The dtype, floating or complex, that sums of numbers of a dtype are held in: of single precision at least."""
+    if dtype.is_complex:
+        return torch.complex64 if dtype == torch.complex32 else dtype
+    return torch.float32 if dtype.itemsize < 4 else dtype
+
+
+def check_finite(merged: State, models: Sequence[State]) -> None:
+    """Refuse a merge that holds NaN or infinite values.
+
+    Args:
+        merged: what was made of the models.
+        models: they, to say which of them is to blame.
+
+    Raises:
+        MergeError: naming the tensor and the model, or that the numbers became too large for their dtype.
+    """
+    for name, tensor in merged.items():
+        if _is_finite(tensor):
+            continue
+        for index, model in enumerate(models):
+            if not _is_finite(model[name]):
+                raise MergeError(
+                    f"{name} of model {index} holds NaN or infinite values; train it again or leave it out"
+                )
+        raise MergeError(f"{name} of the merge is too large for {tensor.dtype}; convert the models to float32 first")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
+        return True
+    return bool(torch.isfinite(tensor.to(wide_type(tensor.dtype))).all())
+
+
+def check_alike(models: Sequence[State]) -> None:
+    """Refuse state dicts that cannot be merged.
+
+    Raises:
+        MergeError: one is no state dict, or differs from the first in names, shapes or dtypes.
+    """
+    check_is_state(models[0], "model 0")
+    for index, model in enumerate(models[1:], start=1):
+        check_same_architecture(models[0], model, f"model {index}")
 
 
 def check_is_state(state: object, what: str) -> None:
@@ -99,8 +159,13 @@ def check_same_architecture(a: State, b: State, what: str = "model b") -> None:
         )
     for name, tensor in a.items():
         other = b[name]
-        if tensor.shape != other.shape or tensor.dtype != other.dtype:
+        if tensor.shape == other.shape and tensor.dtype != other.dtype:
             raise MergeError(
-                f"{what} is of another architecture: {name} is {other.dtype} {tuple(other.shape)}, "
-                f"the first model's is {tensor.dtype} {tuple(tensor.shape)}; merge checkpoints of one width"
+                f"{name} of {what} is {other.dtype}, that of the first model {tensor.dtype}; "
+                "convert them to one dtype first, the wider one"
+            )
+        if tensor.shape != other.shape:
+            raise MergeError(
+                f"{what} is of another architecture: {name} is of shape {tuple(other.shape)}, "
+                f"the first model's {tuple(tensor.shape)}; merge checkpoints of one width"
             )
