@@ -126,7 +126,8 @@ def orthogonal_nets(
         overlap: size of every model's writes into the common units, which nobody reads: breaks weak
             additivity and nothing else.
         leak: size of the weights with which each model reads the others' units: breaks orthogonality.
-        bias: size of the biases of each model's own units: breaks the theorem's bias-free premise.
+        bias: size of the biases of each model's own units: breaks the theorem's bias-free premise, which
+            `sum_nets` does without.
     """
     if min(models, layers, units, inputs, classes) < 1:
         raise SpecError("models, layers, units, inputs and classes must be at least 1")
@@ -169,6 +170,75 @@ def average_nets(nets: Sequence[Weights], weights: Sequence[float]) -> Weights:
     )
 
 
+def sum_nets(nets: Sequence[Weights], weights: Sequence[float]) -> Weights:
+    r"""Sum merging: Σ_i θ_i in the hidden layers, Σ_i α_i θ_i in the last.
+
+    Theorem (5.3 for sums, k models, biases and any element-wise σ). Let model i have the layers
+    h_ℓ^i = W_ℓ^i z_{ℓ-1}^i + b_ℓ^i, z_ℓ^i = σ(h_ℓ^i) for ℓ < L and the logits f_L^i = h_L^i, on a common input
+    z_0^i = x. If
+
+    1. σ(Σ_i h_ℓ^i) = Σ_i σ(h_ℓ^i) for ℓ < L (weak additivity of k models, Def. 5.1), and
+    2. W_ℓ^i z_{ℓ-1}^j = 0 for i ≠ j and 2 <= ℓ <= L (reciprocal orthogonality, Def. 5.2),
+
+    then the merged net has z̃_ℓ = Σ_i z_ℓ^i for ℓ < L, and the logits Σ_i α_i f_L^i.
+
+    Proof, by induction over ℓ. Layer 1: h̃_1 = Σ_i (W_1^i x + b_1^i) = Σ_i h_1^i, whatever the weights are, as all
+    models read the same x; so z̃_1 = σ(Σ_i h_1^i) = Σ_i z_1^i by (1). Let z̃_{ℓ-1} = Σ_j z_{ℓ-1}^j and 1 < ℓ < L. Then
+    h̃_ℓ = Σ_i (W_ℓ^i Σ_j z_{ℓ-1}^j + b_ℓ^i), where (2) leaves of the double sum the terms with i = j:
+    h̃_ℓ = Σ_i h_ℓ^i, and z̃_ℓ = Σ_i z_ℓ^i by (1). The last layer is the same sum with weights:
+    f̃_L = Σ_i α_i (W_L^i Σ_j z_{L-1}^j + b_L^i) = Σ_i α_i f_L^i. ∎
+
+    Nothing is scaled on the way, so biases keep their size beside the weights, and the logits need no inverse
+    temperature; in the average λ_i^ℓ f_ℓ of Thm. 5.3, b_ℓ^i comes with λ_i and W_ℓ^i z_{ℓ-1}^i with λ_i^ℓ. (1) holds
+    where no unit is active in two models and σ(0) = 0; it asks nothing of the order of layers, so that skips, which
+    add z_m^i of an earlier layer m >= 1, and per-channel normalisation fit in between (see `lmc.merging.sums`).
+
+    Args:
+        nets: k >= 1 models of one size.
+        weights: α_1 .. α_k, non-negative and summing to one.
+
+    Raises:
+        MergeError: there is no model, or the weights do not fit.
+    """
+    weights = checked_shares(weights, len(nets))
+    ones, last = [1.0] * len(nets), len(nets[0].matrices) - 1
+    matrices, biases = (
+        tuple(
+            _weighted(weights if layer == last else ones, each)
+            for layer, each in enumerate(zip(*(getattr(net, name) for net in nets), strict=True))
+        )
+        for name in ("matrices", "biases")
+    )
+    return Weights(matrices, biases)
+
+
+def sum_error(nets: Sequence[Weights], weights: Sequence[float], inputs: Array) -> float:
+    """Largest relative deviation, over layers, of a sum's outputs from what `sum_nets` proves of them.
+
+    Args:
+        nets: k models.
+        weights: α_1 .. α_k, non-negative and summing to one.
+        inputs: (N, d).
+
+    Returns:
+        The largest of ‖z̃_ℓ - Σ_i z_ℓ^i‖ / ‖Σ_i z_ℓ^i‖, ℓ < L, and the same of the logits and Σ_i α_i f_L^i; 0 where
+        both vanish.
+
+    Raises:
+        MergeError: there is no model, or the weights do not fit.
+    """
+    merged = sum_nets(nets, weights).outputs(inputs)
+    outputs = [net.outputs(inputs) for net in nets]
+    factors = [*[[1.0] * len(nets)] * (len(merged) - 1), weights]
+    expected = [_weighted(each, layer) for each, layer in zip(factors, zip(*outputs, strict=True), strict=True)]
+    return max(map(_relative_error, merged, expected))
+
+
+def _relative_error(found: Array, expected: Array) -> float:
+    error, size = float(np.linalg.norm(found - expected)), float(np.linalg.norm(expected))
+    return error / size if size > 0 else (0.0 if error == 0 else math.inf)
+
+
 def _weighted(weights: Sequence[float], arrays: Sequence[Array]) -> Array:
     return np.tensordot(np.asarray(weights), np.stack(arrays), axes=1)
 
@@ -193,7 +263,5 @@ def lewc_error(nets: Sequence[Weights], weights: Sequence[float], inputs: Array)
     for index, found in enumerate(merged):
         shares = [lam ** (index + 1) for lam in weights]
         expected = _weighted(shares, [each[index] for each in outputs])
-        size = float(np.linalg.norm(expected))
-        error = float(np.linalg.norm(found - expected))
-        worst = max(worst, error / size if size > 0 else (0.0 if error == 0 else math.inf))
+        worst = max(worst, _relative_error(found, expected))
     return worst

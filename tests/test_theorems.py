@@ -17,6 +17,7 @@ from torch import nn
 
 from lmc.errors import MergeError, SpecError
 from lmc.merging import merge
+from lmc.merging.sums import sum_merge, sum_parts
 from lmc.theory import (
     GAUSSIAN_NULL,
     Weights,
@@ -26,6 +27,8 @@ from lmc.theory import (
     lewc_inverse_temperature,
     orthogonal_nets,
     sampled_additivity,
+    sum_error,
+    sum_nets,
 )
 
 quick = settings(deadline=None, max_examples=80, derandomize=True)
@@ -177,6 +180,80 @@ def test_orthogonal_nets_meet_the_definitions() -> None:
         assert not np.any(z_a @ b.matrices[layer].T), "W^b z^a = 0 (Def. 5.2)"
         assert not np.any(z_b @ a.matrices[layer].T), "W^a z^b = 0 (Def. 5.2)"
     assert not any(np.any(bias) for net in (a, b) for bias in net.biases)
+
+
+# -- Sum merging: the theorem with biases, and its two conditions. --
+
+
+def positive(weights: list[float]) -> list[float]:
+    """A few of the weights may be 0, which sums refuse: bring them up."""
+    raised = [weight + 0.05 for weight in weights]
+    return [weight / sum(raised) for weight in raised]
+
+
+@quick
+@given(seeds, averages(), sizes, st.floats(0, 3))
+def test_sums_are_exact_under_both_conditions(
+    seed: int, weights: list[float], size: dict[str, int], bias: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    nets = orthogonal_nets(rng, models=len(weights), bias=bias, **size)
+    assert sum_error(nets, weights, rng.standard_normal((5, size["inputs"]))) <= 1e-10
+
+
+@quick
+@given(seeds, averages(), sizes, st.floats(0, 3))
+def test_torch_sums_obey_the_theorem(seed: int, weights: list[float], size: dict[str, int], bias: float) -> None:
+    rng, shares = np.random.default_rng(seed), positive(weights)
+    nets = orthogonal_nets(rng, models=len(weights), bias=bias, **size)
+    inputs = torch.from_numpy(rng.standard_normal((5, size["inputs"])))
+    modules = [as_module(net) for net in nets]
+    merged = as_module(nets[0])
+    parts = sum_parts(merged, inputs)
+    merged.load_state_dict(sum_merge([module.state_dict() for module in modules], parts, shares))
+    outputs = [layer_outputs(module, inputs) for module in modules]
+    *hidden, logits = layer_outputs(merged, inputs)
+    for layer, found in enumerate(hidden):
+        torch.testing.assert_close(found, sum(each[layer] for each in outputs), rtol=1e-10, atol=1e-12)
+    mean = sum(share * each[-1] for share, each in zip(shares, outputs, strict=True))
+    torch.testing.assert_close(logits, mean, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("broken", ["overlap", "leak"])
+@pytest.mark.parametrize("models", [2, 4])
+def test_sums_deviate_measurably_where_a_condition_is_broken(broken: str, models: int) -> None:
+    """The more a condition is broken, the larger the deviation; whatever the seed."""
+    weights = [1 / models] * models
+    for seed in range(10):
+        errors = []
+        for size in (0.0, 0.3, 1.0):
+            rng = np.random.default_rng(seed)
+            nets = orthogonal_nets(rng, models=models, layers=4, units=8, inputs=6, classes=3, bias=1, **{broken: size})
+            errors.append(sum_error(nets, weights, np.random.default_rng(1).standard_normal((20, 6))))
+        assert errors[0] < 1e-12, errors
+        assert 0.01 < errors[1] < errors[2], errors
+
+
+def test_an_average_of_nets_with_biases_is_off_where_their_sum_is_exact() -> None:
+    rng = np.random.default_rng(0)
+    nets = orthogonal_nets(rng, models=2, layers=4, units=8, inputs=6, classes=3, bias=1)
+    inputs = rng.standard_normal((20, 6))
+    logits = (nets[0].outputs(inputs)[-1] + nets[1].outputs(inputs)[-1]) / 2
+    found, averaged = (rule(nets, [0.5, 0.5]).outputs(inputs)[-1] for rule in (sum_nets, average_nets))
+    np.testing.assert_allclose(found, logits, rtol=1e-10, atol=1e-12)
+    scale = (averaged * logits).sum() / (averaged**2).sum()  # the best single factor, which no β can beat
+    assert np.linalg.norm(scale * averaged - logits) > 0.2 * np.linalg.norm(logits)
+
+
+@quick
+@given(seeds, averages(), sizes)
+def test_without_biases_a_sum_is_a_scaled_average(seed: int, weights: list[float], size: dict[str, int]) -> None:
+    """ReLU is homogeneous: at equal weights the logits are k^(L-1) those of the average, conditions or not."""
+    models, rng = len(weights), np.random.default_rng(seed)
+    nets = orthogonal_nets(rng, models=models, overlap=1, leak=1, **size)
+    inputs, equal = rng.standard_normal((5, size["inputs"])), [1 / models] * models
+    average, total = (rule(nets, equal).outputs(inputs)[-1] for rule in (average_nets, sum_nets))
+    np.testing.assert_allclose(total, models ** (size["layers"] - 1) * average, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["models", "layers", "units", "inputs", "classes"])
