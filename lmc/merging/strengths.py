@@ -105,7 +105,7 @@ def response_strengths(spec: PermutationSpec, model: nn.Module, batches: Iterabl
 
 
 def per_channel(tensor: Tensor, axis: int, channels: int) -> Tensor:
-    """Squared norm of every channel's slice, float64 (channels,) on the CPU; ``axis`` may hold several positions each."""
+    """Squared norm of every channel's slice, float64 (channels,) on the CPU, over all its positions along the axis."""
     others = [number for number in range(tensor.ndim) if number != axis]
     wide = tensor if tensor.dtype == torch.float64 else tensor.float()
     norms = torch.linalg.vector_norm(wide, dim=others) if others else wide.abs()
