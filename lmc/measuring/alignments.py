@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from lmc.measuring.measurements import MATCHING_STARTS
+from lmc.merging import State
+from lmc.merging.complementary import complementary_permutations, distant_permutations, reversed_permutations
 from lmc.merging.permutation_spec import Permutations, PermutationSpec, permute, verify
+from lmc.merging.strengths import norm_strengths
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
 from lmc.nets import memory_format_of
 from lmc.specs import RunSpec
 
-Align = Callable[[nn.Module, nn.Module, RunSpec, Tensor], None]
-"""Reorders the units of a model by those of another: model a, model b, spec of b, two inputs."""
 
-
-def match(a: nn.Module, b: nn.Module, run: RunSpec, example: Tensor) -> None:
-    """Permute model b in place to be closest to a, by weight matching (App. F.2); its old tensors are left as they are.
+def align(alignment: str, models: Sequence[nn.Module], run: RunSpec, example: Tensor) -> None:
+    """Permute all models but the first in place; their old tensors are left as they are.
 
     Args:
-        a: stays as it is.
-        b: of ``run``.
-        run: the spec of b.
+        alignment: but ``"unpermuted"``, see `lmc.measuring.mergeable.ALIGNMENTS`.
+        models: two or more, of ``run`` up to the seeds. The first stays as it is.
+        run: the spec of one of them.
         example: two inputs.
 
     Raises:
-        MergeError: the architecture cannot be traced, or a permutation would change the function.
+        MergeError: the architecture cannot be traced, or a permutation would change a function.
     """
-    spec = trace_permutation_spec(a, example)
-    found = weight_matching(spec, a.state_dict(), b.state_dict(), restarts=MATCHING_STARTS)
-    _reorder(b, spec, found.permutations, run, example)
+    spec = trace_permutation_spec(models[0], example)
+    states = [model.state_dict() for model in models]
+    for model, state, permutations in zip(models[1:], states[1:], aligning(alignment, spec, states), strict=True):
+        verify(model, state, spec, permutations, example)
+        model.load_state_dict(permute(state, spec, permutations), assign=True)
+        model.to(memory_format=memory_format_of(run.arch))
 
 
-def _reorder(
-    model: nn.Module, spec: PermutationSpec, permutations: Permutations, run: RunSpec, example: Tensor
-) -> None:
-    verify(model, model.state_dict(), spec, permutations, example)
-    model.load_state_dict(permute(model.state_dict(), spec, permutations), assign=True)
-    model.to(memory_format=memory_format_of(run.arch))
+def aligning(alignment: str, spec: PermutationSpec, states: Sequence[State]) -> list[Permutations]:
+    """What all states but the first are to be permuted with.
 
+    Matching and distance compare each with the first; complementary placement also with those placed before it.
 
-ALIGN: dict[str, Align] = {"matching": match}
-"""What permutes model b in place, by alignment."""
+    Args:
+        alignment: see `align`.
+        spec: of the architecture.
+        states: of two models or more.
+
+    Raises:
+        MergeError: the states do not fit, or a weight is not finite.
+    """
+    if alignment == "matching":
+        first, *others = states
+        return [weight_matching(spec, first, each, restarts=MATCHING_STARTS).permutations for each in others]
+    if alignment == "distance":
+        return [distant_permutations(spec, states[0], each) for each in states[1:]]
+    place = {"complementary": complementary_permutations, "reversed": reversed_permutations}.get(alignment)
+    if place is None:
+        return [{group: torch.arange(size) for group, size in spec.groups.items()} for _ in states[1:]]
+    return [*place(spec, [norm_strengths(spec, state) for state in states])[1:]]

@@ -160,7 +160,8 @@ class MergeMeasurement:
         specs: the models, equal up to their seeds.
         weights: λ_1 .. λ_k; empty for 1/k each.
         alignment: what is done to the models after the first, see `ALIGNMENTS`.
-        rule: ``"mean"``: all weights are averaged; ``"sum"``: hidden layers are summed, the last layer is averaged.
+        rule: ``"mean"``: all weights are averaged; ``"sum"``: hidden layers are summed, the last layer is averaged;
+            ``"transplant"``: the sum of the strongest channels of the union.
         bn: BatchNorm statistics are ``"reset"`` on training images, or ``"summed"``, which needs no data.
         draw: from 1 on, the models after the first are permuted at random; see `PairMeasurement`.
 
@@ -198,7 +199,7 @@ class MergeMeasurement:
         """See `Measurement`."""
         seeds = ", ".join(str(spec.seed) for spec in self.specs)
         weights = f" with weights {', '.join(f'{each:g}' for each in self.weights)}" if self.weights else ""
-        rule = {"mean": "merge", "sum": "sum"}[self.rule] + ("" if self.bn == "reset" else f", statistics {self.bn},")
+        rule = {"mean": "merge"}.get(self.rule, self.rule) + ("" if self.bn == "reset" else f", statistics {self.bn},")
         return f"{rule} of {seeds}{weights} of {self.specs[0].describe()}{_how(self.alignment, self.draw)}"
 
 

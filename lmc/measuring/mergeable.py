@@ -11,7 +11,7 @@ ALIGNMENTS = ("unpermuted", "matching", "complementary", "reversed", "distance")
 """What is done to model b before a merge: nothing; permuted to be close to model a by weight matching (App. F.2);
 strong channels where a's are weak; strong where a's are strong; or as far from a as an assignment gets it."""
 
-RULES = ("mean", "sum")
+RULES = ("mean", "sum", "transplant")
 BN_RULES = ("reset", "summed")
 
 

@@ -29,10 +29,12 @@ from lmc.measuring.measurements import (
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
+    PruneMeasurement,
 )
 from lmc.measuring.merges import measure_merge
 from lmc.measuring.models import measure_model
 from lmc.measuring.pairs import distance, measure_pair
+from lmc.measuring.pruning import measure_pruning
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
 
@@ -101,7 +103,8 @@ def measure(
           and a histogram) by activation;
         - layer fit: see `lmc.measuring.grams.measure_layer_fit`;
         - flatness: see `lmc.measuring.flatness.measure_flatness`;
-        - merge: see `lmc.measuring.merges.measure_merge`.
+        - merge: see `lmc.measuring.merges.measure_merge`;
+        - pruning: see `lmc.measuring.pruning.measure_pruning`.
 
     Raises:
         MergeError: a model's logits are not finite, or weight matching cannot trace the architecture.
@@ -141,8 +144,12 @@ class _Job:
             case FlatnessMeasurement():
                 found = self._flatness(measurement)
             case MergeMeasurement():
-                models = [self.models[spec] for spec in measurement.specs]
-                found = measure_merge(models, self.spare, measurement.weights, self.inputs, LAYER_IMAGES)
+                models, rule, bn = self._merged(measurement), measurement.rule, measurement.bn
+                weights = measurement.weights
+                found = measure_merge(models, self.spare, weights, self.inputs, LAYER_IMAGES, rule=rule, bn=bn)
+            case PruneMeasurement():
+                model = self.models[measurement.spec]
+                found = measure_pruning(model, self.spare, measurement.keeps, self.inputs)
             case LayerFitMeasurement():
                 a, b, c = (self._in_order(measurement.a, spec, measurement.alignment) for spec in measurement.specs)
                 found = measure_layer_fit([a, b, c], self.spare, measurement.lam, self.inputs, LAYER_IMAGES)
@@ -199,12 +206,31 @@ class _Job:
         if a == b or alignment == "unpermuted":
             return self.models[b]
         if (a, b, alignment) not in self._aligned:
-            from lmc.measuring.alignments import ALIGN
+            from lmc.measuring.alignments import align
 
             network = self._network(self.models[b].network.state_dict())
-            ALIGN[alignment](self.models[a].network, network, b, self.inputs.examples(2))
+            align(alignment, [self.models[a].network, network], b, self.inputs.examples(2))
             self._aligned[a, b, alignment] = self.models[b].reordered(network)
         return self._aligned[a, b, alignment]
+
+    def _merged(self, measurement: MergeMeasurement) -> list[Endpoint]:
+        """The models, those after the first with their units in the order that is asked for."""
+        first, *others = models = [self.models[spec] for spec in measurement.specs]
+        if measurement.draw:
+            seeds = [
+                draw_seed(measurement.specs[0], spec, measurement.draw, place)
+                for place, spec in enumerate(measurement.specs[1:], start=1)
+            ]
+            states = [self._draws.state(each.network, seed) for each, seed in zip(others, seeds, strict=True)]
+            networks = [self._network(state) for state in states]
+        elif measurement.alignment == "unpermuted":
+            return models
+        else:
+            from lmc.measuring.alignments import align
+
+            networks = [self._network(each.network.state_dict()) for each in others]
+            align(measurement.alignment, [first.network, *networks], self.recipe, self.inputs.examples(2))
+        return [first, *(each.reordered(network) for each, network in zip(others, networks, strict=True))]
 
     def _flatness(self, measurement: FlatnessMeasurement) -> dict[str, Any]:
         a, b = (self.models[spec] for spec in measurement.specs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import combinations
 from typing import Any
 
@@ -31,16 +31,20 @@ from numpy_nets import (
     run,
     setting,
 )
-from tiny import DIGITS, measured, pair, seeds, state_of
+from tiny import DIGITS, SPECS, inputs_of, measured, network, pair, seeds, state_of
 from torch import nn
 
 from lmc.errors import MergeError
+from lmc.measuring.alignments import aligning
 from lmc.measuring.endpoints import Endpoint
+from lmc.measuring.evaluation import evaluate_logits, logits_of
 from lmc.measuring.inputs import HeldInputs
 from lmc.measuring.measurements import MergeMeasurement
-from lmc.measuring.merges import measure_merge
+from lmc.measuring.merges import fixed_losses, measure_merge
 from lmc.measuring.records import measure
 from lmc.merging import reset_bn_stats
+from lmc.merging.permutation_spec import permute
+from lmc.merging.tracing import trace_permutation_spec
 
 WEIGHTS = [(), (0.5, 0.3, 0.2), (0.0, 0.25, 0.75)]
 
@@ -169,7 +173,7 @@ def test_no_model_is_refused() -> None:
 @pytest.mark.parametrize("name", ["mlp", "mlp-bn", "vgg", "resnet"])
 def test_the_merge_of_two_is_the_pairs_midpoint(name: str) -> None:
     merge, path = measured(MergeMeasurement(seeds(name, 2))), measured(pair(name))
-    assert set(merge) == {"status", "accuracies", "merged", "ensemble", "outputs"}
+    assert set(merge) == {*("status", "accuracies", "models", "merged", "ensemble", "mean_logits", "fixed", "outputs")}
     assert not differences(merge["merged"], path["path"]["points"][1], rel=1e-4)
     assert merge["accuracies"] == path["accuracies"]
     assert merge["ensemble"]["accuracy"] == path["path"]["ensemble"]["accuracy"]
@@ -190,3 +194,108 @@ def test_a_record_knows_its_weights() -> None:
     alone = measure(MergeMeasurement(specs, (1.0, 0.0, 0.0)), [state_of(spec) for spec in specs], DIGITS, "cpu")
     assert alone["merged"]["accuracy"] == alone["accuracies"][0]
     assert alone["merged"]["loss"] != measured(MergeMeasurement(specs))["merged"]["loss"]
+
+
+# -- Sums, other orders, fixed inverse temperatures. --
+
+
+def by_hand(name: str, states: list[dict[str, Any]], *, reset: bool) -> torch.Tensor:
+    """Logits of the sum of the states' hidden tensors and the mean of the heads'."""
+    net = network(SPECS[name], states[0])
+    total = {key: sum(state[key] for state in states) for key in states[0]}
+    total |= {key: total[key] / len(states) for key in total if key.startswith("head")}
+    net.load_state_dict({key: total[key] if total[key].is_floating_point() else states[0][key] for key in total})
+    if reset:
+        reset_bn_stats(net, inputs_of().train_batches(5000))
+    return logits_of(net, inputs_of())
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp-bn", "vgg", "resnet"])
+@pytest.mark.parametrize("bn", ["reset", "summed"])
+def test_a_sum_is_measured_as_by_hand(name: str, bn: str) -> None:
+    specs = seeds(name, 3)
+    found = measured(MergeMeasurement(specs, rule="sum", bn=bn))
+    states = [dict(state_of(spec)) for spec in specs]
+    expected = evaluate_logits(by_hand(name, states, reset=bn == "reset"), inputs_of().labels)
+    assert not differences(found["merged"], asdict(expected), rel=1e-3, abs=1e-4)
+    logits = [logits_of(network(spec, state), inputs_of()) for spec, state in zip(specs, states, strict=True)]
+    mean = torch.stack(logits).double().mean(0)
+    assert not differences(found["mean_logits"], asdict(evaluate_logits(mean, inputs_of().labels)), rel=1e-4)
+    models = [asdict(evaluate_logits(each, inputs_of().labels)) for each in logits]
+    assert not differences(found["models"], models, rel=1e-4)
+    assert found["merged"] != measured(MergeMeasurement(specs))["merged"]
+
+
+def test_the_weights_of_a_sum_are_those_of_its_head() -> None:
+    specs, labels = seeds("mlp", 2), inputs_of().labels
+    found = measured(MergeMeasurement(specs, (0.75, 0.25), rule="sum"))
+    parts = [logits_of(network(spec, state_of(spec)), inputs_of()).double() for spec in specs]
+    expected = evaluate_logits(0.75 * parts[0] + 0.25 * parts[1], labels)
+    assert found["mean_logits"]["loss"] == pytest.approx(expected.loss, rel=1e-5)
+    assert found["merged"] != measured(MergeMeasurement(specs, rule="sum"))["merged"]
+
+
+def test_sums_of_disjoint_models_are_what_the_theorem_says() -> None:
+    """Two models that own half of the units each: every cosine and ratio is 1, and the merge is the mean of logits."""
+    specs = seeds("mlp", 2)
+    states = []
+    for index, spec in enumerate(specs):
+        state = {key: tensor.clone() for key, tensor in state_of(spec).items()}
+        units = len(state["head.weight"][0])
+        gone = slice(0, units // 2) if index else slice(units // 2, units)
+        for key, tensor in state.items():
+            if "hidden" in key:
+                tensor[gone] = 0
+            if tensor.ndim == 2 and tensor.shape[1] == units:
+                tensor[:, gone] = 0
+        states.append(state)
+    found = measure(MergeMeasurement(specs, (0.7, 0.3), rule="sum"), states, DIGITS, "cpu")
+    assert not differences(found["merged"], found["mean_logits"], rel=1e-4)
+    for layer, each in found["outputs"].items():
+        assert each["lewc_cosine"] == pytest.approx(1, abs=1e-5), layer
+        assert each["lewc_norm_ratio"] == pytest.approx(1, abs=1e-4), layer
+    average = measure(MergeMeasurement(specs, (0.7, 0.3)), states, DIGITS, "cpu")
+    assert abs(average["merged"]["loss"] - found["merged"]["loss"]) > 0.01
+
+
+@pytest.mark.parametrize("alignment", ["matching", "complementary", "reversed", "distance"])
+def test_an_order_changes_the_merge_of_three_and_not_the_models(alignment: str) -> None:
+    specs = seeds("resnet", 3)
+    found, plain = measured(MergeMeasurement(specs, alignment=alignment)), measured(MergeMeasurement(specs))
+    assert found["models"] == plain["models"]
+    assert found["mean_logits"] == plain["mean_logits"]
+    assert found["merged"] != plain["merged"]
+    spec = trace_permutation_spec(network(specs[0], state_of(specs[0])), inputs_of().examples(2))
+    states = [state_of(each) for each in specs]
+    moved = [
+        permute(state, spec, order) for state, order in zip(states[1:], aligning(alignment, spec, states), strict=True)
+    ]
+    by_hand = measure(MergeMeasurement(specs), [states[0], *moved], DIGITS, "cpu")
+    assert not differences(found["merged"], by_hand["merged"], rel=1e-4, abs=1e-6)
+
+
+def test_a_draw_of_a_merge_of_three_moves_all_but_the_first() -> None:
+    specs = seeds("mlp", 3)
+    one, other = (measured(MergeMeasurement(specs, draw=draw)) for draw in (1, 2))
+    assert one["models"] == other["models"]
+    assert one["merged"] != other["merged"]
+    assert one == measured(MergeMeasurement(specs, draw=1))
+
+
+def test_a_transplant_keeps_the_strongest_of_the_union() -> None:
+    """A model whose weights are nil gives no channel: what remains is the other, but for its halved head."""
+    specs = seeds("mlp", 2)
+    states = [dict(state_of(specs[0])), {key: torch.zeros_like(each) for key, each in state_of(specs[1]).items()}]
+    found = measure(MergeMeasurement(specs, rule="transplant"), states, DIGITS, "cpu")
+    logits = logits_of(network(specs[0], states[0]), inputs_of()) / 2
+    assert found["merged"]["loss"] == pytest.approx(evaluate_logits(logits, inputs_of().labels).loss, rel=1e-5)
+
+
+def test_fixed_inverse_temperatures() -> None:
+    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
+    found = fixed_losses(logits, labels, models=4, layers=3)
+
+    def loss(beta: float) -> float:
+        return (np.log1p(np.exp(-2 * beta)) + np.log1p(np.exp(beta))) / 2
+
+    assert found == pytest.approx({"k^(L-1)": loss(16), "k": loss(4), "sqrt(k)": loss(2)})

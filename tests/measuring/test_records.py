@@ -16,7 +16,7 @@ from torch import nn
 
 from lmc.architectures import Architecture, register_architecture
 from lmc.errors import MergeError
-from lmc.measuring.alignments import match
+from lmc.measuring.alignments import align
 from lmc.measuring.draws import Draws, draw_seed
 from lmc.measuring.evaluation import evaluate_logits, logits_of
 from lmc.measuring.flatness import random_direction
@@ -194,11 +194,12 @@ def test_matching_brings_models_closer_and_keeps_their_functions(name: str) -> N
 
 
 @every_net
-def test_matching_reorders_the_units_of_b_and_leaves_the_logits(name: str) -> None:
+@pytest.mark.parametrize("alignment", ["matching", "complementary", "reversed", "distance"])
+def test_an_alignment_reorders_the_units_of_b_and_leaves_the_logits(name: str, alignment: str) -> None:
     specs = seeds(name, 2)
     a, b = (network(spec, state_of(spec)) for spec in specs)
     before = [logits_of(net, inputs_of()) for net in (a, b)]
-    match(a, b, specs[1], inputs_of().examples(2))
+    align(alignment, [a, b], specs[1], inputs_of().examples(2))
     for net, spec, logits in zip((a, b), specs, before, strict=True):
         torch.testing.assert_close(logits_of(net, inputs_of()), logits, rtol=1e-4, atol=1e-4)
         assert any(not torch.equal(each, state_of(spec)[key]) for key, each in net.state_dict().items()) == (net is b)
