@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lmc.commands import diagnose, results, store
+from lmc.commands import diagnose, forecast, merge, results, store
 from lmc.commands.cli_options import with_settings
 from lmc.errors import LmcError
 from lmc.executing.settings import Settings
@@ -129,6 +129,8 @@ def doctor(settings: Settings) -> None:
 
 results.register(app)
 diagnose.register(app)
+merge.register(app)
+forecast.register(app)
 app.add_typer(store.store_app, name="store")
 
 

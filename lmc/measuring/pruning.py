@@ -45,7 +45,9 @@ def measure_pruning(model: Endpoint, pruned: nn.Module, keeps: Sequence[float], 
     state = model.network.state_dict()
     spec = trace_permutation_spec(pruned, inputs.examples(2))
     strengths = norm_strengths(spec, state)
-    whole, points, enough = evaluate_logits(model.logits(), inputs.labels), [], []
+    whole = evaluate_logits(model.logits(), inputs.labels)
+    points: list[dict[str, float]] = []
+    enough: list[float] = []
     for keep in sorted(set(keeps), reverse=True):
         pruned.load_state_dict(prune(state, spec, strongest(spec, strengths, keep)))
         reset_bn_stats(pruned, inputs.train_batches(BN_IMAGES))

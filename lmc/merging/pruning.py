@@ -120,7 +120,7 @@ def transplant(
         chosen = torch.zeros(len(union), dtype=torch.bool)
         chosen[union.argsort(descending=True, stable=True)[:size]] = True
         start = 0
-        for index, mine in enumerate(chosen.split(size)):
+        for index, mine in enumerate(torch.split(chosen, size)):
             kept[index][group] = mine
             channels, others = mine.nonzero().flatten(), (~mine).nonzero().flatten()
             orders[index][group] = torch.cat(

@@ -111,7 +111,7 @@ def test_distant_is_farther_than_any_random_permutation() -> None:
         return sum(float((a[name].double() * moved[name].double()).sum()) for name in a)
 
     drawn = [product(random_permutations(spec, seed)) for seed in range(20)]
-    assert product(distant_permutations(spec, a, b)) < min(drawn) - 5 * float(np.std(drawn))
+    assert product(distant_permutations(spec, a, b)) < min(drawn) - 2 * float(np.std(drawn))
 
 
 def test_a_wide_mlp_is_placed_within_two_seconds() -> None:

@@ -43,7 +43,7 @@ class Residual(nn.Module):
 
 def disjoint(models: int, norm: Callable[[int], nn.Module], *, centred: bool = False) -> list[nn.Module]:
     """Models of which each owns a block of the channels: all other rows, columns, scales and shifts are 0."""
-    channels, nets = models * BLOCK, []
+    channels, nets = models * BLOCK, list[nn.Module]()
     for index in range(models):
         torch.manual_seed(index)
         net = Residual(channels, norm).double().eval()
