@@ -48,7 +48,7 @@ def merge(
     read = [*checkpoints, *([data] if data else [])]
     if taken := [path for path in read if path.resolve() == output.resolve()]:
         raise SpecError(f"--output {output} would overwrite {taken[0]}, which is read; name another file")
-    asked = Asked(align, rule, _numbers("weights", weights, float) or None, tuple(_numbers("shape", shape, int)), head)
+    asked = Asked(align, rule, _weights(weights), _shape(shape), head)
     check_writable(output)
     prepare_arithmetic(cores())
     pair, train = (None, None) if data is None else read_data(data)
@@ -63,11 +63,15 @@ def merge(
         typer.echo(f"note: {note}")
 
 
-def _numbers[Number: (int, float)](option: str, text: str, kind: type[Number]) -> list[Number]:
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = text.split(",") if text else []
+    if not all(size.strip().isdecimal() and int(size) for size in sizes):
+        raise SpecError(f"--shape is {text!r}; give the sizes of one input with commas between them, e.g. 3,32,32")
+    return tuple(map(int, sizes))
+
+
+def _weights(text: str) -> list[float] | None:
     try:
-        found = [kind(part) for part in text.split(",")] if text else []
+        return [float(weight) for weight in text.split(",")] if text else None
     except ValueError:
-        found = [kind(-1)]
-    if any(number < 0 for number in found) or (kind is int and 0 in found):
-        raise SpecError(f"--{option} is {text!r}; give positive numbers with commas between them")
-    return found
+        raise SpecError(f"--weights is {text!r}; give one number per model, e.g. 0.7,0.3") from None

@@ -1,0 +1,161 @@
+"""``lmc merge`` and ``lmc forecast`` on checkpoints in files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+from diagnosed import digits, fitted, mlp
+from safetensors.torch import load_file, save_file
+from torch import nn
+from typer.testing import CliRunner
+
+from lmc.commands import forecast, merge
+from lmc.errors import LmcError, MergeError, SpecError
+from lmc.merging import merge as merge_states
+from lmc.merging.complementary import complementary_permutations
+from lmc.merging.permutation_spec import permute
+from lmc.merging.strengths import norm_strengths
+from lmc.merging.sums import SumParts, sum_merge
+from lmc.merging.tracing import trace_permutation_spec
+
+FACTORY = """
+from torch import nn
+def make():
+    return nn.Sequential(nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 10))
+def normed():
+    return nn.Sequential(nn.Linear(64, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 10))
+"""
+STATES = [fitted(lambda: mlp(24), seed).state_dict() for seed in range(3)]
+INPUTS, LABELS = digits()[1]
+HEAD = SumParts(frozenset({"4.weight", "4.bias"}))
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(nn.Linear(64, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 10))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a module of its own name, checkpoints and data."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"merged_{tmp_path.name}.py").write_text(FACTORY)
+    for name, state in zip("abc", STATES, strict=True):
+        save_file(state, f"{name}.safetensors")
+    for name in ("n", "m"):
+        save_file(fitted(normed, ord(name)).state_dict(), f"{name}.safetensors")
+    save_file({"inputs": INPUTS, "labels": LABELS}, "data.safetensors")
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str, factory: str = "make") -> str:
+    app = typer.Typer(callback=lambda: None)
+    merge.register(app)
+    forecast.register(app)
+    found = CliRunner().invoke(app, [*arguments, "--model", f"merged_{folder.name}:{factory}"])
+    if isinstance(found.exception, LmcError):
+        raise found.exception
+    assert found.exit_code == 0, found.output
+    return found.output
+
+
+def assert_same(path: str, expected: dict[str, Any]) -> None:
+    found = load_file(path)
+    assert set(found) == set(expected)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, msg=f"{name}: {{}}".format)
+
+
+def test_files_hold_what_the_functions_give(folder: Path) -> None:
+    a, b, c = STATES
+    said = run(
+        folder,
+        "merge",
+        "a.safetensors",
+        "b.safetensors",
+        "c.safetensors",
+        "-o",
+        "m.safetensors",
+        "--weights",
+        ".5,.3,.2",
+    )
+    assert_same("m.safetensors", merge_states([a, b, c], [0.5, 0.3, 0.2]))
+    assert "how good the merge is cannot be known without data" in said
+    assert "BatchNorm" not in said
+    run(folder, "merge", "a.safetensors", "b.safetensors", "-o", "m.safetensors", "--rule", "sum", "--head", "4")
+    assert_same("m.safetensors", sum_merge([a, b], HEAD))
+    more = ["--rule", "sum", "--align", "complementary"]
+    expected = trace_permutation_spec(mlp(24), INPUTS[:2])
+    orders = complementary_permutations(expected, [norm_strengths(expected, state) for state in (a, b)])
+    apart = sum_merge([a, permute(b, expected, orders[1])], HEAD)
+    for example in (["--shape", "64"], ["--data", "data.safetensors"]):
+        run(folder, "merge", "a.safetensors", "b.safetensors", "-o", "m.safetensors", *more, *example)
+        assert_same("m.safetensors", apart)
+
+
+def test_batch_norm_is_reset_with_data_and_spoken_of_without(folder: Path) -> None:
+    call = ["merge", "n.safetensors", "m.safetensors", "-o", "out.safetensors"]
+    said = run(folder, *call, factory="normed")
+    assert "BatchNorm statistics were averaged, which is right for no layer but the first" in said
+    before = load_file("out.safetensors")
+    said = run(folder, *call, "--rule", "sum", "--shape", "64", factory="normed")
+    assert "BatchNorm statistics were summed" in said
+    torch.testing.assert_close(load_file("out.safetensors")["1.running_mean"], 2 * before["1.running_mean"])
+    said = run(folder, *call, "--data", "data.safetensors", factory="normed")
+    assert f"BatchNorm statistics were reset on {len(INPUTS)} of the test inputs" in said
+    after = load_file("out.safetensors")
+    hidden = nn.functional.linear(INPUTS, after["0.weight"], after["0.bias"])
+    torch.testing.assert_close(after["1.running_mean"], hidden.mean(0), rtol=2e-2, atol=2e-2)  # a mean over batches
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["a.safetensors"], SpecError, "only a.safetensors was named"),
+        (
+            ["a.safetensors", "b.safetensors", "--rule", "median"],
+            SpecError,
+            "rule is 'median'; choose one of mean, sum",
+        ),
+        (["a.safetensors", "b.safetensors", "--align", "closest"], SpecError, "align is 'closest'; choose one of"),
+        (["a.safetensors", "b.safetensors", "--align", "matching"], MergeError, "pass --data, or the shape of one"),
+        (["a.safetensors", "b.safetensors", "--rule", "sum"], MergeError, "has to know the last layer; pass --data"),
+        (
+            ["a.safetensors", "b.safetensors", "--weights", "1,0", "--rule", "sum", "--head", "4"],
+            MergeError,
+            "leave the model",
+        ),
+        (["a.safetensors", "b.safetensors", "--weights", "1,-1"], MergeError, "non-negative"),
+        (["a.safetensors", "b.safetensors", "--weights", "a,b"], SpecError, "--weights is 'a,b'; give one number"),
+        (["a.safetensors", "b.safetensors", "--shape", "3,x"], SpecError, "--shape is '3,x'; give the sizes"),
+        (["a.safetensors", "nan.safetensors"], MergeError, "0.bias of model 2 holds NaN"),
+        (["a.safetensors", "half.safetensors"], MergeError, "convert them to one dtype"),
+        (["a.safetensors", "out.safetensors"], SpecError, "would overwrite out.safetensors"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_merged_is_one_line(
+    folder: Path, arguments: list[str], error: type[Exception], message: str
+) -> None:
+    save_file({**STATES[0], "0.bias": torch.full((24,), torch.nan)}, "nan.safetensors")
+    save_file({name: tensor.half() for name, tensor in STATES[0].items()}, "half.safetensors")
+    with pytest.raises(error, match=message) as caught:
+        run(folder, "merge", *arguments, "-o", "out.safetensors")
+    assert "\n" not in str(caught.value)
+    assert not (folder / "out.safetensors").exists()
+
+
+def test_a_forecast_is_that_of_permutations_by_hand(folder: Path) -> None:
+    found = json.loads(run(folder, "forecast", "a.safetensors", "--data", "data.safetensors", "--draws", "4", "--json"))
+    assert found["draws"] == 4
+    assert found["loss"]["low"] < found["loss"]["mean"] < found["loss"]["high"]
+    assert found["loss"]["least"] <= found["loss"]["mean"] <= found["loss"]["most"]
+    said = run(folder, "forecast", "a.safetensors", "--data", "data.safetensors", "--draws", "4")
+    assert f"loss barrier             {found['loss']['mean']:.3f} (" in said
+    assert "90 % of single draws" in said
+    with pytest.raises(SpecError, match="draws is 1; an interval needs two or more"):
+        run(folder, "forecast", "a.safetensors", "--data", "data.safetensors", "--draws", "1")
