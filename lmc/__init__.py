@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from lmc.measuring.layers import measure_layers
     from lmc.measuring.paths import interpolation_path, measure_path
     from lmc.merging import StateFile, fit_inverse_temperature, interpolate, merge, reset_bn_stats
+    from lmc.merging.complementary import complementary_permutations
     from lmc.merging.permutation_spec import PermutationSpec, permute, random_permutations
+    from lmc.merging.strengths import norm_strengths, response_strengths
+    from lmc.merging.sums import sum_merge, sum_parts
     from lmc.merging.tracing import trace_permutation_spec
     from lmc.merging.weight_matching import weight_matching
     from lmc.nets import build
@@ -37,7 +40,10 @@ _HOMES = {
     "lmc.measuring.layers": ("measure_layers",),
     "lmc.measuring.paths": ("interpolation_path", "measure_path"),
     "lmc.merging": ("StateFile", "fit_inverse_temperature", "interpolate", "merge", "reset_bn_stats"),
+    "lmc.merging.complementary": ("complementary_permutations",),
     "lmc.merging.permutation_spec": ("PermutationSpec", "permute", "random_permutations"),
+    "lmc.merging.strengths": ("norm_strengths", "response_strengths"),
+    "lmc.merging.sums": ("sum_merge", "sum_parts"),
     "lmc.merging.tracing": ("trace_permutation_spec",),
     "lmc.merging.weight_matching": ("weight_matching",),
     "lmc.nets": ("build",),
@@ -55,12 +61,17 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "StateFile",
     "interpolate",
     "merge",
+    "sum_parts",
+    "sum_merge",
     "reset_bn_stats",
     "fit_inverse_temperature",
     "PermutationSpec",
     "trace_permutation_spec",
     "weight_matching",
     "permute",
+    "norm_strengths",
+    "response_strengths",
+    "complementary_permutations",
     "random_permutations",
     "interpolation_path",
     "measure_path",

@@ -12,6 +12,7 @@ ALIGNMENTS = ("unpermuted", "matching", "complementary", "reversed", "distance")
 strong channels where a's are weak; strong where a's are strong; or as far from a as an assignment gets it."""
 
 RULES = ("mean", "sum", "transplant")
+"""How weights are combined: see `lmc.merging.weights`, `lmc.merging.sums` and `lmc.merging.pruning`."""
 BN_RULES = ("reset", "summed")
 
 
