@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc.errors import MergeError
+from lmc.merging.channel_groups import groups_of, places_of
 from lmc.merging.permutation_spec import PermutationSpec, check_state, permute
 from lmc.merging.strengths import Strengths
 from lmc.merging.sums import SumParts, sum_merge
@@ -63,8 +64,9 @@ def prune(state: State, spec: PermutationSpec, kept: Mapping[str, Tensor]) -> di
     for name, labels in spec.axes.items():
         for number, axis in enumerate(labels):
             if axis is not None and name not in spec.buffers:
-                gone = (~kept[axis.group]).repeat_interleave(axis.repeat).nonzero().flatten()
-                pruned[name].index_fill_(number, gone.to(pruned[name].device), 0)
+                for group in groups_of(axis):
+                    gone = places_of(axis, group, spec.groups[group])[~kept[group]].flatten()
+                    pruned[name].index_fill_(number, gone.to(pruned[name].device), 0)
     return pruned
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from lmc.errors import MergeError
+from lmc.merging.channel_groups import groups_of, places_of
 from lmc.merging.permutation_spec import PermutationSpec, check_state, evaluating
 from lmc.merging.weights import State
 
@@ -42,10 +43,10 @@ def norm_strengths(spec: PermutationSpec, state: State) -> dict[str, Tensor]:
     """
     check_state(spec, state)
     found = {group: torch.zeros(size, dtype=torch.float64) for group, size in spec.groups.items()}
-    read = {group for _, number, group in _ordered(spec) if number == 1}
-    for name, number, group in _ordered(spec):
+    read = {group for _, number, group, _ in _ordered(spec) if number == 1}
+    for name, number, group, places in _ordered(spec):
         if number == 1 or group not in read:
-            _add_relative(found[group], per_channel(state[name], number, spec.groups[group]), name)
+            _add_relative(found[group], _per_channel(state[name], number, places), name)
     return found
 
 
@@ -67,25 +68,26 @@ def response_strengths(spec: PermutationSpec, model: nn.Module, batches: Iterabl
         MergeError: no linear layer or convolution reads a group, there is no batch, or an activation is not finite.
     """
     readers = list(_readers(spec, model))
-    if missing := sorted(set(spec.groups) - {group for _, _, group, _ in readers}):
+    if missing := sorted(set(spec.groups) - {group for _, _, _, parts in readers for group in parts}):
         raise MergeError(
             f"no linear layer or convolution reads the channels of {missing[0]!r}, so their activations are not "
             "seen; take norm_strengths, which needs no data"
         )
-    squares = {name: torch.zeros(spec.groups[group], dtype=torch.float64) for name, _, group, _ in readers}
-    counts = dict.fromkeys(squares, 0)
+    squares: dict[str, Tensor] = {}
+    counts = dict.fromkeys((name for name, *_ in readers), 0)
     handles = []
 
     def noting(name: str, axis: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             rows = inputs[0].movedim(axis, 0)
-            squares[name] += per_channel(rows, 0, len(squares[name]))
-            counts[name] += rows.numel() // len(squares[name])
+            found = _sums_of_squares(rows, 0)
+            squares[name] = squares[name] + found if name in squares else found
+            counts[name] += rows[0].numel()
 
         return note
 
     try:
-        for name, module, _, axis in readers:
+        for name, module, axis, _ in readers:
             handles.append(module.register_forward_pre_hook(noting(name, axis)))
         with evaluating(model):
             for batch in batches:
@@ -96,20 +98,25 @@ def response_strengths(spec: PermutationSpec, model: nn.Module, batches: Iterabl
     if not all(counts.values()):
         raise MergeError("no batch to see the activations on; pass inputs")
     found = {group: torch.zeros(size, dtype=torch.float64) for group, size in spec.groups.items()}
-    for name, module, group, _ in readers:
+    for name, module, _, parts in readers:
         weight = module.weight
         assert isinstance(weight, Tensor)
-        answers = per_channel(weight, 1, spec.groups[group]) * squares[name] / counts[name]
-        _add_relative(found[group], answers, f"the input or weight of {name}")
+        for group, places in parts.items():
+            moments = squares[name][places].sum(1) / (counts[name] * places.shape[1])
+            _add_relative(found[group], _per_channel(weight, 1, places) * moments, f"the input or weight of {name}")
     return found
 
 
-def per_channel(tensor: Tensor, axis: int, channels: int) -> Tensor:
-    """Squared norm of every channel's slice, float64 (channels,) on the CPU, over all its positions along the axis."""
+def _per_channel(tensor: Tensor, axis: int, places: Tensor) -> Tensor:
+    """Squared norm of every channel's slices, float64 (channels,) on the CPU; ``places`` (channels, of each) on it."""
+    return _sums_of_squares(tensor, axis)[places].sum(1)
+
+
+def _sums_of_squares(tensor: Tensor, axis: int) -> Tensor:
+    """Over all other axes; float64 on the CPU. A sum is three times as fast as a norm along columns."""
     others = [number for number in range(tensor.ndim) if number != axis]
-    wide = tensor if tensor.dtype == torch.float64 else tensor.float()
-    squares = wide.square()  # and a sum: three times as fast as a norm along the columns
-    return (squares.sum(others) if others else squares).double().reshape(channels, -1).sum(1).cpu()
+    squares = (tensor if tensor.dtype == torch.float64 else tensor.float()).square()
+    return (squares.sum(others) if others else squares).double().cpu()
 
 
 def _add_relative(total: Tensor, squares: Tensor, what: str) -> None:
@@ -120,17 +127,19 @@ def _add_relative(total: Tensor, squares: Tensor, what: str) -> None:
         total += squares / mean
 
 
-def _ordered(spec: PermutationSpec) -> Iterator[tuple[str, int, str]]:
-    """Every axis of a parameter that a group orders: the parameter, the axis, the group."""
+def _ordered(spec: PermutationSpec) -> Iterator[tuple[str, int, str, Tensor]]:
+    """Every axis of a parameter that a group orders: the parameter, the axis, the group, its places there."""
     for name, labels in spec.axes.items():
         for number, axis in enumerate(labels):
             if axis is not None and name not in spec.buffers:
-                yield name, number, axis.group
+                for group in groups_of(axis):
+                    yield name, number, group, places_of(axis, group, spec.groups[group])
 
 
-def _readers(spec: PermutationSpec, model: nn.Module) -> Iterator[tuple[str, nn.Module, str, int]]:
-    """Layers that read a group, by name, and the axis of their input that holds it."""
+def _readers(spec: PermutationSpec, model: nn.Module) -> Iterator[tuple[str, nn.Module, int, dict[str, Tensor]]]:
+    """Layers that read groups, by name: the axis of their input that holds them, and by group its places there."""
     for name, module in model.named_modules():
-        axes = spec.axes.get(f"{name}.weight".lstrip("."))
-        if isinstance(module, nn.Linear | _ConvNd) and axes is not None and axes[1] is not None:
-            yield name, module, axes[1].group, 1 if isinstance(module, _ConvNd) else -1
+        labels = spec.axes.get(f"{name}.weight".lstrip("."))
+        if isinstance(module, nn.Linear | _ConvNd) and labels is not None and labels[1] is not None:
+            places = {group: places_of(labels[1], group, spec.groups[group]) for group in groups_of(labels[1])}
+            yield name, module, 1 if isinstance(module, _ConvNd) else -1, places

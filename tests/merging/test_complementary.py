@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from traced_nets import WIDTHS, made
 
 from lmc.errors import MergeError
-from lmc.merging.channel_groups import Axis
+from lmc.merging.channel_groups import Axis, Mixed, Part
 from lmc.merging.complementary import complementary_permutations, distant_permutations, reversed_permutations
 from lmc.merging.permutation_spec import PermutationSpec, permute, random_permutations, verify
 from lmc.merging.pruning import needed_share, prune, strongest, transplant
@@ -240,6 +240,22 @@ def test_positions_behind_a_flatten_are_pruned_with_their_channel() -> None:
     spec = PermutationSpec({"weight": (None, Axis("conv", 2))}, {"conv": 2})
     pruned = prune({"weight": torch.ones(1, 4)}, spec, {"conv": torch.tensor([True, False])})
     assert pruned["weight"].tolist() == [[1, 1, 0, 0]]
+
+
+def test_groups_that_share_an_axis_have_their_own_places() -> None:
+    """Concatenated branches: index 1 is fixed, x lies at 3 and 0, y at 2."""
+    axis = Mixed(4, (Part("x", ((3,), (0,))), Part("y", ((2,),))))
+    spec, state = PermutationSpec({"w": (None, axis)}, {"x": 2, "y": 1}), {"w": torch.tensor([[1.0, 9.0, 5.0, 3.0]])}
+    found = norm_strengths(spec, state)
+    assert found["x"].tolist() == pytest.approx([1.8, 0.2])
+    assert found["y"].tolist() == [1.0]
+    kept = {"x": torch.tensor([True, False]), "y": torch.tensor([False])}
+    assert prune(state, spec, kept)["w"].tolist() == [[0.0, 9.0, 0.0, 3.0]]
+    net = nn.Linear(4, 1, bias=False)
+    net.load_state_dict({"weight": state["w"]})
+    spec = PermutationSpec({"weight": (None, axis)}, {"x": 2, "y": 1})
+    answers = response_strengths(spec, net, [torch.tensor([[1.0, 1.0, 1.0, 2.0]])])
+    assert answers["x"].tolist() == pytest.approx([72 / 37, 2 / 37])  # 9 · 4 and 1 · 1
 
 
 @pytest.mark.parametrize(
