@@ -136,9 +136,7 @@ class Layouts:
         for bundle in layout.bundles:
             if bundle.dimensions[0] in dimensions:
                 self.orders.fix(bundle.elements)
-        return Layout(
-            layout.axes, tuple(bundle for bundle in layout.bundles if bundle.dimensions[0] not in dimensions)
-        )
+        return Layout(layout.axes, tuple(bundle for bundle in layout.bundles if bundle.dimensions[0] not in dimensions))
 
     def reshape(self, layout: Layout, shape: Sequence[int]) -> Layout:
         """The same elements in row-major order under another shape; fixed where boundaries do not fit."""

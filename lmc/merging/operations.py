@@ -44,8 +44,7 @@ def elementwise(layouts: Layouts, known: Known, args: Sequence[Any], result: Any
     return layouts.alike([known(each) for each in args if isinstance(each, Tensor)])
 
 
-@rule("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones",
-      "new_empty", "new_full", "new_empty_strided")  # fmt: skip
+@rule("empty_like", "rand_like", "randn_like", "new_empty", "new_empty_strided")
 def made(layouts: Layouts, known: Known, args: Sequence[Any], result: Tensor) -> Layout:
     """Only the shape is read."""
     return fixed(result.shape)
@@ -111,9 +110,7 @@ def cut(layouts: Layouts, known: Known, args: Sequence[Any], result: Sequence[Te
     axis = (args[2] if len(args) > 2 else 0) % args[0].ndim
     ends = np.cumsum([part.shape[axis] for part in result])
     starts = [end - part.shape[axis] for end, part in zip(ends, result, strict=True)]
-    return [
-        layouts.take(known(args[0]), axis, np.arange(start, end)) for start, end in zip(starts, ends, strict=True)
-    ]
+    return [layouts.take(known(args[0]), axis, np.arange(start, end)) for start, end in zip(starts, ends, strict=True)]
 
 
 @rule("unbind")

@@ -20,7 +20,7 @@ class Channels:
         group: per element the number of its group, -1 where it is fixed; int64 (elements,).
         channel: per element its channel within the group.
         position: per element its position within the channel.
-        names: per group, the source of its first element.
+        names: per group, the source of its first element that has one.
         sizes: per group, its number of channels.
     """
 
@@ -46,14 +46,14 @@ class Orders:
     _fixed: list[Elements] = field(default_factory=list)
 
     def new(self, source: str, *shape: int) -> Elements:
-        """New elements of one source."""
+        """New elements of one source, named after it where it is a parameter."""
         first, size = self.count, int(np.prod(shape))
         self.count += size
         self._sources.append((source, size))
         return np.arange(first, self.count).reshape(shape)
 
     def tie(self, one: Elements, other: Elements) -> None:
-        """Demand that both sets are mapped to themselves, and alike: ``one[i]`` to ``one[j]`` as ``other[i]`` to ``other[j]``.
+        """Demand that both sets are mapped to themselves and alike: where one[i] goes to one[j], other[i] goes to other[j].
 
         Args:
             one: (n,), or one set per column (n, k).
@@ -127,7 +127,11 @@ class Orders:
         for index, numbers in enumerate(found):
             group[numbers], channel[numbers] = index, np.arange(len(numbers))
         ends = np.cumsum([size for _, size in self._sources])
-        names = [self._sources[int(np.searchsorted(ends, first[numbers[0]], side="right"))][0] for numbers in found]
+        named = np.repeat(np.array([bool(source) for source, _ in self._sources], dtype=bool), np.diff(ends, prepend=0))
+        first[:] = self.count
+        np.minimum.at(first, block[named], np.flatnonzero(named))
+        heads = [min(int(first[numbers[0]]), self.count - 1) for numbers in found]
+        names = [self._sources[int(np.searchsorted(ends, head, side="right"))][0] for head in heads]
         return Channels(group[block], channel[block], rank, tuple(names), tuple(map(len, found)))
 
 

@@ -34,6 +34,7 @@ from lmc.merging.permutation_spec import PermutationSpec, check_example, evaluat
 from lmc.merging.traceable import check_tensors, tensors_in
 
 _READS_VALUES = {"_local_scalar_dense", "is_nonzero", "equal"}
+_ONE_VALUE = {"zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
 
 
 def trace_permutation_spec(model: nn.Module, example_input: Tensor) -> PermutationSpec:
@@ -146,6 +147,11 @@ class Watch(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
         self.sources[name] = arrays
         return laid(arrays, tensor.shape)
 
+    def _alike(self, tensor: Tensor) -> Layout:
+        """Of a tensor of one value: all that lies along an axis is alike, and may move."""
+        arrays = [self.layouts.orders.new("", size) if size > 1 else None for size in tensor.shape]
+        return laid(arrays, tensor.shape)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         read = tensors_in([args, kwargs or {}])
         name = func._schema.name.split("::")[-1]
@@ -154,16 +160,14 @@ class Watch(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
                 f"the module's control flow depends on values ({_where()}); only a module that does the same for "
                 "every input has a fixed specification"
             )
-        before = [tuple(each.shape) for each in read[:1]]
         result = func(*args, **(kwargs or {}))
+        if name in _ONE_VALUE:
+            self.layouts_of[result] = self._alike(result)
+            return result
         if not any(each in self.layouts_of or id(each) in self.names for each in read):
             return result
-        written = name.endswith("_") and not name.startswith("__")
-        name = name.removesuffix("_") if written else name
-        if written and before != [tuple(result.shape)]:  # its shape alone has changed: the layout is that of a view
-            made = unknown(self.layouts, self.known, read[1:], result)
-            self.layouts.fix(self.known(read[0]))
-        elif torch.Tag.pointwise in func.tags:
+        name = name.removesuffix("_")  # in place: the same, and the tensor's own layout is that of the result
+        if torch.Tag.pointwise in func.tags:
             made = elementwise(self.layouts, self.known, read, result)
         elif name in RULES:
             made = RULES[name](self.layouts, self.known, _positional(func, args, kwargs or {}), result)

@@ -90,7 +90,7 @@ def test_matching_raises_the_objective_and_brings_the_models_closer(name: str) -
     spec, a, b = pair(name)
     found = weight_matching(spec, a, b)
     matched = permute(b, spec, found.permutations)
-    assert found.history[0] == pytest.approx(product(spec, a, b), rel=ROUNDING)
+    assert found.history[0] >= product(spec, a, b)
     assert found.objective == found.history[-1] == pytest.approx(product(spec, a, matched), rel=ROUNDING)
     assert found.sweeps == len(found.history) - 1
     assert all(later >= earlier - ROUNDING for earlier, later in itertools.pairwise(found.history))
@@ -219,19 +219,73 @@ def textbook(spec: Hand, a: State, b: State, orders: dict[str, np.ndarray] | Non
 
 @pytest.mark.parametrize("name", ["mlp", "vgg-small", "vgg11", "resnet8", "resnet20"])
 @pytest.mark.parametrize("seed", range(4))
-def test_it_is_no_worse_than_a_textbook_version(name: str, seed: int) -> None:
+def test_a_textbook_step_finds_nothing_left_to_improve(name: str, seed: int) -> None:
     spec, a, b = pair(name, seed)
     hand = hand_spec(name)
     assert hand == {key: tuple(axis and axis.group for axis in spec.axes[key]) for key in hand}
     assert set(hand) == set(spec.axes) - spec.buffers
-    # The same order of groups, one thread, no warm start, nothing skipped: the same optimum.
     found = weight_matching(spec, a, b, seed=seed)
-    assert found.objective == pytest.approx(textbook(hand, a, b, None, seed), rel=ROUNDING)
-    # And from what restarts find, a textbook step finds nothing left to improve.
-    often = weight_matching(spec, a, b, seed=seed, restarts=4)
-    orders = {group: order.numpy() for group, order in often.permutations.items()}
-    assert textbook(hand, a, b, orders, seed) == pytest.approx(often.objective, rel=ROUNDING)
-    assert often.objective >= found.objective
+    orders = {group: order.numpy() for group, order in found.permutations.items()}
+    assert textbook(hand, a, b, orders, seed) == pytest.approx(found.objective, rel=1e-6)  # gains are float32
+
+
+def test_it_ends_higher_than_a_textbook_version_on_average() -> None:
+    """From another start, it walks to another optimum: for single pairs it may be the worse one."""
+    ratios = []
+    for name, seed in itertools.product(("vgg-small", "vgg11", "resnet8", "resnet20"), range(4)):
+        spec, a, b = pair(name, seed)
+        plain = textbook(hand_spec(name), a, b, None, seed)
+        ratios.append(weight_matching(spec, a, b, seed=seed).objective / plain)
+    assert np.mean(ratios) > 1
+    assert min(ratios) > 0.995
+
+
+class Residual(nn.Module):
+    """Branches of two layers added to a stream; from the identity, ascent often misses a known permutation."""
+
+    def __init__(self, stream: int, inner: int, blocks: int) -> None:
+        super().__init__()
+        self.inward, self.head = nn.Linear(12, stream), nn.Linear(stream, 10)
+        self.up = nn.ModuleList(nn.Linear(stream, inner) for _ in range(blocks))
+        self.down = nn.ModuleList(nn.Linear(inner, stream) for _ in range(blocks))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.inward(inputs)
+        for up, down in zip(self.up, self.down, strict=True):
+            hidden = hidden + down(F.relu(up(hidden)))
+        return self.head(hidden)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("sizes", [(16, 32, 2), (64, 128, 4)])
+def test_a_known_permutation_of_a_residual_network_is_found(sizes: tuple[int, int, int], seed: int) -> None:
+    torch.manual_seed(seed)
+    net = Residual(*sizes)
+    spec, a = trace_permutation_spec(net, torch.zeros(2, 12)), dict(net.state_dict())
+    planted = random_permutations(spec, seed + 1)
+    found = weight_matching(spec, a, permute(a, spec, planted)).permutations
+    assert all(torch.equal(found[group], order) for group, order in invert(planted).items())
+
+
+def test_concatenated_branches_are_matched_where_they_are_read() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Linear(6, 8, bias=False), nn.Linear(6, 5, bias=False)
+            self.join, self.head = nn.Linear(19, 7), nn.Linear(7, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            parts = [self.left(inputs).relu(), self.right(inputs).relu(), inputs]
+            return self.head(self.join(torch.cat(parts, 1)).relu())
+
+    torch.manual_seed(0)
+    net = Branches()
+    spec, a = trace_permutation_spec(net, torch.zeros(2, 6)), dict(net.state_dict())
+    assert spec.groups == {"left": 8, "right": 5, "join": 7}
+    planted = random_permutations(spec, 1)
+    found = weight_matching(spec, a, permute(a, spec, planted))
+    assert all(torch.equal(found.permutations[group], order) for group, order in invert(planted).items())
+    assert found.objective == pytest.approx(product(spec, a, a), rel=ROUNDING)
 
 
 def brute_force(spec: PermutationSpec, a: State, b: State) -> float:
@@ -251,7 +305,7 @@ def test_one_hidden_layer_is_solved_exactly(seed: int) -> None:
 
 @quick
 @given(seeds, st.integers(1, 40), st.integers(1, 8), st.booleans())
-def test_a_warm_start_is_exact(seed: int, size: int, rank: int, ties: bool) -> None:
+def test_an_assignment_that_is_skipped_was_the_best(seed: int, size: int, rank: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
     gains = rng.standard_normal((size, rank)) @ rng.standard_normal((rank, size))
     gains = np.round(gains) if ties else gains
@@ -261,6 +315,18 @@ def test_a_warm_start_is_exact(seed: int, size: int, rank: int, ties: bool) -> N
         found = assign(gains, near)
         assert sorted(found) == list(rows)
         assert gains[rows, found].sum() == pytest.approx(gains[rows, best].sum(), rel=ROUNDING, abs=ROUNDING)
+
+
+@quick
+@given(seeds, st.integers(1, 30), st.integers(0, 30), st.integers(0, 30))
+def test_leaving_out_dead_channels_is_exact(seed: int, size: int, rows: int, columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    gains = rng.standard_normal((size, size)).astype(np.float32) - 0.5
+    gains[rng.permutation(size)[:rows]] = 0
+    gains[:, rng.permutation(size)[:columns]] = 0
+    found, best = assign(gains), linear_sum_assignment(gains, maximize=True)[1]
+    assert sorted(found) == list(range(size))
+    assert gains[np.arange(size), found].sum() == pytest.approx(gains[np.arange(size), best].sum(), abs=1e-4)
 
 
 def test_dead_layers_and_half_precision_are_matched() -> None:
