@@ -27,7 +27,7 @@ from torchvision import transforms
 
 from lmc.data import Dataset, Normaliser
 from lmc.data.batches import CROP_PADDING
-from lmc.merging.channel_groups import Labels
+from lmc.merging.channel_groups import Axis, Labels
 from lmc.merging.permutation_spec import PermutationSpec
 from lmc.merging.weights import State
 from lmc.specs import RunSpec
@@ -230,7 +230,7 @@ def match_weights(
             size = spec.groups[group]
             gains = torch.zeros(size, size)
             for name, labels in learned.items():
-                groups = [axis.group if axis else None for axis in labels]
+                groups = [axis.group if isinstance(axis, Axis) else None for axis in labels]
                 if group in groups:
                     others = {other: order for other, order in orders.items() if other != group}
                     pair = a[name], _reordered(b[name], labels, others)
@@ -247,7 +247,7 @@ def match_weights(
 
 def _reordered(tensor: Tensor, labels: Labels, orders: Mapping[str, Tensor]) -> Tensor:
     for number, axis in enumerate(labels):
-        if axis is not None and axis.group in orders:
+        if isinstance(axis, Axis) and axis.group in orders:
             blocks = tensor.unflatten(number, (-1, axis.repeat))
             tensor = blocks.index_select(number, orders[axis.group]).flatten(number, number + 1)
     return tensor

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lmc.errors import MergeError, in_one_line
 from lmc.measuring.measurements import MATCHING_STARTS
 from lmc.merging import State
+from lmc.merging.channel_groups import groups_of
 from lmc.merging.permutation_spec import PermutationSpec, check_state, permute, random_permutations, verify
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
@@ -59,7 +60,7 @@ def check_spec(spec: PermutationSpec, model: nn.Module, states: Sequence[State],
     Raises:
         MergeError: it does not fit a state, or the outputs change; see `lmc.merging.permutation_spec.verify`.
     """
-    used = {axis.group for labels in spec.axes.values() for axis in labels if axis}
+    used = {group for labels in spec.axes.values() for axis in labels for group in groups_of(axis)}
     if used != set(spec.groups):
         raise MergeError(
             f"the specification has axes of {sorted(used)} and groups {sorted(spec.groups)}; give each its size"

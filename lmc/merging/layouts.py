@@ -1,89 +1,18 @@
-"""What lies along the axes of a tensor, and what views, sums and products do to it.
+"""What views, sums and products do to what lies along the axes of tensors.
 
-An axis is a product of dimensions, outermost first; a dimension is fixed or part of a bundle of elements whose order is
-sought (see `lmc.merging.orders`). A view that splits an axis only splits its bundle. Whether the blocks move or what
-lies in them is decided where an operation treats the dimensions apart: then the outermost moves.
+A view that splits an axis only splits its bundle. Whether blocks move or what lies in them is decided where an
+operation treats dimensions apart: then the outermost moves. What must be alike goes to `lmc.merging.orders`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import gcd, prod
 
 import numpy as np
 
+from lmc.merging.dimensions import Bundle, Dimension, Dimensions, Layout, fixed
 from lmc.merging.orders import Elements, Orders
-
-
-class Dimension:
-    """One dimension, known by its identity; never of size 1."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-
-Dimensions = tuple[Dimension, ...]
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """Elements over some dimensions of a tensor."""
-
-    elements: Elements
-    dimensions: Dimensions
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The dimensions of each axis of a tensor, none for an axis of size 1, and the bundles among them."""
-
-    axes: tuple[Dimensions, ...]
-    bundles: tuple[Bundle, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(prod(dimension.size for dimension in axis) for axis in self.axes)
-
-    def bundle_of(self, dimension: Dimension) -> Bundle | None:
-        return next((bundle for bundle in self.bundles if dimension in bundle.dimensions), None)
-
-    def elements(self, axis: int) -> Elements | None:
-        """The elements of an axis of one dimension that alone has a bundle."""
-        if len(self.axes[axis]) != 1:
-            return None
-        bundle = self.bundle_of(self.axes[axis][0])
-        return bundle.elements if bundle is not None and len(bundle.dimensions) == 1 else None
-
-    def sizes(self, axis: int) -> tuple[int, ...]:
-        return tuple(dimension.size for dimension in self.axes[axis])
-
-    def moved(self, order: Sequence[int]) -> Layout:
-        """The axes in another order."""
-        return Layout(tuple(self.axes[number] for number in order), self.bundles)
-
-    def kept(self, axes: Sequence[Dimensions]) -> Layout:
-        """With these axes, and the bundles that lie wholly in them."""
-        known = {dimension for axis in axes for dimension in axis}
-        return Layout(tuple(axes), tuple(bundle for bundle in self.bundles if known >= set(bundle.dimensions)))
-
-    def pattern(self) -> tuple[object, ...]:
-        """What must be equal for two layouts to lie alike: sizes of dimensions, and where the bundles are."""
-        place = {one: (axis, index) for axis, axis_ones in enumerate(self.axes) for index, one in enumerate(axis_ones)}
-        lies = sorted(tuple(place[one] for one in bundle.dimensions) for bundle in self.bundles)
-        return tuple(self.sizes(axis) for axis in range(len(self.axes))), tuple(lies)
-
-
-def fixed(shape: Sequence[int]) -> Layout:
-    """Everything in a fixed order."""
-    return Layout(tuple((Dimension(size),) if size != 1 else () for size in shape))
-
-
-def laid(arrays: Sequence[Elements | None], shape: Sequence[int]) -> Layout:
-    """One array of elements, or None, per axis."""
-    plain = fixed(shape)
-    pairs = [(array, axis) for array, axis in zip(arrays, plain.axes, strict=True) if array is not None and axis]
-    return Layout(plain.axes, tuple(Bundle(array, axis) for array, axis in pairs))
 
 
 class Layouts:
@@ -107,7 +36,7 @@ class Layouts:
         return Layout(layout.axes, tuple(bundles))
 
     def plain(self, layout: Layout, axes: Sequence[int]) -> Layout:
-        """Bundles apart, and each of ``axes`` of one dimension; where several of its dimensions move, all but one stop."""
+        """Bundles apart, and each of ``axes`` of one dimension; of several that move, all but one are fixed."""
         layout = self.apart(layout)
         made, bundles = list(layout.axes), list(layout.bundles)
         for axis in axes:
@@ -151,10 +80,10 @@ class Layouts:
                     self.fix(layout)
                     return fixed(shape)
                 if common < one.size:
-                    one, inner = (Dimension(common), Dimension(one.size // common)), one
-                    bundles = [_split(bundle, inner, one) for bundle in bundles]
-                    rest.insert(0, one[1])
-                    one = one[0]
+                    outer, inner = Dimension(common), Dimension(one.size // common)
+                    bundles = [_split(bundle, one, (outer, inner)) for bundle in bundles]
+                    rest.insert(0, inner)
+                    one = outer
                 taken.append(one)
                 size //= common
             axes.append(tuple(taken))
@@ -225,7 +154,8 @@ class Layouts:
 
     def _axis_by_axis(self, layouts: Sequence[Layout], ndim: int) -> Layout:
         layouts = [self.apart(layout) for layout in layouts]
-        axes, bundles = [], []
+        axes: list[Dimensions] = []
+        bundles: list[Bundle] = []
         for axis in range(ndim):
             present = [layout for layout in layouts if layout.axes[axis]]
             if not present:

@@ -95,7 +95,7 @@ class Problem:
         return [[group for group in order if level[group] == depth] for depth in sorted(set(level.values()))]
 
     def _aligned(self, name: str, number: int, permutations: Permutations) -> tuple[Tensor, Tensor]:
-        """A parameter of a, and of b permuted on all axes but one, without elements of groups that have no order yet."""
+        """A parameter of a, and of b permuted on all axes but one, without what groups of no order yet have."""
         one, other = self.a[name], self.b[name]
         for index, axis in enumerate(self.labels[name]):
             if axis is None or index == number:

@@ -53,7 +53,7 @@ class Orders:
         return np.arange(first, self.count).reshape(shape)
 
     def tie(self, one: Elements, other: Elements) -> None:
-        """Demand that both sets are mapped to themselves and alike: where one[i] goes to one[j], other[i] goes to other[j].
+        """Demand that both sets are mapped to themselves, and alike: other[i] goes to other[j] where one[i] to one[j].
 
         Args:
             one: (n,), or one set per column (n, k).

@@ -26,8 +26,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary, WeakIdRef
 
 from lmc.errors import MergeError
+from lmc.merging import layer_operations, view_operations  # noqa: F401 (they fill the table of rules)
 from lmc.merging.channel_groups import Axis, Labels, Mixed, Part, groups_of
-from lmc.merging.layouts import Layout, Layouts, fixed, laid
+from lmc.merging.dimensions import Layout, fixed, laid
+from lmc.merging.layouts import Layouts
 from lmc.merging.operations import RULES, elementwise, unknown
 from lmc.merging.orders import Channels, Elements
 from lmc.merging.permutation_spec import PermutationSpec, check_example, evaluating, random_permutations, verify
@@ -102,14 +104,18 @@ def _elementary() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings(action="ignore"):  # of the flags' own setting
-            with torch.backends.mkldnn.flags(enabled=False):
-                yield
+        # Setting the flags warns of other flags.
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            warnings.catch_warnings(action="ignore"),
+            torch.backends.mkldnn.flags(enabled=False),
+        ):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-class Watch(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
+class Watch(TorchDispatchMode):  # type: ignore[misc, no-untyped-call, unused-ignore]
     """Sees every operation and lays out what it gives.
 
     Args:
@@ -117,7 +123,7 @@ class Watch(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
     """
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.layouts = Layouts()
         self.layouts_of = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self.state = model.state_dict(keep_vars=True)

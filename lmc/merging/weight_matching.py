@@ -89,10 +89,7 @@ def weight_matching(
     best: MatchingResult | None = None
     with ThreadPoolExecutor(max(torch.get_num_threads(), 1)) as pool:
         for start in range(restarts):
-            if start == 0:
-                current = _first_start(problem)
-            else:
-                current = random_permutations(spec, int(rng.integers(2**62)))
+            current = random_permutations(spec, int(rng.integers(2**62))) if start else _first_start(problem)
             found = _ascend(problem, current, rng, max_sweeps, pool)
             if best is None or found.objective > best.objective:
                 best = found
