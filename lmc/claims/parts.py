@@ -31,7 +31,8 @@ class Judgement:
         verdict: one of `lmc.claims.verdicts.SEVERITY`.
         reason: the numbers, in words.
         effect: the effect size, in the claim's unit.
-        p_value: of the null hypothesis that there is no such effect.
+        p_value: of the hypothesis that the effect does not lie where it was asked to; holds where at most `ALPHA`.
+        p_contrary: of the hypothesis that it does; fails where at most `ALPHA`. Corrected for the number of parts.
         interval: 95 % interval of the effect.
         asked: of the effect; ``None`` where nothing was judged.
         part: the part (layer) that decided; empty where there is one or where their mean did.
@@ -42,6 +43,7 @@ class Judgement:
     reason: str
     effect: float | None = None
     p_value: float | None = None
+    p_contrary: float | None = None
     interval: tuple[float, float] | None = None
     asked: Asked | None = None
     part: str = ""

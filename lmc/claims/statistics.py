@@ -29,6 +29,8 @@ class Observation:
         independent: whether the pair is one of the disjoint ones.
         part: the layer, where a claim is about every layer.
         group: the family, where a claim compares two.
+        draw: which random permutation of the pair's second model was merged; 0 where it was left as it is.
+        error: standard error of the value that the finite test set leaves; 0 where unknown.
     """
 
     width: float
@@ -37,6 +39,8 @@ class Observation:
     independent: bool = True
     part: str = ""
     group: str = "strong"
+    draw: int = 0
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
