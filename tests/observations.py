@@ -8,7 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
-from lmc.claims.expectations import Contrast, Level, Trend, Within
+from lmc.claims.comparisons import Contrast
+from lmc.claims.expectations import Level, Trend, Within
 from lmc.claims.statistics import Observation
 
 DISJOINT = ((0, 1), (2, 3), (4, 5))

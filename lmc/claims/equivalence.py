@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmc.claims.asked import Asked
-from lmc.claims.expectations import both_means, grouped
-from lmc.claims.parts import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
-from lmc.claims.statistics import Estimate, Observation, by_width, difference, estimate, one_sided_p_value
+from lmc.claims.comparisons import compare, none_beyond, part_opposed
+from lmc.claims.expectations import at_end, level
+from lmc.claims.parts import ALPHA, Judgement, Tests, beyond, judge_tests, of_every_part, of_their_mean, too_few
+from lmc.claims.statistics import Observation, estimate
 
 
 @dataclass(frozen=True)
 class Similar:
-    """Two families' means differ by less than a margin: two one-sided t-tests (Schuirmann 1987).
+    """Two groups' means differ by less than a margin: two one-sided tests (Schuirmann 1987).
+
+    A width where they significantly differ by more fails it.
 
     Args:
-        one: a family.
-        other: the family it is compared with.
+        one: a group.
+        other: the group it is compared with.
         within: the margin, in the claim's unit.
-        pooled: the tests are made on the mean over layers, not layer by layer.
+        pooled: asked of the mean over layers; a layer where they significantly differ by more fails it.
     """
 
     one: str
@@ -35,26 +38,39 @@ class Similar:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `lmc.claims.parts.Expectation`."""
-        return judge_mean(self, observations) if self.pooled else judge_parts(self, observations)
+        return judge_tests(self, observations)
 
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        arms = grouped(observations, self.one, self.other)
-        if isinstance(arms, Judgement):
-            return arms
-        widths, (first, second) = arms
-        gap = difference(first, second)
-        p_value = equivalence_p_value(gap, 0.0, self.within)
-        reason = both_means(self.asked.groups, (first, second), widths, p_value)
-        return conclude(abs(gap.mean) < self.within, p_value, reason, gap)
+    def tests(self, observations: Sequence[Observation]) -> Tests:
+        """See `lmc.claims.parts.Tested`."""
+        if self.pooled:
+            return of_their_mean(observations, self._of_mean, self._opposed)
+        return of_every_part(observations, self._of_mean)
+
+    def _of_mean(self, observations: Sequence[Observation]) -> Tests:
+        found = compare(observations, self.one, self.other)
+        if isinstance(found, str):
+            return Tests(missing=found)
+        ends = [
+            beyond(found.whole, bound, above=above, say=found.say)
+            for bound, above in ((-self.within, True), (self.within, False))
+        ]
+        return Tests(ends, none_beyond(found, at_least=-self.within, at_most=self.within))
+
+    def _opposed(self, observations: Sequence[Observation]) -> Tests:
+        found = compare(observations, self.one, self.other)
+        if isinstance(found, str):
+            return Tests(missing=found)
+        return Tests((), part_opposed(found, observations[0].part, at_least=-self.within, at_most=self.within))
 
 
 @dataclass(frozen=True)
 class NonInferior:
-    """A family's mean is not larger than another's by as much as a margin: one-sided t-test over models.
+    """A group's mean is not larger than another's by as much as a margin.
+
+    A width where it is, significantly, fails it.
 
     Args:
-        one: the family that should do as well, its values the smaller the better.
+        one: the group that should do as well, its values the smaller the better.
         other: the one it is compared with.
         margin: in the claim's unit.
     """
@@ -70,23 +86,23 @@ class NonInferior:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `lmc.claims.parts.Expectation`."""
-        return judge_parts(self, observations)
+        return judge_tests(self, observations)
 
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        arms = grouped(observations, self.one, self.other)
-        if isinstance(arms, Judgement):
-            return arms
-        widths, (first, second) = arms
-        gap = difference(first, second)
-        p_value = one_sided_p_value(gap, self.margin, above=False)
-        reason = both_means(self.asked.groups, (first, second), widths, p_value)
-        return conclude(gap.mean < self.margin, p_value, reason, gap)
+    def tests(self, observations: Sequence[Observation]) -> Tests:
+        """See `lmc.claims.parts.Tested`."""
+        return of_every_part(observations, self._of_part)
+
+    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+        found = compare(observations, self.one, self.other)
+        if isinstance(found, str):
+            return Tests(missing=found)
+        asked = beyond(found.whole, self.margin, above=False, say=found.say)
+        return Tests([asked], none_beyond(found, at_most=self.margin))
 
 
 @dataclass(frozen=True)
 class Near:
-    """The mean at the widest is within a margin of what theory gives: two one-sided t-tests.
+    """The mean at the widest is within a margin of what theory gives: two one-sided tests.
 
     Args:
         target: what theory gives.
@@ -104,24 +120,16 @@ class Near:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `lmc.claims.parts.Expectation`."""
-        return judge_parts(self, observations)
+        return judge_tests(self, observations)
 
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        widths = by_width(observations)
-        width = max(widths)
-        if few := too_few(widths[width]):
-            return few
-        found = estimate(widths[width])
-        p_value = equivalence_p_value(found, self.target, self.within)
-        low, high = found.interval()
-        reason = f"{found.mean:.4g} [{low:.4g}, {high:.4g}] at width {width:g}, p = {p_value:.2g}"
-        return conclude(abs(found.mean - self.target) < self.within, p_value, reason, found)
+    def tests(self, observations: Sequence[Observation]) -> Tests:
+        """See `lmc.claims.parts.Tested`."""
+        return of_every_part(observations, self._of_part)
 
-
-def equivalence_p_value(found: Estimate, target: float, margin: float) -> float:
-    """p-value of "the mean is not within ``margin`` of ``target``": the larger of two one-sided ones."""
-    return max(
-        one_sided_p_value(found, target - margin, above=True),
-        one_sided_p_value(found, target + margin, above=False),
-    )
+    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+        width, group = at_end(observations, "widest")
+        if few := too_few(group):
+            return Tests(missing=few)
+        found = estimate(group)
+        ends = (self.target - self.within, True), (self.target + self.within, False)
+        return Tests([beyond(found, bound, above=above, say=lambda: level(found, width)) for bound, above in ends])

@@ -1,45 +1,52 @@
-"""What a claim expects of its numbers: a handful of tests, each with an effect size and a p-value."""
+"""What a claim expects of its numbers along widths and at one of them, each a conjunction of one-sided tests."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from lmc.claims.asked import Asked
-from lmc.claims.parts import ALPHA, Judgement, conclude, judge_mean, judge_parts, too_few
-from lmc.claims.statistics import (
-    Estimate,
-    Observation,
-    by_width,
-    difference,
-    estimate,
-    mean_estimate,
-    one_sided_p_value,
-    slope,
+from lmc.claims.parts import (
+    ALPHA,
+    Judgement,
+    Test,
+    Tests,
+    beyond,
+    judge_tests,
+    of_every_part,
+    of_their_mean,
+    too_few,
+    unfit_to_judge,
 )
-from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, Verdict
+from lmc.claims.statistics import Estimate, Observation, by_width, difference, estimate
+from lmc.claims.verdicts import FAILS, HOLDS
 from lmc.errors import SpecError
 
 
 @dataclass(frozen=True)
 class Trend:
-    """The value rises (or falls) with width: t-test of the slope, and a least change over the widths.
+    """The value rises (or falls) by at least so much from the narrowest width to the widest, and does not turn back.
 
-    A step between neighbouring widths that significantly goes the other way fails it.
+    Tested is the change of the mean between the ends against ``by``, and that no step between neighbouring widths goes
+    back by as much. A step that significantly goes back at all fails it. That every step advances is `Monotone`.
 
     Args:
         increasing: the direction.
         by: the least change of the mean from the narrowest to the widest, in the claim's unit.
-        pooled: asked of the mean over the layers; a layer that significantly goes the other way fails it.
-        slack: by how much a layer may go the other way, where ``pooled``.
+        pooled: asked of the mean over the layers; a layer that significantly goes the other way, between the ends or
+            at any step, fails it.
+        slack: by how much a layer may go the other way, where ``pooled``; at most ``by``.
     """
 
     increasing: bool
     by: float
     pooled: bool = False
     slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_slack(self, self.slack, self.by, pooled=self.pooled)
 
     @property
     def asked(self) -> Asked:
@@ -49,39 +56,121 @@ class Trend:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `lmc.claims.parts.Expectation`."""
-        return judge_mean(self, observations, self._opposed) if self.pooled else judge_parts(self, observations)
+        return judge_tests(self, observations)
 
-    def _opposed(self, observations: Sequence[Observation]) -> float:
-        first, *_, last = [estimate(group) for group in by_width(observations).values()]
+    def tests(self, observations: Sequence[Observation]) -> Tests:
+        """See `lmc.claims.parts.Tested`."""
+        if self.pooled:
+            return of_their_mean(observations, self._of_mean, self._opposed)
+        return of_every_part(observations, self._of_mean)
+
+    def _of_mean(self, observations: Sequence[Observation]) -> Tests:
+        points, missing = _points(observations)
+        if missing:
+            return Tests(missing=missing)
+        sign = 1 if self.increasing else -1
+        asked = beyond(_change(points), sign * self.by, above=self.increasing, say=lambda: _means(points))
+        return Tests([asked, *self._steps(points, -sign * abs(self.by), 0.0, "turns back at width")])
+
+    def _opposed(self, observations: Sequence[Observation]) -> Tests:
+        points, missing = _points(observations)
+        if missing:
+            return Tests(missing=missing)
+        other_way = f"{observations[0].part} goes the other way"
         slack = -self.slack if self.increasing else self.slack
-        return one_sided_p_value(difference(last, first), slack, above=not self.increasing)
+        ends = beyond(_change(points), slack, above=self.increasing, say=lambda: f"{_means(points)}; {other_way}")
+        return Tests((), [ends, *self._steps(points, slack, slack, f"{other_way} at width")])
 
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        if few := too_few(observations):
-            return few
-        points = {width: estimate(group) for width, group in by_width(observations).items()}
-        if len(points) < 3:
-            return Judgement(INCONCLUSIVE, f"{len(points)} widths are too few for a trend")
-        p_value = one_sided_p_value(slope(points), 0.0, above=self.increasing)
-        first, *_, last = points.values()
-        change = difference(last, first)
-        means = " -> ".join(f"{point.mean:.4g}" for point in points.values())
-        reached = change.mean >= self.by if self.increasing else change.mean <= -self.by
-        found = conclude(reached, p_value, f"{means}, p = {p_value:.2g}", change)
-        backwards = [
-            width
+    def _steps(self, points: Mapping[float, Estimate], bound: float, refuted: float, what: str) -> list[Test]:
+        """That every step goes beyond ``bound``, and that none is significantly short of ``refuted``."""
+        change = _change(points)
+        return [
+            beyond(
+                difference(after, before),
+                bound,
+                above=self.increasing,
+                say=lambda width=width: f"{_means(points)}; {what} {width:g}",  # type: ignore[misc]
+                shown=change,
+                refuted=refuted,
+            )
             for (_, before), (width, after) in pairwise(points.items())
-            if one_sided_p_value(difference(after, before), 0.0, above=not self.increasing) <= ALPHA
         ]
-        if backwards:
-            return replace(found, verdict=FAILS, reason=f"{found.reason}; turns back at width {backwards[0]:g}")
-        return found
+
+
+def check_slack(expectation: object, slack: float, by: float, *, pooled: bool) -> None:
+    """Refuse a slack without a mean, or one by which a layer could lose more than the mean must gain.
+
+    Raises:
+        SpecError: it is one of these, or negative.
+    """
+    if slack and not (pooled and 0 < slack <= by):
+        raise SpecError(f"{expectation} has a slack of {slack:g}; give it at most `by`, and only where it is pooled")
+
+
+def _points(observations: Sequence[Observation]) -> tuple[dict[float, Estimate], str]:
+    """The mean at each width; and why they show no trend, else nothing."""
+    missing = too_few(observations)
+    widths = by_width(observations)
+    if not missing and len(widths) < 3:
+        missing = f"{len(widths)} widths are too few for a trend"
+    return ({} if missing else {width: estimate(group) for width, group in widths.items()}), missing
+
+
+def _change(points: Mapping[float, Estimate]) -> Estimate:
+    first, *_, last = points.values()
+    return difference(last, first)
+
+
+def _means(points: Mapping[float, Estimate]) -> str:
+    return " -> ".join(f"{point.mean:.4g}" for point in points.values())
+
+
+@dataclass(frozen=True)
+class Monotone:
+    """The value rises (or falls) at every step from one width to the next.
+
+    Every step is tested. It says nothing of how much the value changes: a `Trend` does.
+
+    Args:
+        increasing: the direction.
+        slack: by how much a step may go the other way, in the claim's unit.
+    """
+
+    increasing: bool
+    slack: float = 0.0
+
+    @property
+    def asked(self) -> Asked:
+        """Of the step that advances least."""
+        low, high = (-self.slack, None) if self.increasing else (None, self.slack)
+        return Asked(quantity="step", low=low, high=high, alpha=ALPHA)
+
+    def judge(self, observations: Sequence[Observation]) -> Judgement:
+        """See `lmc.claims.parts.Expectation`."""
+        return judge_tests(self, observations)
+
+    def tests(self, observations: Sequence[Observation]) -> Tests:
+        """See `lmc.claims.parts.Tested`."""
+        return of_every_part(observations, self._of_part)
+
+    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+        points, missing = _points(observations)
+        bound = -self.slack if self.increasing else self.slack
+        steps = [
+            beyond(
+                difference(after, before),
+                bound,
+                above=self.increasing,
+                say=lambda width=width: f"{_means(points)}, at width {width:g}",  # type: ignore[misc]
+            )
+            for (_, before), (width, after) in pairwise(points.items())
+        ]
+        return Tests(steps, missing=missing)
 
 
 @dataclass(frozen=True)
 class Level:
-    """The mean lies above (or below) a threshold at one end of the widths: t-test over models.
+    """The mean lies above (or below) a threshold at one end of the widths.
 
     Args:
         above: a lower bound, or ``None``.
@@ -104,116 +193,38 @@ class Level:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `lmc.claims.parts.Expectation`."""
-        return judge_parts(self, observations)
+        return judge_tests(self, observations)
 
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        widths = by_width(observations)
-        width = (max if self.at == "widest" else min)(widths)
-        if few := too_few(widths[width]):
-            return few
-        found = estimate(widths[width])
+    def tests(self, observations: Sequence[Observation]) -> Tests:
+        """See `lmc.claims.parts.Tested`."""
+        return of_every_part(observations, self._of_part)
+
+    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+        width, group = at_end(observations, self.at)
+        if few := too_few(group):
+            return Tests(missing=few)
+        found, above = estimate(group), self.above is not None
         bound = self.above if self.above is not None else self.below
         assert bound is not None
-        p_value = one_sided_p_value(found, bound, above=self.above is not None)
-        reached = found.mean > bound if self.above is not None else found.mean < bound
-        low, high = found.interval()
-        reason = f"{found.mean:.4g} [{low:.4g}, {high:.4g}] at width {width:g}, p = {p_value:.2g}"
-        return conclude(reached, p_value, reason, found)
+
+        def say() -> str:
+            bad = sum(each.value <= bound if above else each.value >= bound for each in group if each.value is not None)
+            return f"{level(found, width)}, {bad} of {len(group)} not {'above' if above else 'below'} {bound:g}"
+
+        return Tests([beyond(found, bound, above=above, say=say)])
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """One family's mean exceeds another's, averaged over the widths both have: Welch's t-test over models.
-
-    Args:
-        larger: the family expected to have the larger values.
-        smaller: the other.
-        by: the least difference of the means, in the claim's unit.
-        pooled: asked of the mean over the layers; a layer where ``smaller`` significantly exceeds fails it.
-    """
-
-    larger: str
-    smaller: str
-    by: float
-    pooled: bool = False
-
-    @property
-    def asked(self) -> Asked:
-        """Of the difference of the two means."""
-        groups = self.larger, self.smaller
-        return Asked(quantity="difference", low=self.by, groups=groups, pooled=self.pooled, alpha=ALPHA)
-
-    def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.parts.Expectation`."""
-        return judge_mean(self, observations, self._opposed) if self.pooled else judge_parts(self, observations)
-
-    def _opposed(self, observations: Sequence[Observation]) -> float:
-        arms = grouped(observations, self.larger, self.smaller)
-        return 1.0 if isinstance(arms, Judgement) else one_sided_p_value(difference(*arms[1]), 0.0, above=False)
-
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        arms = grouped(observations, self.larger, self.smaller)
-        if isinstance(arms, Judgement):
-            return arms
-        widths, (large, small) = arms
-        gap = difference(large, small)
-        p_value = one_sided_p_value(gap, 0.0, above=True)
-        reason = both_means(self.asked.groups, (large, small), widths, p_value)
-        return conclude(gap.mean >= self.by, p_value, reason, gap)
+def at_end(observations: Sequence[Observation], at: str) -> tuple[float, list[Observation]]:
+    """The widest or the narrowest width, and what was observed there."""
+    widths = by_width(observations)
+    width = (max if at == "widest" else min)(widths)
+    return width, widths[width]
 
 
-def both_means(groups: Sequence[str], means: Sequence[Estimate], widths: Sequence[float], p_value: float) -> str:
-    """The means of compared groups, where they were taken, and how sure their difference is."""
-    said = ", ".join(f"{group} {mean.mean:.4g}" for group, mean in zip(groups, means, strict=True))
-    return f"{said} at width {', '.join(f'{width:g}' for width in widths)}, p = {p_value:.2g}"
-
-
-def grouped(observations: Sequence[Observation], *names: str) -> tuple[list[float], list[Estimate]] | Judgement:
-    """The widths that all groups have, then each group's mean over them; a judgement where that cannot be had."""
-    groups = [by_width(each for each in observations if each.group == name) for name in names]
-    widths = [width for width in groups[0] if all(width in group for group in groups)]
-    if not widths:
-        return Judgement(INCONCLUSIVE, f"{', '.join(names[:-1])} and {names[-1]} have no width in common")
-    for group in groups:
-        for width in widths:
-            if few := too_few(group[width]):
-                return few
-    return widths, [mean_estimate([estimate(group[width]) for width in widths]) for group in groups]
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """The mean rises along an order of families, averaged over the widths all have: t-test of the slope.
-
-    Args:
-        families: in the order of rising values.
-        by: the least rise from the first to the last, in the claim's unit.
-    """
-
-    families: tuple[str, ...]
-    by: float
-
-    @property
-    def asked(self) -> Asked:
-        """Of the rise from the first family to the last."""
-        return Asked(quantity="rise", low=self.by, groups=self.families, alpha=ALPHA)
-
-    def judge(self, observations: Sequence[Observation]) -> Judgement:
-        """See `lmc.claims.parts.Expectation`."""
-        return judge_parts(self, observations)
-
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        groups = grouped(observations, *self.families)
-        if isinstance(groups, Judgement):
-            return groups
-        _, points = groups
-        p_value = one_sided_p_value(slope({2.0**step: each for step, each in enumerate(points)}), 0.0, above=True)
-        rise = difference(points[-1], points[0])
-        means = ", ".join(f"{name} {each.mean:.4g}" for name, each in zip(self.families, points, strict=True))
-        return conclude(rise.mean >= self.by, p_value, f"{means}, p = {p_value:.2g}", rise)
+def level(found: Estimate, width: float) -> str:
+    """A mean with its interval, and where it was taken."""
+    low, high = found.interval()
+    return f"{found.mean:.4g} [{low:.4g}, {high:.4g}] at width {width:g}"
 
 
 @dataclass(frozen=True)
@@ -235,11 +246,16 @@ class Within:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `lmc.claims.parts.Expectation`."""
-        return judge_parts(self, observations)
-
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        values = [float(each.value or 0.0) for each in observations]
-        far = max(values, key=lambda value: abs(value - self.target))
-        verdict: Verdict = HOLDS if abs(far - self.target) <= self.tolerance else FAILS
-        return Judgement(verdict, f"the farthest of {len(values)} values is {far:.6g}", far - self.target)
+        if unfit := unfit_to_judge(observations):
+            return Judgement(unfit.verdict, unfit.reason, asked=self.asked)
+        deviations = {each: float(each.value or 0.0) - self.target for each in observations}
+        far = max(deviations, key=lambda each: abs(deviations[each]))
+        parts = {each.part for each in observations}
+        same = [each for each in observations if each.part == far.part]
+        return Judgement(
+            HOLDS if abs(deviations[far]) <= self.tolerance else FAILS,
+            f"the farthest of {len(same)} values is {far.value:.6g}",
+            deviations[far],
+            asked=self.asked,
+            part=far.part if len(parts) > 1 or far.part else "",
+        )

@@ -7,7 +7,8 @@ k^-ℓ but its bias only by 1/k, so that with biases eight models' average answe
 from __future__ import annotations
 
 from lmc.claims.claim import Claim
-from lmc.claims.expectations import Ordered, Trend
+from lmc.claims.comparisons import Ordered
+from lmc.claims.expectations import Trend
 from lmc.claims.extracts import barrier, merged_accuracy, merged_accuracy_loss, merged_last_lewc, merged_lewc
 from lmc.claims.scaling import PowerLaw
 from lmc.claims.studies import Arm, merges, over_pairs, study

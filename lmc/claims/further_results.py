@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lmc.claims.claim import NOTICEABLE, Claim
+from lmc.claims.comparisons import Contrast
 from lmc.claims.equivalence import Near, NonInferior
-from lmc.claims.expectations import Contrast, Level, Trend
+from lmc.claims.expectations import Level, Trend
 from lmc.claims.extracts import (
     barrier,
     beta_over_prediction,

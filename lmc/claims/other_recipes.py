@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lmc.claims.claim import Claim
+from lmc.claims.comparisons import Contrast, Ordered
 from lmc.claims.equivalence import Similar
-from lmc.claims.expectations import Contrast, Ordered, Trend
+from lmc.claims.expectations import Trend
 from lmc.claims.extracts import barrier, endpoint, foreign_share
 from lmc.claims.studies import over_pairs
 

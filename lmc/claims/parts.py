@@ -1,20 +1,24 @@
-"""What expectations have in common: the outcome, its rules, and how parts of a claim come together.
+"""What expectations have in common: tests, how parts of a claim come together, and the outcome.
 
-An expectation holds only where the effect lies where it was asked to *and* the p-value is at most
-`ALPHA`, on at least `MIN_PAIRS` independent pairs. An undefined or non-finite number fails it first.
+Every expectation is a conjunction of one-sided tests against what was asked. It holds where every one is significant
+at `ALPHA` (an intersection-union test: no correction is needed), and fails where the contrary of one is significant
+at `ALPHA` shared by all of them (Bonferroni). Else it is inconclusive. An undefined or non-finite number fails it
+first.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
 
 from lmc.claims.asked import Asked
-from lmc.claims.statistics import Estimate, Observation, by_width
-from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, SEVERITY, Verdict
+from lmc.claims.statistics import Estimate, Observation, by_width, disjoint_pairs, one_sided_p_value
+from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 ALPHA = 0.05
 """The largest p-value that counts as significant."""
@@ -32,8 +36,8 @@ class Judgement:
         reason: the numbers, in words.
         effect: the effect size, in the claim's unit.
         p_value: of the hypothesis that the effect does not lie where it was asked to; holds where at most `ALPHA`.
-        p_contrary: of the hypothesis that it does; fails where at most `ALPHA`. Corrected for the number of parts.
-        interval: 95 % interval of the effect.
+        p_contrary: of the hypothesis that it does; fails where at most `ALPHA`. Corrected for the number of tests.
+        interval: 95 % interval of the effect; ``None`` where nothing is known of its error.
         asked: of the effect; ``None`` where nothing was judged.
         part: the part (layer) that decided; empty where there is one or where their mean did.
         mean_of: how many parts the effect is the mean of; 0 where it is of one.
@@ -50,7 +54,95 @@ class Judgement:
     mean_of: int = 0
 
 
-Opposed = Callable[[Sequence[Observation]], float]
+@dataclass(frozen=True)
+class Test:
+    """One thing that is asked.
+
+    Args:
+        p_value: of the hypothesis that it is not so.
+        p_contrary: of the hypothesis that it is so.
+        effect: what is shown beside it.
+        interval: of the effect.
+        say: the numbers in words, made when they are shown.
+        part: the part it is asked of; empty where there is one, or for their mean.
+    """
+
+    p_value: float
+    p_contrary: float
+    effect: float
+    interval: tuple[float, float]
+    say: Callable[[], str]
+    part: str = ""
+
+
+def beyond(
+    found: Estimate,
+    bound: float,
+    *,
+    above: bool,
+    say: Callable[[], str],
+    shown: Estimate | None = None,
+    refuted: float | None = None,
+) -> Test:
+    """The test that ``found`` lies above (below) ``bound``.
+
+    Args:
+        found: what is tested.
+        bound: beyond which it must lie.
+        above: whether beyond is above.
+        say: see `Test`.
+        shown: the effect that is shown, if that is another.
+        refuted: short of which it is refuted, if that is not the bound itself.
+    """
+    shown = shown or found
+    return Test(
+        one_sided_p_value(found, bound, above=above),
+        one_sided_p_value(found, bound if refuted is None else refuted, above=not above),
+        shown.mean,
+        shown.interval(),
+        say,
+    )
+
+
+@dataclass(frozen=True)
+class Tests:
+    """What is asked together.
+
+    Args:
+        must: has to be shown, all of it.
+        may_not: must not be refuted, none of it; need not be shown.
+        missing: why something could not be tested, else empty.
+        mean_of: how many parts ``must`` is asked of the mean of; 0 where it is asked of each.
+    """
+
+    must: Sequence[Test] = ()
+    may_not: Sequence[Test] = ()
+    missing: str = ""
+    missing_part: str = ""
+    mean_of: int = 0
+    everything: Sequence[Test] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "everything", [*self.must, *self.may_not])
+
+    @property
+    def p_value(self) -> Any:
+        """Of all that must be shown, together."""
+        return 1.0 if self.missing else np.max([each.p_value for each in self.must], axis=0)
+
+    @property
+    def p_contrary(self) -> Any:
+        """Of the hypothesis that all is as asked."""
+        if not self.everything:
+            return 1.0
+        least = np.min([each.p_contrary for each in self.everything], axis=0)
+        return np.minimum(1.0, len(self.everything) * least)
+
+    def verdict(self) -> Verdict:
+        """What follows."""
+        if self.p_contrary <= ALPHA:
+            return FAILS
+        return HOLDS if self.p_value <= ALPHA else INCONCLUSIVE
 
 
 class Expectation(Protocol):
@@ -66,54 +158,92 @@ class Expectation(Protocol):
         ...
 
 
-def worst(judgements: Sequence[Judgement]) -> Judgement:
-    """The judgement with the worst verdict; among equals that with the largest p-value, or the largest deviation."""
+class Tested(Protocol):
+    """An expectation that is a conjunction of tests."""
 
-    def badness(each: Judgement) -> tuple[int, float, float]:
-        deviation = abs(each.effect or 0.0) if each.p_value is None else 0.0  # of exact values
-        return SEVERITY.index(each.verdict), each.p_value or 0.0, deviation
+    @property
+    def asked(self) -> Asked:
+        """What is expected."""
+        ...
 
-    return max(judgements, key=badness)
+    def tests(self, observations: Sequence[Observation]) -> Tests:
+        """What is asked of the observations of all parts, which are defined and at least one."""
+        ...
 
 
-def judge_parts(expectation: PerPart, observations: Sequence[Observation]) -> Judgement:
-    """The worst of the parts' judgements."""
-    if unfit := _unfit(observations):
+def judge_tests(expectation: Tested, observations: Sequence[Observation]) -> Judgement:
+    """The verdict, and the numbers of the test that decides it."""
+    if unfit := unfit_to_judge(observations):
         return replace(unfit, asked=expectation.asked)
-    judged = [replace(expectation.judge_part(group), part=part) for part, group in _by_part(observations).items()]
-    return replace(worst(judged), asked=expectation.asked)
+    tests = expectation.tests(observations)
+    p_value, p_contrary, verdict = float(tests.p_value), float(tests.p_contrary), tests.verdict()
+    if verdict == FAILS:
+        decisive = min(tests.everything, key=lambda each: each.p_contrary)
+        reason = f"{decisive.say()}, p of the contrary = {p_contrary:.2g}"
+    elif tests.missing:
+        found = Judgement(verdict, tests.missing, asked=expectation.asked, part=tests.missing_part)
+        return found if p_contrary == 1 else replace(found, p_contrary=p_contrary)
+    else:
+        decisive = max(tests.must, key=lambda each: each.p_value)
+        reason = f"{decisive.say()}, p = {p_value:.2g}"
+        if verdict == INCONCLUSIVE:
+            reason += f"; that of the contrary is {p_contrary:.2g}, neither at most {ALPHA:g}"
+    low, high = map(float, decisive.interval)
+    return Judgement(
+        verdict,
+        reason,
+        float(decisive.effect),
+        p_value,
+        p_contrary,
+        (low, high) if low < high and math.isfinite(high - low) else None,
+        expectation.asked,
+        decisive.part,
+        tests.mean_of,
+    )
 
 
-def judge_mean(expectation: PerPart, observations: Sequence[Observation], opposed: Opposed | None = None) -> Judgement:
-    """The judgement on the mean over the parts, unless a part significantly goes the other way.
+OfPart = Callable[[Sequence[Observation]], Tests]
+"""What is asked of one part, or of the mean over parts."""
+
+
+def of_every_part(observations: Sequence[Observation], of_part: OfPart) -> Tests:
+    """What is asked, of each part."""
+    found = {part: _of(part, of_part(group)) for part, group in _by_part(observations).items()}
+    missing = {part: tests.missing for part, tests in found.items() if tests.missing}
+    return Tests(
+        [each for tests in found.values() for each in tests.must],
+        [each for tests in found.values() for each in tests.may_not],
+        *(missing[part := next(iter(missing))], part) if missing else (),
+    )
+
+
+def of_their_mean(observations: Sequence[Observation], of_mean: OfPart, opposed: OfPart) -> Tests:
+    """What is asked, of the mean over the parts, and what no part may do.
 
     Args:
-        expectation: judges the mean.
         observations: of all parts.
-        opposed: p-value of "this part does not go the other way"; significant at `ALPHA` shared by the parts
-            (Bonferroni). ``None`` where no part can oppose.
+        of_mean: what is asked of the mean.
+        opposed: what each part may not do, as ``may_not``.
     """
-    if unfit := _unfit(observations):
-        return replace(unfit, asked=expectation.asked)
     parts = _by_part(observations)
-    if few := [replace(each, part=part) for part, group in parts.items() if (each := too_few(group))]:
-        return replace(few[0], asked=expectation.asked)
-    found = replace(expectation.judge_part(_mean_over_parts(observations)), asked=expectation.asked)
     if len(parts) == 1:
-        return found
-    found = replace(found, mean_of=len(parts))
-    if opposed is None or found.p_value is None:
-        return found
-    p_values = {part: opposed(group) for part, group in parts.items()}
-    against = min(p_values, key=p_values.__getitem__)
-    if p_values[against] > ALPHA / len(parts):
-        return found
-    contrary = expectation.judge_part(parts[against]).reason
-    reason = f"{found.reason}; {against} goes the other way, p = {p_values[against]:.2g}: {contrary}"
-    return replace(found, verdict=FAILS, reason=reason, part=against)
+        return of_every_part(observations, of_mean)
+    found = of_mean(_mean_over_parts(observations))
+    against = of_every_part(observations, opposed)
+    missing = (against.missing, against.missing_part) if against.missing else (found.missing, "")
+    return Tests(found.must, [*found.may_not, *against.may_not], *missing, mean_of=len(parts))
 
 
-def _unfit(observations: Sequence[Observation]) -> Judgement | None:
+def _of(part: str, tests: Tests) -> Tests:
+    return replace(
+        tests,
+        must=[replace(each, part=part) for each in tests.must],
+        may_not=[replace(each, part=part) for each in tests.may_not],
+    )
+
+
+def unfit_to_judge(observations: Sequence[Observation]) -> Judgement | None:
+    """The failure of observations that are missing or undefined."""
     if not observations:
         return Judgement(FAILS, "nothing was measured")
     undefined = [each for each in observations if each.value is None or not math.isfinite(each.value)]
@@ -125,7 +255,7 @@ def _unfit(observations: Sequence[Observation]) -> Judgement | None:
     return Judgement(FAILS, f"{len(undefined)} of {len(observations)} values are undefined, the first at {where}")
 
 
-def _by_part(observations: Sequence[Observation]) -> dict[str, list[Observation]]:
+def _by_part(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
     parts: dict[str, list[Observation]] = defaultdict(list)
     for each in observations:
         parts[each.part].append(each)
@@ -133,42 +263,24 @@ def _by_part(observations: Sequence[Observation]) -> dict[str, list[Observation]
 
 
 def _mean_over_parts(observations: Sequence[Observation]) -> list[Observation]:
-    groups: dict[Observation, list[float]] = defaultdict(list)
+    """The layers of one merge see the same images: the mean's error is the mean of theirs."""
+    groups: dict[Observation, list[Observation]] = defaultdict(list)
     for each in observations:
-        groups[replace(each, part="", value=None)].append(float(each.value or 0.0))
-    return [replace(each, value=sum(values) / len(values)) for each, values in groups.items()]
+        groups[replace(each, part="", value=None, error=0.0)].append(each)
+    return [
+        replace(
+            key,
+            value=sum(each.value for each in group if each.value is not None) / len(group),
+            error=sum(each.error for each in group) / len(group),
+        )
+        for key, group in groups.items()
+    ]
 
 
-class PerPart(Protocol):
-    """Judges the observations of one part (layer)."""
-
-    @property
-    def asked(self) -> Asked:
-        """What is expected."""
-        ...
-
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
-        ...
-
-
-def conclude(reached: bool, p_value: float, reason: str, effect: Estimate) -> Judgement:
-    """Holds where the effect is reached and significant; inconclusive where it is only reached."""
-    verdict: Verdict
-    if not reached:
-        verdict = FAILS
-    elif p_value <= ALPHA:
-        verdict = HOLDS
-    else:
-        verdict, reason = INCONCLUSIVE, f"{reason}; p exceeds {ALPHA:g}"
-    return Judgement(verdict, reason, effect.mean, p_value, interval=effect.interval())
-
-
-def too_few(observations: Sequence[Observation]) -> Judgement | None:
-    """Inconclusive where a width has fewer than `MIN_PAIRS` independent pairs (or models)."""
+def too_few(observations: Sequence[Observation]) -> str:
+    """Why a width has fewer than `MIN_PAIRS` independent pairs (or models), else nothing."""
     for width, group in by_width(observations).items():
-        pairs = len({each.seeds for each in group if each.independent})
+        pairs = disjoint_pairs(each.seeds for each in group if each.independent)
         if pairs < MIN_PAIRS:
-            reason = f"{pairs} independent pairs at width {width:g} are fewer than {MIN_PAIRS}"
-            return Judgement(INCONCLUSIVE, reason)
-    return None
+            return f"{pairs} independent pairs at width {width:g} are fewer than {MIN_PAIRS}"
+    return ""

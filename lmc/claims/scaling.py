@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from lmc.claims.asked import Asked
-from lmc.claims.parts import ALPHA, Judgement, conclude, judge_parts, too_few
+from lmc.claims.parts import ALPHA, Judgement, Test, Tests, beyond, judge_tests, of_every_part, too_few
 from lmc.claims.statistics import Estimate, Observation, by_width, estimate, one_sided_p_value
-from lmc.claims.verdicts import INCONCLUSIVE
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,10 @@ def fit_power_law(points: Mapping[float, Estimate]) -> PowerLawFit:
     if one_sided_p_value(first, 0.0, above=True) > ALPHA:
         problem = f"the barrier at width {width:g} ({first.mean:.3g}) is not significantly above zero"
         return replace(nothing, problem=problem)
+    if any(each.vague for each in points.values()):
+        return replace(nothing, problem="the pairs of a width do not differ, which says nothing of their error")
     positions, means = np.log2(list(points)), np.array([each.mean for each in points.values()])
-    errors = np.maximum([each.error for each in points.values()], 1e-6 * abs(first.mean))
+    errors = np.maximum([each.total for each in points.values()], 1e-6 * abs(first.mean))
 
     def law(position: Any, scale: float, exponent: float) -> Any:
         return scale * np.exp2(-exponent * position)
@@ -80,6 +81,8 @@ def fit_power_law(points: Mapping[float, Estimate]) -> PowerLawFit:
 class PowerLaw:
     """The value falls as a power of the width, with an exponent above a bound.
 
+    Points that significantly scatter about the law by more than their errors fail it.
+
     Args:
         exponent: the bound.
         tolerance: the value whose width is reported.
@@ -95,20 +98,25 @@ class PowerLaw:
 
     def judge(self, observations: Sequence[Observation]) -> Judgement:
         """See `lmc.claims.parts.Expectation`."""
-        return judge_parts(self, observations)
+        return judge_tests(self, observations)
 
-    def judge_part(self, observations: Sequence[Observation]) -> Judgement:
-        """The verdict on one part."""
+    def tests(self, observations: Sequence[Observation]) -> Tests:
+        """See `lmc.claims.parts.Tested`."""
+        return of_every_part(observations, self._of_part)
+
+    def _of_part(self, observations: Sequence[Observation]) -> Tests:
         if few := too_few(observations):
-            return few
+            return Tests(missing=few)
         fit = fit_power_law({width: estimate(group) for width, group in by_width(observations).items()})
         if fit.problem:
-            return Judgement(INCONCLUSIVE, f"no fit is supported: {fit.problem}")
-        low, high = fit.exponent.interval()
-        p_value = one_sided_p_value(fit.exponent, self.exponent, above=True)
-        misfit = f"; the points do not lie on a power law, misfit p = {fit.misfit_p:.2g}"
-        reason = (
-            f"exponent {fit.exponent.mean:.3g} [{low:.3g}, {high:.3g}], {self.tolerance:g} at width "
-            f"{fit.width_at(self.tolerance):.3g}, p = {p_value:.2g}{misfit if fit.misfit_p <= ALPHA else ''}"
-        )
-        return conclude(fit.exponent.mean > self.exponent, p_value, reason, fit.exponent)
+            return Tests(missing=f"no fit is supported: {fit.problem}")
+
+        def say() -> str:
+            low, high = fit.exponent.interval()
+            reached = f"{self.tolerance:g} at width {fit.width_at(self.tolerance):.3g}"
+            return f"exponent {fit.exponent.mean:.3g} [{low:.3g}, {high:.3g}], {reached}"
+
+        asked = beyond(fit.exponent, self.exponent, above=True, say=say)
+        misfit = f"the points do not lie on a power law, misfit p = {fit.misfit_p:.2g}"
+        lawful = Test(1.0, fit.misfit_p, asked.effect, asked.interval, lambda: f"{say()}; {misfit}")
+        return Tests([asked], [lawful])

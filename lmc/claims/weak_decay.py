@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmc.claims.claim import NOTICEABLE, Claim
-from lmc.claims.expectations import Contrast, Ordered
+from lmc.claims.comparisons import Contrast, Ordered
 from lmc.claims.extracts import barrier, foreign_share, layer_mean, layers, ranks
 from lmc.claims.studies import Arm, models, over_pairs, study
 

@@ -73,6 +73,15 @@ def _change(asked: Asked) -> str:
     return f"{way} by at least {by:g} on average over layers, none {back} significantly{slack}"
 
 
+def _step(asked: Asked) -> str:
+    way, back, slack = ("falls", "rises", asked.high) if asked.low is None else ("rises", "falls", -asked.low)
+    return f"{way} from each width to the next" if not slack else f"{back} from no width to the next by {slack:g}"
+
+
+def _share(asked: Asked) -> str:
+    return f"at most {asked.high:.0%} {asked.bad} {asked.limit:g} at the {asked.at} width"
+
+
 def _difference(asked: Asked) -> str:
     one, other = asked.groups
     pooled = " on average over layers" if asked.pooled else ""
@@ -80,7 +89,8 @@ def _difference(asked: Asked) -> str:
         return f"{one} exceeds {other} by less than {asked.high:g}{pooled}"
     if asked.high is not None:
         return f"{one} and {other} differ by less than {asked.high:g}{pooled}"
-    none = f"{pooled}, {other} significantly at none" if asked.pooled else ""
+    slack = f" by more than {asked.slack:g}" if asked.slack else ""
+    none = f"{pooled}, {other} significantly{slack} at none" if asked.pooled else ""
     return f"{one} exceeds {other} by at least {asked.low:g}{none}"
 
 
@@ -100,8 +110,10 @@ def _exponent(asked: Asked) -> str:
 _IN_WORDS = {
     "value": _value,
     "change": _change,
+    "step": _step,
     "difference": _difference,
     "rise": _rise,
+    "share": _share,
     "deviation": _deviation,
     "exponent": _exponent,
 }

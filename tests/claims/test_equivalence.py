@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from lmc.claims.asked import Asked
-from lmc.claims.equivalence import Near, NonInferior, Similar, equivalence_p_value
-from lmc.claims.expectations import Ordered
+from lmc.claims.comparisons import Ordered
+from lmc.claims.equivalence import Near, NonInferior, Similar
 from lmc.claims.parts import ALPHA, Expectation, Judgement
 from lmc.claims.statistics import Estimate, Observation
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE

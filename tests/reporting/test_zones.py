@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lmc.claims.claim import Claim
+from lmc.claims.comparisons import Contrast, Ordered
 from lmc.claims.equivalence import Near, NonInferior, Similar
-from lmc.claims.expectations import Contrast, Level, Ordered, Trend, Within
+from lmc.claims.expectations import Level, Trend, Within
 from lmc.claims.paper import CLAIMS
 from lmc.claims.parts import Expectation
 from lmc.claims.scaling import PowerLaw

@@ -10,8 +10,9 @@ import pytest
 from documents import setting
 
 from lmc.claims.asked import Asked
+from lmc.claims.comparisons import Contrast, Ordered
 from lmc.claims.equivalence import Near, NonInferior, Similar
-from lmc.claims.expectations import Contrast, Level, Ordered, Trend, Within
+from lmc.claims.expectations import Level, Trend, Within
 from lmc.claims.parts import Expectation
 from lmc.claims.scaling import PowerLaw
 from lmc.results.wording import asked_in_words, measured_in_words, seeds_in_words, subject_in_words
