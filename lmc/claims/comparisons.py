@@ -15,8 +15,8 @@ from lmc.claims.parts import (
     ALPHA,
     MIN_PAIRS,
     Judgement,
-    Test,
-    Tests,
+    OneSided,
+    Conjunction,
     beyond,
     judge_tests,
     of_every_part,
@@ -46,7 +46,7 @@ class Compared:
         said = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(self.names, self.means, strict=True))
         return f"{said} at width {', '.join(f'{width:g}' for width in self.gaps)}"
 
-    def at_each(self, test: Callable[[Estimate, Callable[[], str]], Test]) -> list[Test]:
+    def at_each(self, test: Callable[[Estimate, Callable[[], str]], OneSided]) -> list[OneSided]:
         """A test at every width, where there are several."""
         if len(self.gaps) == 1:
             return []
@@ -111,27 +111,27 @@ class Contrast:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         if self.pooled:
             return of_their_mean(observations, self._of_mean, self._opposed)
         return of_every_part(observations, self._of_mean)
 
-    def _of_mean(self, observations: Sequence[Observation]) -> Tests:
+    def _of_mean(self, observations: Sequence[Observation]) -> Conjunction:
         found = compare(observations, self.larger, self.smaller)
         if isinstance(found, str):
-            return Tests(missing=found)
+            return Conjunction(missing=found)
         asked = beyond(found.whole, self.by, above=True, say=found.say)
-        return Tests([asked], none_beyond(found, at_least=min(0.0, self.by)))
+        return Conjunction([asked], none_beyond(found, at_least=min(0.0, self.by)))
 
-    def _opposed(self, observations: Sequence[Observation]) -> Tests:
+    def _opposed(self, observations: Sequence[Observation]) -> Conjunction:
         found = compare(observations, self.larger, self.smaller)
         if isinstance(found, str):
-            return Tests(missing=found)
-        return Tests((), part_opposed(found, observations[0].part, at_least=-self.slack))
+            return Conjunction(missing=found)
+        return Conjunction((), part_opposed(found, observations[0].part, at_least=-self.slack))
 
 
-def none_beyond(found: Compared, *, at_least: float | None = None, at_most: float | None = None) -> list[Test]:
+def none_beyond(found: Compared, *, at_least: float | None = None, at_most: float | None = None) -> list[OneSided]:
     """That the difference is not beyond these at any width."""
     ends = [(bound, above) for bound, above in ((at_least, True), (at_most, False)) if bound is not None]
     return [
@@ -145,7 +145,7 @@ def none_beyond(found: Compared, *, at_least: float | None = None, at_most: floa
 
 def part_opposed(
     found: Compared, part: str, *, at_least: float | None = None, at_most: float | None = None
-) -> list[Test]:
+) -> list[OneSided]:
     """That the difference of a part is not beyond these, over the widths and at any of them."""
     ends = [(bound, above) for bound, above in ((at_least, True), (at_most, False)) if bound is not None]
     whole = [
@@ -178,19 +178,19 @@ class Ordered:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         return of_every_part(observations, self._of_part)
 
-    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+    def _of_part(self, observations: Sequence[Observation]) -> Conjunction:
         rise = compare(observations, self.families[-1], self.families[0], self.families)
         if isinstance(rise, str):
-            return Tests(missing=rise)
+            return Conjunction(missing=rise)
         steps: list[Compared] = []
         for before, after in pairwise(self.families):
             step = compare(observations, after, before, self.families)
             if isinstance(step, str):
-                return Tests(missing=step)
+                return Conjunction(missing=step)
             steps.append(step)
 
         def say() -> str:
@@ -201,6 +201,6 @@ class Ordered:
             return lambda: f"{say()}; from {step.names[1]} to {step.names[0]}"
 
         whole = beyond(rise.whole, self.by, above=True, say=say)
-        return Tests(
+        return Conjunction(
             [whole, *(beyond(each.whole, 0.0, above=True, say=say_step(each), shown=rise.whole) for each in steps)]
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lmc.claims.asked import Asked
 from lmc.claims.comparisons import compare, none_beyond, part_opposed
 from lmc.claims.expectations import at_end, level
-from lmc.claims.parts import ALPHA, Judgement, Tests, beyond, judge_tests, of_every_part, of_their_mean, too_few
+from lmc.claims.parts import ALPHA, Judgement, Conjunction, beyond, judge_tests, of_every_part, of_their_mean, too_few
 from lmc.claims.statistics import Observation, estimate
 
 
@@ -40,27 +40,27 @@ class Similar:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         if self.pooled:
             return of_their_mean(observations, self._of_mean, self._opposed)
         return of_every_part(observations, self._of_mean)
 
-    def _of_mean(self, observations: Sequence[Observation]) -> Tests:
+    def _of_mean(self, observations: Sequence[Observation]) -> Conjunction:
         found = compare(observations, self.one, self.other)
         if isinstance(found, str):
-            return Tests(missing=found)
+            return Conjunction(missing=found)
         ends = [
             beyond(found.whole, bound, above=above, say=found.say)
             for bound, above in ((-self.within, True), (self.within, False))
         ]
-        return Tests(ends, none_beyond(found, at_least=-self.within, at_most=self.within))
+        return Conjunction(ends, none_beyond(found, at_least=-self.within, at_most=self.within))
 
-    def _opposed(self, observations: Sequence[Observation]) -> Tests:
+    def _opposed(self, observations: Sequence[Observation]) -> Conjunction:
         found = compare(observations, self.one, self.other)
         if isinstance(found, str):
-            return Tests(missing=found)
-        return Tests((), part_opposed(found, observations[0].part, at_least=-self.within, at_most=self.within))
+            return Conjunction(missing=found)
+        return Conjunction((), part_opposed(found, observations[0].part, at_least=-self.within, at_most=self.within))
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,16 @@ class NonInferior:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         return of_every_part(observations, self._of_part)
 
-    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+    def _of_part(self, observations: Sequence[Observation]) -> Conjunction:
         found = compare(observations, self.one, self.other)
         if isinstance(found, str):
-            return Tests(missing=found)
+            return Conjunction(missing=found)
         asked = beyond(found.whole, self.margin, above=False, say=found.say)
-        return Tests([asked], none_beyond(found, at_most=self.margin))
+        return Conjunction([asked], none_beyond(found, at_most=self.margin))
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,16 @@ class Near:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         return of_every_part(observations, self._of_part)
 
-    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+    def _of_part(self, observations: Sequence[Observation]) -> Conjunction:
         width, group = at_end(observations, "widest")
         if few := too_few(group):
-            return Tests(missing=few)
+            return Conjunction(missing=few)
         found = estimate(group)
         ends = (self.target - self.within, True), (self.target + self.within, False)
-        return Tests([beyond(found, bound, above=above, say=lambda: level(found, width)) for bound, above in ends])
+        return Conjunction(
+            [beyond(found, bound, above=above, say=lambda: level(found, width)) for bound, above in ends]
+        )

@@ -11,8 +11,8 @@ from lmc.claims.asked import Asked
 from lmc.claims.parts import (
     ALPHA,
     Judgement,
-    Test,
-    Tests,
+    OneSided,
+    Conjunction,
     beyond,
     judge_tests,
     of_every_part,
@@ -58,30 +58,30 @@ class Trend:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         if self.pooled:
             return of_their_mean(observations, self._of_mean, self._opposed)
         return of_every_part(observations, self._of_mean)
 
-    def _of_mean(self, observations: Sequence[Observation]) -> Tests:
+    def _of_mean(self, observations: Sequence[Observation]) -> Conjunction:
         points, missing = _points(observations)
         if missing:
-            return Tests(missing=missing)
+            return Conjunction(missing=missing)
         sign = 1 if self.increasing else -1
         asked = beyond(_change(points), sign * self.by, above=self.increasing, say=lambda: _means(points))
-        return Tests([asked, *self._steps(points, -sign * abs(self.by), 0.0, "turns back at width")])
+        return Conjunction([asked, *self._steps(points, -sign * abs(self.by), 0.0, "the step to width")])
 
-    def _opposed(self, observations: Sequence[Observation]) -> Tests:
+    def _opposed(self, observations: Sequence[Observation]) -> Conjunction:
         points, missing = _points(observations)
         if missing:
-            return Tests(missing=missing)
+            return Conjunction(missing=missing)
         other_way = f"{observations[0].part} goes the other way"
         slack = -self.slack if self.increasing else self.slack
         ends = beyond(_change(points), slack, above=self.increasing, say=lambda: f"{_means(points)}; {other_way}")
-        return Tests((), [ends, *self._steps(points, slack, slack, f"{other_way} at width")])
+        return Conjunction((), [ends, *self._steps(points, slack, slack, f"{other_way} at the step to width")])
 
-    def _steps(self, points: Mapping[float, Estimate], bound: float, refuted: float, what: str) -> list[Test]:
+    def _steps(self, points: Mapping[float, Estimate], bound: float, refuted: float, what: str) -> list[OneSided]:
         """That every step goes beyond ``bound``, and that none is significantly short of ``refuted``."""
         change = _change(points)
         return [
@@ -149,11 +149,11 @@ class Monotone:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         return of_every_part(observations, self._of_part)
 
-    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+    def _of_part(self, observations: Sequence[Observation]) -> Conjunction:
         points, missing = _points(observations)
         bound = -self.slack if self.increasing else self.slack
         steps = [
@@ -165,7 +165,7 @@ class Monotone:
             )
             for (_, before), (width, after) in pairwise(points.items())
         ]
-        return Tests(steps, missing=missing)
+        return Conjunction(steps, missing=missing)
 
 
 @dataclass(frozen=True)
@@ -195,14 +195,14 @@ class Level:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         return of_every_part(observations, self._of_part)
 
-    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+    def _of_part(self, observations: Sequence[Observation]) -> Conjunction:
         width, group = at_end(observations, self.at)
         if few := too_few(group):
-            return Tests(missing=few)
+            return Conjunction(missing=few)
         found, above = estimate(group), self.above is not None
         bound = self.above if self.above is not None else self.below
         assert bound is not None
@@ -211,7 +211,7 @@ class Level:
             bad = sum(each.value <= bound if above else each.value >= bound for each in group if each.value is not None)
             return f"{level(found, width)}, {bad} of {len(group)} not {'above' if above else 'below'} {bound:g}"
 
-        return Tests([beyond(found, bound, above=above, say=say)])
+        return Conjunction([beyond(found, bound, above=above, say=say)])
 
 
 def at_end(observations: Sequence[Observation], at: str) -> tuple[float, list[Observation]]:

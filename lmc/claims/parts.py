@@ -55,7 +55,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Test:
+class OneSided:
     """One thing that is asked.
 
     Args:
@@ -83,19 +83,19 @@ def beyond(
     say: Callable[[], str],
     shown: Estimate | None = None,
     refuted: float | None = None,
-) -> Test:
+) -> OneSided:
     """The test that ``found`` lies above (below) ``bound``.
 
     Args:
         found: what is tested.
         bound: beyond which it must lie.
         above: whether beyond is above.
-        say: see `Test`.
+        say: see `OneSided`.
         shown: the effect that is shown, if that is another.
         refuted: short of which it is refuted, if that is not the bound itself.
     """
     shown = shown or found
-    return Test(
+    return OneSided(
         one_sided_p_value(found, bound, above=above),
         one_sided_p_value(found, bound if refuted is None else refuted, above=not above),
         shown.mean,
@@ -105,7 +105,7 @@ def beyond(
 
 
 @dataclass(frozen=True)
-class Tests:
+class Conjunction:
     """What is asked together.
 
     Args:
@@ -115,12 +115,12 @@ class Tests:
         mean_of: how many parts ``must`` is asked of the mean of; 0 where it is asked of each.
     """
 
-    must: Sequence[Test] = ()
-    may_not: Sequence[Test] = ()
+    must: Sequence[OneSided] = ()
+    may_not: Sequence[OneSided] = ()
     missing: str = ""
     missing_part: str = ""
     mean_of: int = 0
-    everything: Sequence[Test] = field(init=False)
+    everything: Sequence[OneSided] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "everything", [*self.must, *self.may_not])
@@ -166,7 +166,7 @@ class Tested(Protocol):
         """What is expected."""
         ...
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """What is asked of the observations of all parts, which are defined and at least one."""
         ...
 
@@ -202,22 +202,22 @@ def judge_tests(expectation: Tested, observations: Sequence[Observation]) -> Jud
     )
 
 
-OfPart = Callable[[Sequence[Observation]], Tests]
+OfPart = Callable[[Sequence[Observation]], Conjunction]
 """What is asked of one part, or of the mean over parts."""
 
 
-def of_every_part(observations: Sequence[Observation], of_part: OfPart) -> Tests:
+def of_every_part(observations: Sequence[Observation], of_part: OfPart) -> Conjunction:
     """What is asked, of each part."""
     found = {part: _of(part, of_part(group)) for part, group in _by_part(observations).items()}
     missing = {part: tests.missing for part, tests in found.items() if tests.missing}
-    return Tests(
+    return Conjunction(
         [each for tests in found.values() for each in tests.must],
         [each for tests in found.values() for each in tests.may_not],
         *(missing[part := next(iter(missing))], part) if missing else (),
     )
 
 
-def of_their_mean(observations: Sequence[Observation], of_mean: OfPart, opposed: OfPart) -> Tests:
+def of_their_mean(observations: Sequence[Observation], of_mean: OfPart, opposed: OfPart) -> Conjunction:
     """What is asked, of the mean over the parts, and what no part may do.
 
     Args:
@@ -231,10 +231,10 @@ def of_their_mean(observations: Sequence[Observation], of_mean: OfPart, opposed:
     found = of_mean(_mean_over_parts(observations))
     against = of_every_part(observations, opposed)
     missing = (against.missing, against.missing_part) if against.missing else (found.missing, "")
-    return Tests(found.must, [*found.may_not, *against.may_not], *missing, mean_of=len(parts))
+    return Conjunction(found.must, [*found.may_not, *against.may_not], *missing, mean_of=len(parts))
 
 
-def _of(part: str, tests: Tests) -> Tests:
+def _of(part: str, tests: Conjunction) -> Conjunction:
     return replace(
         tests,
         must=[replace(each, part=part) for each in tests.must],

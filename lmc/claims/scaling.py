@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lmc.claims.asked import Asked
-from lmc.claims.parts import ALPHA, Judgement, Test, Tests, beyond, judge_tests, of_every_part, too_few
+from lmc.claims.parts import ALPHA, Judgement, OneSided, Conjunction, beyond, judge_tests, of_every_part, too_few
 from lmc.claims.statistics import Estimate, Observation, by_width, estimate, one_sided_p_value
 
 
@@ -100,16 +100,16 @@ class PowerLaw:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         return of_every_part(observations, self._of_part)
 
-    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+    def _of_part(self, observations: Sequence[Observation]) -> Conjunction:
         if few := too_few(observations):
-            return Tests(missing=few)
+            return Conjunction(missing=few)
         fit = fit_power_law({width: estimate(group) for width, group in by_width(observations).items()})
         if fit.problem:
-            return Tests(missing=f"no fit is supported: {fit.problem}")
+            return Conjunction(missing=f"no fit is supported: {fit.problem}")
 
         def say() -> str:
             low, high = fit.exponent.interval()
@@ -118,5 +118,5 @@ class PowerLaw:
 
         asked = beyond(fit.exponent, self.exponent, above=True, say=say)
         misfit = f"the points do not lie on a power law, misfit p = {fit.misfit_p:.2g}"
-        lawful = Test(1.0, fit.misfit_p, asked.effect, asked.interval, lambda: f"{say()}; {misfit}")
-        return Tests([asked], [lawful])
+        lawful = OneSided(1.0, fit.misfit_p, asked.effect, asked.interval, lambda: f"{say()}; {misfit}")
+        return Conjunction([asked], [lawful])

@@ -11,7 +11,7 @@ import numpy as np
 
 from lmc.claims.asked import Asked
 from lmc.claims.expectations import at_end
-from lmc.claims.parts import ALPHA, Judgement, Test, Tests, judge_tests, of_every_part, too_few
+from lmc.claims.parts import ALPHA, Judgement, OneSided, Conjunction, judge_tests, of_every_part, too_few
 from lmc.claims.statistics import Observation, Seeds
 from lmc.errors import SpecError
 
@@ -49,14 +49,14 @@ class Share:
         """See `lmc.claims.parts.Expectation`."""
         return judge_tests(self, observations)
 
-    def tests(self, observations: Sequence[Observation]) -> Tests:
+    def tests(self, observations: Sequence[Observation]) -> Conjunction:
         """See `lmc.claims.parts.Tested`."""
         return of_every_part(observations, self._of_part)
 
-    def _of_part(self, observations: Sequence[Observation]) -> Tests:
+    def _of_part(self, observations: Sequence[Observation]) -> Conjunction:
         width, group = at_end(observations, self.at)
         if few := too_few(group):
-            return Tests(missing=few)
+            return Conjunction(missing=few)
         pairs: dict[Seeds, list[Any]] = defaultdict(list)
         for each in group:
             pairs[each.seeds].append(each.value > self.limit if self.bad == "above" else each.value < self.limit)  # type: ignore[operator]
@@ -68,7 +68,7 @@ class Share:
             return f"{bad} of {len(group)} merges of {units} models {self.bad} {self.limit:g} at width {width:g}"
 
         p_value, p_contrary = share_p_values(share, units, self.at_most)
-        return Tests([Test(p_value, p_contrary, share, share_interval(share, units), say)])
+        return Conjunction([OneSided(p_value, p_contrary, share, share_interval(share, units), say)])
 
 
 def share_p_values(share: Any, units: int, at_most: float) -> tuple[Any, Any]:

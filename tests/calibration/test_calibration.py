@@ -1,0 +1,111 @@
+"""How often a claim holds where it is false: at most 6 % at a nominal 5 %, for every expectation and design in use.
+
+Writes the table that the documentation shows. ``tox -e calibration``
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from simulated import CALIBRATED, DESIGNS, KINDS, PRINTED, Kind, Sample, power_law
+
+from lmc.claims.parts import ALPHA, Conjunction
+from lmc.claims.scaling import PowerLaw
+from lmc.claims.statistics import Observation
+
+REPLICATES = int(os.environ.get("LMC_CALIBRATION_REPLICATES", "10000"))
+MOST = 0.06 + 3 * (0.05 * 0.95 / REPLICATES) ** 0.5 * (REPLICATES < 10000)
+TABLE = Path(__file__).parents[2] / "docs" / "calibration.csv"
+COLUMNS = ("claim", "design", "noise", "holds at the bound", "fails at the bound", "holds inside", "asserted")
+FITTED = ("6 models, 15 pairs", "6 models, 15 pairs, 4 draws", "12 models, 36 pairs", "3 groups")
+
+Row = tuple[str, str, str, float, float, float, str]
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[list[Row]]:
+    found: list[Row] = []
+    yield found
+    if REPLICATES >= 10000 and len({row[0] for row in found}) == len(KINDS) + 1:
+        with TABLE.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows((*row[:3], *(f"{100 * share:.1f} %" for share in row[3:6]), row[6]) for row in found)
+
+
+def rates(tests: Conjunction) -> tuple[float, float]:
+    """The shares of replicates that hold and that fail."""
+    fails = np.asarray(tests.p_contrary <= ALPHA)
+    holds = ~fails & np.asarray(tests.p_value <= ALPHA)
+    return float(holds.mean()), float(fails.mean())
+
+
+def sample(design: str, noise: str, name: str, replicates: int = REPLICATES) -> Sample:
+    seed = zlib.crc32(f"{design} {noise} {name}".encode())
+    return Sample(np.random.default_rng(seed), DESIGNS[design], (CALIBRATED | PRINTED)[noise], replicates)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_false_verdicts_are_as_rare_as_they_say(name: str, rows: list[Row]) -> None:
+    kind, often = KINDS[name], []
+    for design in DESIGNS:
+        for noise in CALIBRATED | PRINTED:
+            held, failed = rates(kind.expect.tests(kind.made(sample(design, noise, name), 0.0)))
+            power, _ = rates(kind.expect.tests(kind.made(sample(design, noise, name), 1.0)))
+            rows.append((name, design, noise, held, failed, power, "yes" if noise in kind.calibrated else "no"))
+            if noise in kind.calibrated and max(held, failed) > MOST:
+                often.append(rows[-1])
+    assert not often, "\n".join(map(str, often))
+
+
+def test_power_laws_are_claimed_as_rarely(rows: list[Row]) -> None:
+    law, often = PowerLaw(exponent=0.5, tolerance=1.0), []
+    for design in FITTED:
+        for noise in CALIBRATED | PRINTED:
+            times = REPLICATES if noise in CALIBRATED else max(REPLICATES // 10, 1)
+            held, failed = one_by_one(law, power_law(sample(design, noise, "law", times), 0.0))
+            power, _ = one_by_one(law, power_law(sample(design, noise, "law", max(REPLICATES // 10, 1)), 1.0))
+            yes = "yes" if noise in CALIBRATED else "no"
+            rows.append(("PowerLaw, exponent above 1/2", design, noise, held, failed, power, yes))
+            if noise in CALIBRATED and held > MOST:
+                often.append(rows[-1])
+    assert not often, "\n".join(map(str, often))
+
+
+def one_by_one(law: PowerLaw, observations: list[Observation]) -> tuple[float, float]:
+    """As `rates`, of a fit that takes one replicate at a time."""
+    values = np.array([each.value for each in observations])
+    found = [
+        rates(law.tests([replace(each, value=value) for each, value in zip(observations, column, strict=True)]))
+        for column in values.T.tolist()
+    ]
+    holds, fails = np.mean(found, axis=0)
+    return float(holds), float(fails)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_replicates_at_once_are_judged_as_one_by_one(name: str) -> None:
+    kind: Kind = KINDS[name]
+    observations = kind.made(sample("6 models, 15 pairs, 4 draws", "lognormal", name, 20), 0.5)
+    together = kind.expect.tests(observations)
+    for index in range(20):
+        one: Any = [replace(each, value=float(np.asarray(each.value)[index])) for each in observations]
+        judged = kind.expect.judge(one)  # type: ignore[attr-defined]
+        assert judged.p_value == pytest.approx(float(np.asarray(together.p_value)[index]), rel=1e-9)
+        assert judged.p_contrary == pytest.approx(float(np.asarray(together.p_contrary)[index]), rel=1e-9)
+
+
+@pytest.mark.parametrize(("models", "most"), [(6, 0.39), (12, 0.22)])
+def test_what_models_without_a_bad_one_exclude(models: int, most: float) -> None:
+    """None bad of n at a true share s happens with probability (1 - s)^n, which is 5 % at this share."""
+    from lmc.claims.shares import share_p_values
+
+    assert share_p_values(0.0, models, most + 0.005)[0] < ALPHA < share_p_values(0.0, models, most - 0.005)[0]
