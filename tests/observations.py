@@ -22,7 +22,7 @@ def family(
     """All pairs of ``models`` per width: the width's mean plus a fixed deviation of either model."""
     found = []
     for seed, (width, mean) in enumerate(means.items()):
-        deviation = np.random.default_rng(seed).standard_normal(models)
+        deviation = np.random.default_rng([seed, *group.encode()]).standard_normal(models)
         deviation = spread * (deviation - deviation.mean())
         for i, j in combinations(range(models), 2):
             value = float(mean + deviation[i] + deviation[j])
@@ -53,5 +53,6 @@ RISES, FALLS = Trend(increasing=True, by=0.5), Trend(increasing=False, by=0.5)
 ABOVE, BELOW = Level(above=0.5), Level(below=0.5)
 STRONGER = Contrast(larger="strong", smaller="weak", by=0.1)
 EXACT = Within(target=8.0, tolerance=0.1)
+SPREAD = [[0.1, 0.41, 0.79], [0.09, 0.39, 0.8], [0.11, 0.4, 0.81]]
 SCRAMBLED = [[0.0, 2.0, 1.0], [0.4, 0.3, 0.2], [0.0, 2.0, 1.9]]  # rises by 0.9 on average, p > 0.05
 TWO_PAIRS = [each for each in family(RISING) if each.seeds != (4, 5)]

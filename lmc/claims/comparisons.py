@@ -14,9 +14,9 @@ from lmc.claims.expectations import check_slack
 from lmc.claims.parts import (
     ALPHA,
     MIN_PAIRS,
+    Conjunction,
     Judgement,
     OneSided,
-    Conjunction,
     beyond,
     judge_tests,
     of_every_part,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lmc.claims.asked import Asked
 from lmc.claims.comparisons import compare, none_beyond, part_opposed
 from lmc.claims.expectations import at_end, level
-from lmc.claims.parts import ALPHA, Judgement, Conjunction, beyond, judge_tests, of_every_part, of_their_mean, too_few
+from lmc.claims.parts import ALPHA, Conjunction, Judgement, beyond, judge_tests, of_every_part, of_their_mean, too_few
 from lmc.claims.statistics import Observation, estimate
 
 

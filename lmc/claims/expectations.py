@@ -10,9 +10,9 @@ from typing import Literal
 from lmc.claims.asked import Asked
 from lmc.claims.parts import (
     ALPHA,
+    Conjunction,
     Judgement,
     OneSided,
-    Conjunction,
     beyond,
     judge_tests,
     of_every_part,

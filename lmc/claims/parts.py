@@ -187,7 +187,7 @@ def judge_tests(expectation: Tested, observations: Sequence[Observation]) -> Jud
         decisive = max(tests.must, key=lambda each: each.p_value)
         reason = f"{decisive.say()}, p = {p_value:.2g}"
         if verdict == INCONCLUSIVE:
-            reason += f"; that of the contrary is {p_contrary:.2g}, neither at most {ALPHA:g}"
+            reason += f", of the contrary {p_contrary:.2g}"
     low, high = map(float, decisive.interval)
     return Judgement(
         verdict,

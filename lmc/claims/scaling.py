@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lmc.claims.asked import Asked
-from lmc.claims.parts import ALPHA, Judgement, OneSided, Conjunction, beyond, judge_tests, of_every_part, too_few
+from lmc.claims.parts import ALPHA, Conjunction, Judgement, OneSided, beyond, judge_tests, of_every_part, too_few
 from lmc.claims.statistics import Estimate, Observation, by_width, estimate, one_sided_p_value
 
 
@@ -54,12 +54,12 @@ def fit_power_law(points: Mapping[float, Estimate]) -> PowerLawFit:
     nothing = PowerLawFit(Estimate(math.nan, math.nan, 1.0), math.nan, math.nan)
     if len(points) < 3:
         return replace(nothing, problem=f"{len(points)} widths are too few to see a law")
+    if any(each.vague for each in points.values()):
+        return replace(nothing, problem="the pairs of a width do not differ, which says nothing of their error")
     width, first = min(points.items())
     if one_sided_p_value(first, 0.0, above=True) > ALPHA:
         problem = f"the barrier at width {width:g} ({first.mean:.3g}) is not significantly above zero"
         return replace(nothing, problem=problem)
-    if any(each.vague for each in points.values()):
-        return replace(nothing, problem="the pairs of a width do not differ, which says nothing of their error")
     positions, means = np.log2(list(points)), np.array([each.mean for each in points.values()])
     errors = np.maximum([each.total for each in points.values()], 1e-6 * abs(first.mean))
 

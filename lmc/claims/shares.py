@@ -11,7 +11,7 @@ import numpy as np
 
 from lmc.claims.asked import Asked
 from lmc.claims.expectations import at_end
-from lmc.claims.parts import ALPHA, Judgement, OneSided, Conjunction, judge_tests, of_every_part, too_few
+from lmc.claims.parts import ALPHA, Conjunction, Judgement, OneSided, judge_tests, of_every_part, too_few
 from lmc.claims.statistics import Observation, Seeds
 from lmc.errors import SpecError
 

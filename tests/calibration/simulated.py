@@ -180,7 +180,7 @@ def _against_quiet(sample: Sample, mean: float, sign: int = 1) -> list[Observati
 
 def _with_images(sample: Sample, inside: float) -> list[Observation]:
     """The same images, too few of them, in every merge."""
-    shift = 0.5 * sample.rng.standard_normal(sample.replicates)
+    shift: Any = 0.5 * sample.rng.standard_normal(sample.replicates)
     return [
         Observation(each.width, each.seeds, shift + each.value, draw=each.draw, error=0.5)
         for each in sample.merges(2 - inside)
@@ -212,7 +212,7 @@ KINDS: dict[str, Kind] = {
 
 
 def share_kind(at_most: float) -> Kind:
-    """A claim on the share above 0, with numbers that are above 0 in that share less ``inside`` times a quarter of it."""
+    """A claim on the share above 0; half of it is above where ``inside`` is 1, all of it where it is 0."""
 
     def made(of: Sample, inside: float) -> list[Observation]:
         values = of.noise(np.random.default_rng(0), [(0,)], 1, 1_000_000).ravel()

@@ -15,7 +15,7 @@ from lmc.claims.asked import Asked
 from lmc.claims.comparisons import Ordered
 from lmc.claims.equivalence import Near, NonInferior, Similar
 from lmc.claims.parts import ALPHA, Expectation, Judgement
-from lmc.claims.statistics import Estimate, Observation
+from lmc.claims.statistics import Observation, design_factor
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
 
 BOTH = ("unpermuted", "matching")
@@ -30,7 +30,7 @@ def family(
     """All pairs of ``models`` per width: the width's mean plus a fixed deviation of either model, 0 on average."""
     found = []
     for seed, (width, mean) in enumerate(means.items()):
-        deviation = np.random.default_rng([seed, len(group)]).standard_normal(models)
+        deviation = np.random.default_rng([seed, *group.encode()]).standard_normal(models)
         deviation = spread * (deviation - deviation.mean())
         found += [
             Observation(
@@ -58,13 +58,13 @@ CASES: list[tuple[str, Expectation, list[Observation], str, str]] = [
     ("the same", SAME, two(0.5, 0.5), HOLDS, "unpermuted 0.5, matching 0.5 at width 1, p = "),
     ("a little above", SAME, two(0.6, 0.5), HOLDS, "unpermuted 0.6"),
     ("a little below", SAME, two(0.4, 0.5), HOLDS, "unpermuted 0.4"),
-    ("exactly the same", SAME, two(0.5, 0.5, spread=0.0), HOLDS, "p = 0"),
+    ("exactly the same", SAME, two(0.5, 0.5, spread=0.0), INCONCLUSIVE, "p = 1"),
     ("beyond the margin above", SAME, two(0.75, 0.5), FAILS, "unpermuted 0.75"),
     ("beyond the margin below", SAME, two(0.25, 0.5), FAILS, "unpermuted 0.25"),
-    ("exactly the margin apart", SAME, two(0.25, 0.5, spread=0.0), FAILS, "p = 1"),
-    ("the same but noisy", SAME, two(0.5, 0.5, spread=0.5), INCONCLUSIVE, "p exceeds 0.05"),
-    ("nearly the margin apart", SAME, two(0.69, 0.5, spread=0.1), INCONCLUSIVE, "p exceeds 0.05"),
-    ("nearly the margin below", SAME, two(0.31, 0.5, spread=0.1), INCONCLUSIVE, "p exceeds 0.05"),
+    ("exactly the margin apart", SAME, two(0.3, 0.5), INCONCLUSIVE, "p = 0.5"),
+    ("the same but noisy", SAME, two(0.5, 0.5, spread=0.5), INCONCLUSIVE, "of the contrary "),
+    ("nearly the margin apart", SAME, two(0.69, 0.5, spread=0.1), INCONCLUSIVE, "of the contrary "),
+    ("nearly the margin below", SAME, two(0.31, 0.5, spread=0.1), INCONCLUSIVE, "of the contrary "),
     ("similar of two pairs", SAME, without(two(0.5, 0.5), (4, 5)), INCONCLUSIVE, "2 independent pairs at width 1"),
     ("similar to nothing", SAME, family({1.0: 0.5}), INCONCLUSIVE, "no width in common"),
     (
@@ -87,16 +87,16 @@ CASES: list[tuple[str, Expectation, list[Observation], str, str]] = [
     ("near at the narrowest only", CLOSE, family({1.0: 1.0, 2.0: 5.0}), FAILS, "at width 2"),
     ("too high", CLOSE, family({1.0: 1.25}), FAILS, "1.25 ["),
     ("too low", CLOSE, family({1.0: 0.75}), FAILS, "0.75 ["),
-    ("on the edge", Near(1.0, within=0.25), family({1.0: 1.25}, spread=0.0), FAILS, "p = 1"),
-    ("near but noisy", CLOSE, family({1.0: 1.0}, spread=0.5), INCONCLUSIVE, "p exceeds 0.05"),
+    ("on the edge", Near(1.0, within=0.25), family({1.0: 1.25}), INCONCLUSIVE, "p = 0.5"),
+    ("near but noisy", CLOSE, family({1.0: 1.0}, spread=0.5), INCONCLUSIVE, "of the contrary "),
     ("near of two pairs", CLOSE, without(family({1.0: 1.0}), (4, 5)), INCONCLUSIVE, "2 independent pairs at width 1"),
     ("rising", RISING, three(0.1, 0.3, 0.5), HOLDS, "zero 0.1, weak 0.3, strong 0.5, p = "),
-    ("rising with a dent", RISING, three(0.2, 0.1, 0.6), HOLDS, "zero 0.2, weak 0.1, strong 0.6"),
+    ("rising with a dent", RISING, three(0.2, 0.1, 0.6), FAILS, "from zero to weak, p of the contrary = "),
     ("falling", RISING, three(0.5, 0.3, 0.1), FAILS, "zero 0.5"),
     ("flat", RISING, three(0.3, 0.3, 0.3), FAILS, "zero 0.3"),
     ("rising too little", RISING, three(0.1, 0.2, 0.35), FAILS, "strong 0.35"),
     ("rising but only in the middle", RISING, three(0.1, 0.9, 0.1), FAILS, "weak 0.9"),
-    ("rising but noisy", RISING, three(0.1, 0.3, 0.5, spread=0.6), INCONCLUSIVE, "p exceeds 0.05"),
+    ("rising but noisy", RISING, three(0.1, 0.3, 0.5, spread=0.4), INCONCLUSIVE, "of the contrary "),
     ("order of two pairs", RISING, without(three(0.1, 0.3, 0.5), (4, 5)), INCONCLUSIVE, "2 independent pairs"),
     (
         "order without the middle",
@@ -157,34 +157,58 @@ def test_nothing_measured_fails(expectation: Expectation) -> None:
 # -- The margin is tested from both sides. --
 
 
+def pairs(samples: Mapping[str, np.ndarray], first: int = 0) -> list[Observation]:
+    """Disjoint pairs, of other models in each group."""
+    return [
+        Observation(1.0, (2 * index + 100 * at, 2 * index + 1 + 100 * at), float(value), group=group)
+        for at, (group, values) in enumerate(samples.items(), start=first)
+        for index, value in enumerate(values)
+    ]
+
+
 @pytest.mark.parametrize("mean", [-0.15, -0.05, 0.0, 0.1, 0.19, 0.3])
 def test_equivalence_takes_the_larger_of_two_one_sided_tests(mean: float) -> None:
+    """On disjoint pairs, whose errors are those of a plain sample but for the design's factor."""
+    factor = design_factor(7, shared=False)
     sample = mean + 0.1 * stats.zscore(np.random.default_rng(0).standard_normal(7), ddof=1)
-    found = Estimate(float(sample.mean()), float(sample.std(ddof=1) / math.sqrt(7)), 6)
-    above = stats.ttest_1samp(sample, -0.2, alternative="greater").pvalue
-    below = stats.ttest_1samp(sample, 0.2, alternative="less").pvalue
-    assert equivalence_p_value(found, 0.0, 0.2) == pytest.approx(max(above, below), rel=1e-9)
-    shifted = replace(found, mean=found.mean + 5)
-    assert equivalence_p_value(shifted, 5.0, 0.2) == pytest.approx(max(above, below), rel=1e-6)
+    tests = [stats.ttest_1samp(sample, bound).statistic / factor for bound in (-0.2, 0.2)]
+    expected = max(stats.t.sf(tests[0], 6), stats.t.cdf(tests[1], 6))
+    found = Near(0.0, within=0.2).judge(pairs({"unpermuted": sample}))
+    assert found.p_value == pytest.approx(expected, rel=1e-9)
+    assert found.p_contrary == pytest.approx(min(1, 2 * min(stats.t.cdf(tests[0], 6), stats.t.sf(tests[1], 6))))
+    assert Near(5.0, within=0.2).judge(pairs({"": sample + 5})).p_value == pytest.approx(expected, rel=1e-6)
 
 
 def test_similar_agrees_with_welchs_two_one_sided_tests() -> None:
-    """On disjoint pairs, whose errors are those of plain samples."""
     rng = np.random.default_rng(3)
-    samples = {"unpermuted": rng.normal(0.5, 0.1, 5), "matching": rng.normal(0.52, 0.05, 7)}
-    observations = [
-        Observation(1.0, (2 * index, 2 * index + 1), float(value), group=group)
-        for group, values in samples.items()
-        for index, value in enumerate(values)
+    one, other = rng.normal(0.5, 0.1, 5), rng.normal(0.52, 0.05, 7)
+    found = SAME.judge(pairs({"unpermuted": one, "matching": other}))
+    widened = [  # to the error that the design asks for
+        sample.mean() + design_factor(len(sample), shared=False) * (sample - sample.mean()) for sample in (one, other)
     ]
-    found = SAME.judge(observations)
-    one, other = samples.values()
     tests = [
-        stats.ttest_ind(one + 0.2, other, equal_var=False, alternative="greater").pvalue,
-        stats.ttest_ind(one - 0.2, other, equal_var=False, alternative="less").pvalue,
+        stats.ttest_ind(widened[0] + 0.2, widened[1], equal_var=False, alternative="greater").pvalue,
+        stats.ttest_ind(widened[0] - 0.2, widened[1], equal_var=False, alternative="less").pvalue,
     ]
     assert found.p_value == pytest.approx(max(tests), rel=1e-9)
     assert found.effect == pytest.approx(one.mean() - other.mean(), rel=1e-9)
+
+
+def test_pairs_that_both_groups_have_are_compared_one_by_one() -> None:
+    """What every pair shares drops out; what is measured of other pairs is not compared."""
+    rng = np.random.default_rng(1)
+    common, own = rng.normal(0, 5, 6), rng.normal(0, 0.01, 6)
+    one, other = pairs({"unpermuted": common + 0.1 + own}), pairs({"matching": common})
+    widened = 0.1 + own.mean() + design_factor(6, shared=False) * (own - own.mean())
+    found = SAME.judge([*one, *other])
+    assert found.verdict == HOLDS
+    tests = [stats.ttest_1samp(widened, -0.2).statistic, -stats.ttest_1samp(widened, 0.2).statistic]
+    assert found.p_value == pytest.approx(stats.t.sf(min(tests), 5), rel=1e-6)
+    more = [replace(one[0], seeds=(90, 91), value=1e6)]
+    assert SAME.judge([*one, *other, *more]).p_value == pytest.approx(found.p_value)
+    apart = [replace(each, seeds=tuple(seed + 200 for seed in each.seeds)) for each in other]
+    assert SAME.judge([*one, *apart]).verdict == INCONCLUSIVE
+    assert "2 independent pairs at width 1" in SAME.judge([*one[:2], *other]).reason
 
 
 def test_two_different_families_are_seldom_called_similar() -> None:
@@ -216,10 +240,15 @@ def test_every_layer_must_be_similar_unless_only_the_mean_is_asked_for() -> None
     assert SAME.judge(opposite).verdict == FAILS
     pooled = replace(SAME, pooled=True)
     found = pooled.judge(opposite)
-    assert found.verdict == HOLDS
-    assert found.reason.startswith("unpermuted 0.5, matching 0.5")
-    assert (found.mean_of, found.part) == (2, "")
+    assert found.verdict == FAILS, "what cancels in the mean is found in its layers"
+    assert (found.mean_of, found.part in ("relu0", "relu1")) == (2, True)
+    assert "goes the other way: unpermuted" in found.reason
     assert found.asked == pooled.asked != SAME.asked
+    noisy = layers((0.65, 0.5), (0.4, 0.5), spread=0.05)
+    assert SAME.judge(noisy).verdict == INCONCLUSIVE
+    found = pooled.judge(noisy)
+    assert found.verdict == HOLDS, "the mean can be sure where no layer is"
+    assert (found.mean_of, found.part, found.effect) == (2, "", pytest.approx(0.025, abs=1e-9))
 
 
 def test_the_mean_over_layers_must_be_similar() -> None:

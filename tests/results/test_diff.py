@@ -8,7 +8,7 @@ import pytest
 from documents import BELOW, RISES, Edit, document, edited, machine, on, other_seeds, top, versions, without
 from msgspec.structs import replace
 
-from lmc.claims import equivalence, expectations
+from lmc.claims import comparisons, equivalence, expectations
 from lmc.claims.asked import Asked
 from lmc.claims.parts import Expectation
 from lmc.claims.scaling import PowerLaw
@@ -105,8 +105,8 @@ def test_a_mean_is_of_one_quantity_whatever_it_should_be_near() -> None:
         (expectations.Trend(increasing=True, by=-0.03, pooled=True), "better"),
         (expectations.Trend(increasing=False, by=0.1, pooled=True), "worse"),
         (expectations.Trend(increasing=False, by=-0.03), "worse"),
-        (expectations.Contrast("weak", "strong", by=0.02), "better"),
-        (expectations.Ordered(("zero", "weak", "strong"), by=0.02), "better"),
+        (comparisons.Contrast("weak", "strong", by=0.02), "better"),
+        (comparisons.Ordered(("zero", "weak", "strong"), by=0.02), "better"),
         (PowerLaw(exponent=0.05, tolerance=0.1), "better"),
         (equivalence.Similar("strong", "bn", within=0.1), "moved"),
         (equivalence.Similar("strong", "bn", within=0.1, pooled=True), "moved"),
