@@ -22,15 +22,23 @@ class TestJudging:
 
     def records(self, **changes: object) -> dict[str, dict[str, object]]:
         point = {"accuracy": 0.9, "loss": 0.1, "beta": 1.0, "calibrated_loss": 0.1}
-        barriers = {"calibrated_loss_barrier_midpoint": 0.0}
         record = {
             "status": "measured",
             "distance": 1.0,
             "accuracies": [0.9, 0.9],
-            "path": {"lams": [0, 0.5, 1], "points": [point] * 3, "barriers": barriers},
             **changes,
         }
-        return {measurement.key: record for measurement in needed([self.case])}
+        return {
+            measurement.key: {
+                "path": {
+                    "lams": [0, 0.5, 1],
+                    "points": [point] * 3,
+                    "barriers": {"calibrated_loss_barrier_midpoint": 1e-4 * at**2},  # equal ones would prove nothing
+                },
+                **record,
+            }
+            for at, measurement in enumerate(needed([self.case]))
+        }
 
     def test_holds(self) -> None:
         assert judge(self.case, self.records()).judgement.verdict == HOLDS
@@ -69,10 +77,13 @@ class TestJudging:
 
     def test_a_model_alone_or_with_itself_is_no_identical_pair(self) -> None:
         for sample in (models, flatness):
-            study_ = study(Arm(lambda _: {"": 0.0}, sample=sample))
+            study_ = study(Arm(lambda record: {"": record["at"]}, sample=sample))
             case = Case(dataclasses.replace(CLAIM, study=study_), SETTING)
             record = {"status": "measured", "accuracies": [1.0], "distance": 1.0}
-            records = {each.key: record | {"accuracies": [1.0] * len(each.specs)} for each in needed([case])}
+            records = {
+                each.key: record | {"accuracies": [1.0] * len(each.specs), "at": 1e-4 * at**2}
+                for at, each in enumerate(needed([case]))
+            }
             assert judge(case, records).judgement.verdict == HOLDS
         control = Case(dataclasses.replace(CLAIM, study=self_merge()), SETTING)
         barriers = {"barriers": {"loss_barrier_midpoint": 0.0}}
