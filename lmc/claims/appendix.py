@@ -6,6 +6,7 @@ from lmc.claims.claim import NOTICEABLE, Claim
 from lmc.claims.comparisons import Contrast
 from lmc.claims.equivalence import Near
 from lmc.claims.expectations import Level, Trend
+from lmc.claims.explanation import Experiment, Explanation
 from lmc.claims.extracts import (
     barrier,
     endpoint_cosine,
@@ -14,7 +15,13 @@ from lmc.claims.extracts import (
     perturbation_cosine,
     perturbed,
 )
+from lmc.claims.null import Null
 from lmc.claims.studies import Arm, flatness, over_aligned, over_pairs, study
+
+_CENTRED_HEADS = Experiment(
+    "The last layer's two sides, each less its mean over the classes: a distance that stays below the bound refutes "
+    "that only a shift shared by all logits is alike."
+)
 
 APPENDIX: tuple[Claim, ...] = (
     Claim(
@@ -25,17 +32,24 @@ APPENDIX: tuple[Claim, ...] = (
         unit="‖x - y‖² / (‖x‖² + ‖y‖²)",
         study=over_pairs(layers("weights", "relative_commutativity"), widest=True),
         expect=Level(above=0.25),
+        null=Null("Models that commute, as LLFC has it: both sides are equal.", 0.0),
         why="Unrelated sides give 1, equal ones 0. Deviates: Zhou et al. divide by ‖x‖ ‖y‖, which is twice this at "
         "equal norms but has no mean where single models' layers collapse (10,000 in a pilot's first block of a "
         "ResNet).",
         history="Pilots: 0.5 or more in every layer.",
-        known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: holds in the first three layers (0.4 to 0.96) but not in the "
-            "last (0.17). There both sides are a fifth to a third of the models' own responses (Fig. 7), and what is "
-            "left of them is alike.",
-            "mlp-fashion-mnist": "Seen in the verdict itself: holds in the first three layers (0.4 to 0.96) but not "
-            "in the last (0.09). There both sides are a fifth to a third of the models' own responses (Fig. 7), and "
-            "what is left of them is alike.",
+        explanations={
+            "mlp-mnist": Explanation(
+                "Seen in the verdict itself: holds in the first three layers (0.4 to 0.96) but not in the last "
+                "(0.17). There both sides are a fifth to a third of the models' own responses (Fig. 7), and what is "
+                "left of them is alike.",
+                _CENTRED_HEADS,
+            ),
+            "mlp-fashion-mnist": Explanation(
+                "Seen in the verdict itself: holds in the first three layers (0.4 to 0.96) but not in the last "
+                "(0.09). There both sides are a fifth to a third of the models' own responses (Fig. 7), and what is "
+                "left of them is alike.",
+                _CENTRED_HEADS,
+            ),
         },
         core=False,
     ),
@@ -47,6 +61,7 @@ APPENDIX: tuple[Claim, ...] = (
         unit="‖x - y‖² / (‖x‖² + ‖y‖²)",
         study=over_aligned(layers("weights", "relative_commutativity"), "unpermuted", "matching", widest=True),
         expect=Contrast("unpermuted", "matching", by=NOTICEABLE, pooled=True),
+        null=Null("A permutation that matches nothing leaves unrelated sides unrelated.", 1.0),
         why="The paper claims the direction.",
         core=False,
     ),
@@ -59,6 +74,7 @@ APPENDIX: tuple[Claim, ...] = (
         unit="log2 / layer",
         study=over_pairs(norm_decay("average"), widest=True),
         expect=Near(-1.0, within=0.25),
+        null=Null("LLFC: the merged outputs are the average of the endpoints' and keep their norm.", 0.0),
         why="LEWC predicts -1, LLFC 0; a quarter is far from both halves.",
         kinds=("mlp",),
         core=False,
@@ -71,6 +87,7 @@ APPENDIX: tuple[Claim, ...] = (
         unit="share",
         study=study(Arm(perturbed("accuracy"), sample=flatness)),
         expect=Trend(increasing=False, by=0.05),
+        null=Null("A step harms models of every width as it harms narrow ones.", 0.5),
         why="Five points of accuracy, the bound below for the widest.",
         core=False,
     ),
@@ -82,6 +99,7 @@ APPENDIX: tuple[Claim, ...] = (
         unit="share",
         study=study(Arm(perturbed("accuracy"), sample=flatness)),
         expect=Level(below=0.05),
+        null=Null("A step harms wide models as it harms narrow ones, by 0.3 or more.", 0.3),
         why="Below what the merge itself may cost (Fig. 1).",
         core=False,
     ),
@@ -97,6 +115,7 @@ APPENDIX: tuple[Claim, ...] = (
             widest=True,
         ),
         expect=Contrast("merged", "perturbed", by=0.2),
+        null=Null("Merging is a step like any other of that length.", 0.6),
         why="The bound of Fig. 2(a): flatness would predict no rise for either.",
         core=False,
     ),
@@ -108,6 +127,7 @@ APPENDIX: tuple[Claim, ...] = (
         unit="cosine",
         study=study(Arm(perturbation_cosine, sample=flatness)),
         expect=Trend(increasing=True, by=NOTICEABLE, pooled=True, slack=NOTICEABLE),
+        null=Null("A step moves models of every width as it moves narrow ones.", 0.7),
         why="The paper claims the direction.",
         core=False,
     ),
@@ -123,6 +143,7 @@ APPENDIX: tuple[Claim, ...] = (
             widest=True,
         ),
         expect=Contrast("perturbed", "trained", by=0.1, pooled=True),
+        null=Null("A trained model is a step away like any other model at that distance.", 0.9),
         why="A tenth of a cosine is what one would notice.",
         core=False,
     ),

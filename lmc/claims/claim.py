@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lmc.claims.explanation import Explanation
+from lmc.claims.null import Null
 from lmc.claims.parts import Expectation
 from lmc.claims.statistics import Observation
+from lmc.claims.verdicts import CLAIM, Role
 from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting
 
@@ -51,13 +54,15 @@ class Claim:
         unit: of the values.
         study: where the numbers come from.
         expect: the test they must pass.
+        null: what would be measured if there were nothing in it; it must not hold there.
         why: the reason for the bound.
         items: names of the paper's items that it stands for, see `lmc.claims.paper.ITEMS`; empty where it is beyond
             the paper.
         history: what the bound was before, and what had been seen of the numbers when it was chosen.
         kinds: architectures the paper claims it for; empty where no model is needed.
         dataset: the one dataset it is about; empty for any.
-        known_gaps: setting name to the reason why it is known not to reproduce there.
+        explanations: setting name to the reason why it is known to fail there.
+        role: a claim of the paper, a check of what follows from a symmetry or another bound, or found here.
         core: whether it belongs to the paper's core claims.
         wide: whether it speaks of wide models, see `lmc.tiers.families.Setting`.
     """
@@ -68,11 +73,13 @@ class Claim:
     unit: str
     study: Study
     expect: Expectation
+    null: Null
     why: str
     items: tuple[str, ...] = ()
     history: str = ""
     kinds: tuple[str, ...] = ("mlp", "vgg", "resnet")
     dataset: str = ""
-    known_gaps: Mapping[str, str] = field(default_factory=dict)
+    explanations: Mapping[str, Explanation] = field(default_factory=dict)
+    role: Role = CLAIM
     core: bool = True
     wide: bool = True

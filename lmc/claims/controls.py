@@ -7,16 +7,20 @@ from lmc.claims import theorems
 from lmc.claims.claim import Claim
 from lmc.claims.expectations import Level, Within
 from lmc.claims.extracts import barrier
+from lmc.claims.null import Null
 from lmc.claims.studies import computed, over_pairs, self_merge
+from lmc.claims.verdicts import CHECK, FOUND_HERE
 
 CONTROLS: tuple[Claim, ...] = (
     Claim(
         id="control-self-merge",
+        role=CHECK,
         ref="Def. 2.1 (control)",
         statement="A model merged with itself shows no barrier.",
         unit="nats or share",
         study=self_merge(),
         expect=Within(0.0, 0.1),
+        null=Null("Two models that share nothing, merged while narrow, show a barrier of one nat.", 1.0),
         why="Only the BatchNorm statistics change: recomputed in one pass, where training kept a running mean. A "
         "third of what counts as a barrier below.",
         history="Pilots: up to 0.052, and always an improvement.",
@@ -24,12 +28,14 @@ CONTROLS: tuple[Claim, ...] = (
     ),
     Claim(
         id="control-narrow-barrier",
+        role=CHECK,
         ref="Fig. 1, 2 (control)",
         items=("Figure 1",),
         statement="Narrow models show a calibrated loss barrier.",
         unit="nats",
         study=over_pairs(barrier("calibrated_loss")),
         expect=Level(above=0.3, at="narrowest"),
+        null=Null("One model merged with itself shows no barrier.", 0.0),
         why="A suite that sees no barrier here could not see one anywhere.",
         history="Pilots: 1.0 to 1.6.",
         wide=False,
@@ -45,17 +51,20 @@ THEOREMS: tuple[Claim, ...] = (
         unit="relative error",
         study=computed(theorems.theorem_5_3_errors),
         expect=Within(0.0, 1e-12),
+        null=Null("Nets that meet neither condition: an error as large as the outputs.", 1.0),
         why="An identity: only float64 rounding remains.",
         kinds=(),
     ),
     Claim(
         id="thm5.3-error-proportional-to-violation",
+        role=FOUND_HERE,
         ref="Thm. 5.3",
         items=("Theorem 5.3",),
         statement="LEWC's error grows in proportion to a violation of either condition or of the bias premise.",
         unit="exponent",
         study=computed(theorems.theorem_5_3_slopes),
         expect=Within(1.0, 0.05),
+        null=Null("An error that does not depend on the violation.", 0.0),
         why="First order in the violation: an exponent of one, measured over three decades.",
         kinds=(),
     ),
@@ -67,6 +76,7 @@ THEOREMS: tuple[Claim, ...] = (
         unit="cosine",
         study=computed(theorems.theorem_5_4_limit),
         expect=Within(theory.GAUSSIAN_NULL, 5e-4),
+        null=Null("A ReLU that is linear on its inputs.", 1.0),
         why="At d = 20,000 one sample deviates by about 1e-3, the mean of 100 by 1e-4.",
         kinds=(),
     ),
@@ -78,17 +88,20 @@ THEOREMS: tuple[Claim, ...] = (
         unit="exponent",
         study=computed(theorems.theorem_5_4_rate),
         expect=Within(-0.5, 0.05),
+        null=Null("No concentration: the spread does not depend on the dimension.", 0.0),
         why="600 samples at four dimensions fix the exponent to about 0.015.",
         kinds=(),
     ),
     Claim(
         id="thm5.4-general-lambda",
+        role=FOUND_HERE,
         ref="Thm. 5.4 at any λ",
         items=("Theorem 5.4",),
         statement="The closed form c(λ) agrees with sampled Gaussian pre-activations.",
         unit="difference of cosines",
         study=computed(theorems.theorem_5_4_lambdas),
         expect=Within(0.0, 7e-4),
+        null=Null("The limit at λ = ½ for every λ: wrong by 0.065 at λ = 0.1.", 0.065),
         why="At d = 10,000 the mean of 100 samples deviates by about 1.5e-4.",
         kinds=(),
     ),

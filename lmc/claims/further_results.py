@@ -6,6 +6,7 @@ from lmc.claims.claim import NOTICEABLE, Claim
 from lmc.claims.comparisons import Contrast
 from lmc.claims.equivalence import Near, NonInferior
 from lmc.claims.expectations import Level, Trend
+from lmc.claims.explanation import Experiment, Explanation
 from lmc.claims.extracts import (
     barrier,
     beta_over_prediction,
@@ -15,7 +16,15 @@ from lmc.claims.extracts import (
     midpoint,
     norm_decay,
 )
+from lmc.claims.null import Null
 from lmc.claims.studies import Arm, aligned, models, over_aligned, over_pairs, study
+from lmc.claims.verdicts import CHECK, FOUND_HERE
+
+_SIXTY_STARTS = Experiment(
+    "Matching from many starts: a matching with a larger inner product and a small barrier refutes it.",
+    "Twelve pairs matched from up to 60 starts: the best matching found merges no better.",
+)
+_FOUR_TIMES_AS_WIDE = Experiment("The same nets at four times the width: a share that has not risen refutes it.")
 
 FURTHER_RESULTS: tuple[Claim, ...] = (
     Claim(
@@ -26,6 +35,7 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="nats",
         study=over_pairs(barrier("calibrated_loss")),
         expect=Trend(increasing=False, by=0.3),
+        null=Null("Narrow models: a barrier of one nat at every width.", 1.0),
         why="The bound of Fig. 2(b).",
         kinds=("vgg", "resnet"),
         dataset="cifar100",
@@ -39,11 +49,15 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="share",
         study=over_aligned(barrier("accuracy"), "matching"),
         expect=Level(below=0.03),
+        null=Null("A permutation that matches nothing: what wide models lose unpermuted, 0.04.", 0.04),
         why="Three points of accuracy.",
         history="Pilots: below 0.01 for MLP and ResNet.",
-        known_gaps={
-            "vgg-digits": "As for Fig. 17: pairs of strongly decayed VGGs lose 0.02 to 0.1 on average after matching, "
-            "from run to run, one pair in five much more.",
+        explanations={
+            "vgg-digits": Explanation(
+                "As for Fig. 17: pairs of strongly decayed VGGs lose 0.02 to 0.1 on average after matching, from run "
+                "to run, one pair in five much more.",
+                _SIXTY_STARTS,
+            ),
         },
         core=False,
     ),
@@ -55,11 +69,16 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="nats",
         study=over_aligned(barrier("calibrated_loss"), "unpermuted", "matching"),
         expect=Contrast("unpermuted", "matching", by=0.3),
+        null=Null("A permutation that matches nothing, which changes no distribution.", 0.5),
         why="What counts as a barrier of narrow models.",
-        known_gaps={
-            "vgg-digits": "Strongly decayed VGGs gain little where they are narrow (pilots: from 1.0 to 0.5 or 0.8 at "
-            "an eighth of the width) and lose where they are wide (from 0.09 to 0.14). Twelve pairs matched from up to "
-            "60 starts show that the best matching found is no better; under weak decay matching removes the barrier.",
+        explanations={
+            "vgg-digits": Explanation(
+                "Matching takes wide, strongly decayed VGGs out of the regime of disjoint activity without reaching "
+                "that of equal weights: they gain little where they are narrow (pilots: from 1.0 to 0.5 or 0.8 at an "
+                "eighth of the width) and lose where they are wide (from 0.09 to 0.14). Under weak decay matching "
+                "removes the barrier.",
+                _SIXTY_STARTS,
+            ),
         },
         core=False,
     ),
@@ -71,17 +90,22 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="nats",
         study=study(Arm(barrier("calibrated_loss"), "weak", aligned("matching"), label="matching"), widest=True),
         expect=Level(below=0.2),
+        null=Null(
+            "A permutation that matches nothing: weakly decayed models unpermuted, 0.08 (MLP) to 0.3 nats.", 0.08
+        ),
         why="What counts as close to zero for Fig. 2(b).",
         core=False,
     ),
     Claim(
         id="fig18b-any-permutation-will-do-when-wide",
+        role=CHECK,
         ref="F.4, Fig. 18(b)",
         items=("Figure 18",),
         statement="At the largest width models merge about as well after random permutations as after weight matching.",
         unit="nats",
         study=over_aligned(barrier("calibrated_loss"), "random", "matching", widest=True),
         expect=NonInferior("random", "matching", margin=0.2),
+        null=Null("Narrow models, which matching helps by half a nat or more.", {"random": 1.0, "matching": 0.5}),
         why="What counts as close to zero for Fig. 2(b).",
         core=False,
     ),
@@ -93,6 +117,7 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="β",
         study=study(Arm(midpoint("beta"), label="merged"), Arm(endpoint("beta"), label="endpoints"), widest=True),
         expect=Contrast("merged", "endpoints", by=0.5),
+        null=Null("The merged model is as sure of itself as its endpoints.", 1.5),
         why="The paper says the logits shrink; half a unit of β is a third more than an honest softmax.",
         core=False,
     ),
@@ -104,18 +129,21 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="β",
         study=over_pairs(midpoint("beta")),
         expect=Trend(increasing=True, by=1.0),
+        null=Null("Narrow models, which do not follow LEWC: about 1 at every width.", 1.0),
         why="From about 1 without LEWC towards 8 with it; a unit is a seventh of the way.",
         kinds=("mlp",),
         core=False,
     ),
     Claim(
         id="lewc-inverse-temperature-doubles-per-layer",
+        role=FOUND_HERE,
         ref="Def. 4.1 (consequence)",
         items=("Theorem 5.3", "Figure 19"),
         statement="An L-layer MLP merged at λ = ½ needs 2^(L-1) times its ensemble's inverse temperature.",
         unit="log2 β / (L - 1)",
         study=over_pairs(beta_over_prediction, "shallow", "strong", "deep"),
         expect=Near(1.0, within=0.4),
+        null=Null("LLFC: the merged logits are the ensemble's, at every depth.", 0.0),
         why="Exact under LEWC, 0 without it; nearer to the one than to the other.",
         history="Pilots: 0.97 for 3 layers, 0.95 for 4, and still 0.80 for 5, which need more width.",
         kinds=("mlp",),
@@ -129,6 +157,7 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="log2 / layer",
         study=over_pairs(norm_decay("endpoints"), widest=True),
         expect=Level(below=-0.5),
+        null=Null("Norms that keep their size from layer to layer.", 0.0),
         why="LEWC predicts about -1, no decay 0.",
         kinds=("mlp",),
         core=False,
@@ -141,6 +170,7 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="log2 / layer",
         study=over_pairs(norm_decay("endpoints"), widest=True),
         expect=Level(above=-0.5),
+        null=Null("Norms that decay as the plain MLP's do.", -0.75),
         why="Half of what LEWC predicts without BatchNorm.",
         kinds=("vgg", "resnet"),
         core=False,
@@ -153,23 +183,30 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="share",
         study=study(Arm(leftmost_share, sample=models), widest=True),
         expect=Level(above=0.5),
+        null=Null("Coordinates spread evenly over the fifty bins.", 0.02),
         why="Most means more than half.",
-        known_gaps={
-            "mlp-mnist": "Seen in the verdict itself: at 1,024 units 50, 41 and 17 % of the first, second and third "
-            "layer's coordinates lie in the lowest fiftieth of the range, and the shares rise with width; the paper "
-            "shows wider nets.",
-            "mlp-fashion-mnist": "Seen in the verdict itself: at 1,024 units 60, 45 and 18 % of the first, second "
-            "and third layer's coordinates lie in the lowest fiftieth of the range, and the shares rise with width; "
-            "the paper shows wider nets.",
-            "mlp-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth of "
-            "the range holds 21 % of the last hidden layer's coordinates (pilots). The share rises with width, and "
-            "the active share falls (Fig. 5).",
-            "vgg-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth of "
-            "the range holds 8 % of the last hidden layer's coordinates (pilots). The share rises with width, and "
-            "the active share falls (Fig. 5).",
-            "resnet-digits": "On digits the widest nets are small and use much of their width: the lowest fiftieth "
-            "of the range holds 1 % of the last hidden layer's coordinates (pilots). The share rises with width, and "
-            "the active share falls (Fig. 5).",
+        explanations={
+            "mlp-mnist": Explanation(
+                "Seen in the verdict itself: at 1,024 units 50, 41 and 17 % of the first, second and third layer's "
+                "coordinates lie in the lowest fiftieth of the range, and the shares rise with width; the paper shows "
+                "wider nets.",
+                _FOUR_TIMES_AS_WIDE,
+            ),
+            "mlp-fashion-mnist": Explanation(
+                "Seen in the verdict itself: at 1,024 units 60, 45 and 18 % of the first, second and third layer's "
+                "coordinates lie in the lowest fiftieth of the range, and the shares rise with width; the paper shows "
+                "wider nets.",
+                _FOUR_TIMES_AS_WIDE,
+            ),
+            **{
+                name: Explanation(
+                    "On digits the widest nets are small and use much of their width: the lowest fiftieth of the "
+                    f"range holds {share} % of the last hidden layer's coordinates (pilots). The share rises with "
+                    "width, and the active share falls (Fig. 5).",
+                    _FOUR_TIMES_AS_WIDE,
+                )
+                for name, share in (("mlp-digits", 21), ("vgg-digits", 8), ("resnet-digits", 1))
+            },
         },
         core=False,
     ),
@@ -181,6 +218,7 @@ FURTHER_RESULTS: tuple[Claim, ...] = (
         unit="share",
         study=over_aligned(layers("activations", "overlap_ratio"), "matching", "unpermuted", widest=True),
         expect=Contrast("matching", "unpermuted", by=NOTICEABLE, pooled=True),
+        null=Null("A permutation that matches nothing.", 0.4),
         why="The paper claims the direction.",
         core=False,
     ),

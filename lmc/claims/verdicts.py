@@ -14,5 +14,15 @@ NOT_RUN: Final = "not-run"
 SEVERITY: tuple[Verdict, ...] = (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
 """Verdicts from best to worst; a claim's verdict is the worst of its settings', theirs of their parts'."""
 
-KNOWN_GAP: Final = "known gap"
-"""What is shown where a known gap explains that a claim does not hold, see `lmc.results.document.Judged.shown`."""
+FAILS_EXPLAINED: Final = "fails, explained"
+FAILS_BY_CHANCE: Final = "fails, not beyond chance"
+Shown = Literal["holds", "fails", "fails, explained", "fails, not beyond chance", "inconclusive", "invalid", "not-run"]
+"""A verdict as it is shown: a failure for which there is a reason, or that so many cases bring by chance, says so."""
+
+Role = Literal["claim", "check", "found here"]
+CLAIM: Final = "claim"
+CHECK: Final = "check"
+FOUND_HERE: Final = "found here"
+ROLES: tuple[Role, ...] = (CLAIM, CHECK, FOUND_HERE)
+"""What a claim is; each kind is counted apart. The paper says the first; the second follows from a symmetry or from
+another bound, so that it tests the suite, not the paper; the third was found by this suite."""
