@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmc.claims.claim import Claim, Records
+from lmc.claims.explanation import Explanation
 from lmc.claims.parts import Judgement
 from lmc.claims.statistics import Observation
-from lmc.claims.verdicts import INVALID, NOT_RUN, SEVERITY, Verdict
+from lmc.claims.verdicts import INVALID, NOT_RUN, Verdict, worst_verdict
 from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting, Tier
 
@@ -35,12 +36,19 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The verdict on one case, with the numbers it rests on."""
+    """The verdict on one case, with the numbers it rests on.
+
+    Args:
+        case: what was judged.
+        judgement: the verdict and why.
+        observations: the numbers.
+        explanation: why it is known to fail there, if it is.
+    """
 
     case: Case
     judgement: Judgement
     observations: Sequence[Observation]
-    known_gap: str = ""
+    explanation: Explanation | None = None
 
 
 def cases(claims: Sequence[Claim], tier: Tier, left_out: Sequence[Setting] = (), why: str = "") -> list[Case]:
@@ -102,11 +110,11 @@ def judge(case: Case, records: Records) -> CaseResult:
     if setting is None:
         observations = claim.study.observe(Setting("theory", {}, 0.0), records)
         return CaseResult(case, claim.expect.judge(observations), observations)
-    gap = claim.known_gaps.get(setting.name, "")
+    explanation = claim.explanations.get(setting.name)
     if problem := _unmet(claim, setting, records):
-        return CaseResult(case, Judgement(INVALID, problem), (), gap)
+        return CaseResult(case, Judgement(INVALID, problem), (), explanation)
     observations = claim.study.observe(setting, records)
-    return CaseResult(case, claim.expect.judge(observations), observations, gap)
+    return CaseResult(case, claim.expect.judge(observations), observations, explanation)
 
 
 def _unmet(claim: Claim, setting: Setting, records: Records) -> str:
@@ -129,6 +137,5 @@ def _unmet(claim: Claim, setting: Setting, records: Records) -> str:
 
 
 def claim_verdict(results: Sequence[CaseResult]) -> Verdict:
-    """The worst verdict of a claim's cases, known gaps left out unless there is nothing else."""
-    counted = [each for each in results if not each.known_gap] or list(results)
-    return max((each.judgement.verdict for each in counted), key=SEVERITY.index)
+    """The worst verdict of a claim's cases."""
+    return worst_verdict(each.judgement.verdict for each in results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 Verdict = Literal["holds", "fails", "inconclusive", "invalid", "not-run"]
@@ -16,8 +17,7 @@ SEVERITY: tuple[Verdict, ...] = (HOLDS, NOT_RUN, INCONCLUSIVE, INVALID, FAILS)
 
 FAILS_EXPLAINED: Final = "fails, explained"
 FAILS_BY_CHANCE: Final = "fails, not beyond chance"
-Shown = Literal["holds", "fails", "fails, explained", "fails, not beyond chance", "inconclusive", "invalid", "not-run"]
-"""A verdict as it is shown: a failure for which there is a reason, or that so many cases bring by chance, says so."""
+"""How a failure is shown for which there is a reason, and one such as so many cases bring by chance."""
 
 Role = Literal["claim", "check", "found here"]
 CLAIM: Final = "claim"
@@ -26,3 +26,8 @@ FOUND_HERE: Final = "found here"
 ROLES: tuple[Role, ...] = (CLAIM, CHECK, FOUND_HERE)
 """What a claim is; each kind is counted apart. The paper says the first; the second follows from a symmetry or from
 another bound, so that it tests the suite, not the paper; the third was found by this suite."""
+
+
+def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+    """The worst of at least one."""
+    return max(verdicts, key=SEVERITY.index)

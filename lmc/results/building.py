@@ -7,8 +7,13 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from msgspec.structs import replace
+
 from lmc.claims.cases import CaseResult, claim_verdict
-from lmc.results.document import Claim, Document, Evidence, Judged, MadeCounts, Selection, Value
+from lmc.claims.explanation import Explanation
+from lmc.claims.verdicts import FAILS
+from lmc.results.chances import Case, chances_of_inconclusive, committed_chances, failures_beyond_chance
+from lmc.results.document import Claim, Document, Evidence, Explained, Judged, MadeCounts, Selection, Value
 
 
 def build_document(
@@ -23,6 +28,7 @@ def build_document(
     made: MadeCounts,
     evidence: Evidence,
     selection: Selection,
+    earlier: Document | None = None,
 ) -> Document:
     """Everything about one run.
 
@@ -37,7 +43,9 @@ def build_document(
         made: how many models the run trained and how many measurements it made.
         evidence: see `lmc.results.evidence.evidence`.
         selection: what was asked to be judged.
+        earlier: the run that predicts how many cases are inconclusive; ``None`` for the committed one of the tier.
     """
+    predicted = chances_of_inconclusive(earlier) if earlier else committed_chances(tier)
     return Document(
         tier=tier,
         started=started,
@@ -47,12 +55,20 @@ def build_document(
         versions=dict(versions),
         made=made,
         selection=selection,
-        claims=tuple(_claim(list(group)) for _, group in groupby(results, key=lambda each: each.case.claim.id)),
+        claims=_claims(results, predicted),
         evidence=evidence,
     )
 
 
-def _claim(results: list[CaseResult]) -> Claim:
+def _claims(results: Sequence[CaseResult], predicted: Mapping[Case, float]) -> tuple[Claim, ...]:
+    judged = [_judged(each, predicted) for each in results]
+    beyond = failures_beyond_chance(dict(enumerate(judged)))
+    marked = (replace(each, by_chance=each.verdict == FAILS and at not in beyond) for at, each in enumerate(judged))
+    groups = groupby(zip(results, marked, strict=True), key=lambda each: each[0].case.claim.id)
+    return tuple(_claim(*map(list, zip(*group, strict=True))) for _, group in groups)
+
+
+def _claim(results: Sequence[CaseResult], judged: Sequence[Judged]) -> Claim:
     claim = results[0].case.claim
     return Claim(
         id=claim.id,
@@ -63,11 +79,13 @@ def _claim(results: list[CaseResult]) -> Claim:
         unit=claim.unit,
         why=claim.why,
         history=claim.history,
-        settings=tuple(map(_judged, results)),
+        settings=tuple(judged),
+        null=claim.null.text,
+        role=claim.role,
     )
 
 
-def _judged(result: CaseResult) -> Judged:
+def _judged(result: CaseResult, predicted: Mapping[Case, float]) -> Judged:
     found = result.judgement
     low, high = found.interval or (None, None)
     return Judged(
@@ -76,7 +94,6 @@ def _judged(result: CaseResult) -> Judged:
         reason=found.reason,
         part=found.part,
         mean_of=found.mean_of,
-        known_gap=result.known_gap,
         effect=_finite(found.effect),
         interval=found.interval and (_finite(low), _finite(high)),
         p_value=_finite(found.p_value),
@@ -89,11 +106,21 @@ def _judged(result: CaseResult) -> Judged:
                 part=each.part,
                 group=each.group,
                 independent=each.independent,
+                draw=each.draw,
+                error=each.error,
             )
             for each in result.observations
         ),
         kind=result.case.setting.kind if result.case.setting else "",
+        p_contrary=_finite(found.p_contrary),
+        explained=_explained(result.explanation) if result.explanation else None,
+        predicted=predicted.get((result.case.claim.id, result.case.name)),
     )
+
+
+def _explained(explanation: Explanation) -> Explained:
+    by = explanation.refuted_by
+    return Explained(explanation.why, by.what, by.result)
 
 
 def _finite(value: float | None) -> float | None:

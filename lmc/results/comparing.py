@@ -5,16 +5,21 @@ Imports neither torch nor scipy, so that a comparison takes a fraction of a seco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from statistics import NormalDist
 
+from lmc.claims.asked import Asked
 from lmc.claims.verdicts import SEVERITY
 from lmc.errors import SpecError, StoreError
+from lmc.results.chances import holm
 from lmc.results.difference import BETTER, MOVED, WORSE, Case, Change, Difference, Limit, place
 from lmc.results.document import Document, Found, Judged, Seeds
 from lmc.results.durations import HARDWARE, time_change, training_changes
 from lmc.results.wording import asked_in_words, measured_in_words, seeds_in_words, subject_in_words
 
 _ROUNDING = ("processor", "device", "gpu", "torch", "numpy")  # what the last bits depend on
+_HALF = NormalDist().inv_cdf(0.975)  # of a 95 % interval, in errors
 _SLACK = 1e-9  # an interval of no width is left by rounding alone
 
 _Sides = tuple[Found, Found]
@@ -28,13 +33,12 @@ def difference_between(
 
     Claims are matched by id and setting name. What counts as worse:
 
-    - a verdict further along `lmc.claims.verdicts.SEVERITY`, unless the new run names a known gap there;
-    - an effect outside the old run's 95 % interval, on the side away from what the claim expects. It is
-      shown but not counted under a known gap, between tiers, where the models (widths and seeds) are not
-      the same, or where another layer decides: the mean of six other models leaves a 95 % interval
-      about one time in eight by chance. Another processor, torch or numpy rounds differently, which draws
-      other models from the same seeds: there it counts only where the new interval does not reach the old one.
-      Exact claims have no interval; only their verdicts are compared;
+    - an effect that moved towards the bound, or beyond it, farther than its error explains: at 5 % over all that both
+      judge (Holm). The error is that of both runs; of the old one alone where the models are the same, down to the
+      rounding of processor, torch and numpy. Every effect outside the old run's 95 % interval is shown;
+    - a verdict further along `lmc.claims.verdicts.SEVERITY` together with such an effect, or where there is no effect
+      to compare, as nothing is random or a precondition is unmet.
+      Neither counts where the new run explains a failure there, between tiers, or where another layer decides;
     - run time beyond ``tolerance``, only on the same machine, for the same claims, and where both runs made as
       many models and measurements;
     - the training of a recipe, only on the same machine and where both runs trained: the median over its models,
@@ -61,9 +65,12 @@ def difference_between(
             f"nothing to compare: the old run (tier {old.tier}) and the new run (tier {new.tier}) have no "
             "claim and setting in common; compare two runs of one tier"
         )
-    changes = [change for case, sides in pairs.items() for change in _verdict_change(case, *sides)]
+    moved = {case: p for case, sides in pairs.items() if (p := _p_of_worse(*sides, old, new)) is not None}
+    real = holm(moved)
+    chance = {case: f"within chance over {len(moved)} effects" for case in moved if case not in real}
+    changes = [change for case, sides in pairs.items() for change in _verdict_change(case, sides, old, new, chance)]
     for case, sides in pairs.items():
-        changes += _effect_change(case, sides, old, new)
+        changes += _effect_change(case, sides, old, new, chance)
     changes += time_change(old, new, tolerance, same_claims=before.keys() == after.keys(), counts=time_counts)
     changes += training_changes(old, new, counts=time_counts)
     return Difference(
@@ -88,16 +95,47 @@ def _only(these: Iterable[Case], those: Iterable[Case]) -> tuple[Case, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _verdict_change(case: Case, old: Found, new: Found) -> list[Change]:
-    (_, was), (_, now) = old, new
+def _p_of_worse(one: Found, other: Found, old: Document, new: Document) -> float | None:
+    """p-value of "the effect is as far on the asked side as it was"; ``None`` where that cannot be said."""
+    (_, was), (_, now) = one, other
+    errors = _error(was), _error(now)
+    if (
+        was.effect is None
+        or now.effect is None
+        or None in errors
+        or now.asked is None
+        or not _same_quantity(one, other)
+    ):
+        return None
+    same = _models(was) == _models(now) and _rounding(old) == _rounding(new)
+    error = errors[0] if same else math.hypot(*(each or 0.0 for each in errors))
+    lost = _room(now.asked, was.effect) - _room(now.asked, now.effect)
+    return NormalDist().cdf(-lost / error) if error else float(lost <= _SLACK * max(1.0, abs(was.effect)))
+
+
+def _error(judged: Judged) -> float | None:
+    low, high = judged.interval or (None, None)
+    return None if low is None or high is None else (high - low) / 2 / _HALF
+
+
+def _room(asked: Asked, effect: float) -> float:
+    """How far inside of what is asked an effect lies; negative outside."""
+    ends = (asked.low, 1), (asked.high, -1)
+    return min((effect - end) * sign for end, sign in ends if end is not None)
+
+
+def _verdict_change(
+    case: Case, sides: _Sides, old: Document, new: Document, chance: Mapping[Case, str]
+) -> list[Change]:
+    (_, was), (_, now) = sides
     if was.verdict == now.verdict:
         return []
     direction = WORSE if SEVERITY.index(now.verdict) > SEVERITY.index(was.verdict) else BETTER
-    uncounted = "a known gap" if direction == WORSE and now.known_gap else ""
+    uncounted = (_why_not(was, now, old, new) or chance.get(case, "")) if direction == WORSE else ""
     return [Change("verdict", *case, was.verdict, now.verdict, direction, measured_in_words(now), uncounted)]
 
 
-def _effect_change(case: Case, sides: _Sides, old: Document, new: Document) -> list[Change]:
+def _effect_change(case: Case, sides: _Sides, old: Document, new: Document, chance: Mapping[Case, str]) -> list[Change]:
     (_, was), (claim, now) = sides
     below, above = left_interval(*sides)
     if not (below or above) or was.effect is None or now.effect is None or was.interval is None or now.asked is None:
@@ -107,7 +145,9 @@ def _effect_change(case: Case, sides: _Sides, old: Document, new: Document) -> l
         direction = WORSE if (below if asked > 0 else above) else BETTER
     low, high = ("?" if bound is None else f"{bound:.4g}" for bound in was.interval)
     detail = f"[{low}, {high}] {claim.unit}, {asked_in_words(now.asked)}"
-    uncounted = _why_not(was, now, old, new) if direction == WORSE else ""
+    if direction == MOVED and _room(now.asked, now.effect) < _room(now.asked, was.effect):
+        direction = WORSE if case not in chance else MOVED
+    uncounted = (_why_not(was, now, old, new) or chance.get(case, "")) if direction == WORSE else ""
     return [Change("effect", *case, was.effect, now.effect, direction, detail, uncounted)]
 
 
@@ -132,33 +172,20 @@ def _same_quantity(old: Found, new: Found) -> bool:
 
 
 def _why_not(was: Judged, now: Judged, old: Document, new: Document) -> str:
-    """Why an effect on the worse side does not count, or nothing."""
-    if now.known_gap:
-        return "a known gap"
+    """Why what is worse does not count, or nothing."""
+    if now.explained:
+        return "explained"
     if old.tier != new.tier:
         return "another tier"
-    if _models(was) != _models(now):
-        return "other models"
     before, after = subject_in_words(was), subject_in_words(now)
     if before != after:
         return f"of {after or 'all layers'}, was of {before or 'all layers'}"
-    if _rounding(old) != _rounding(new) and _meet(was.interval, now.interval):
-        return "other rounding, and the intervals meet"
     return ""
 
 
 def _rounding(run: Document) -> list[object]:
     facts = {**run.machine, **run.versions}
     return [facts.get(name) for name in _ROUNDING]
-
-
-_Interval = tuple[float | None, float | None] | None
-
-
-def _meet(one: _Interval, other: _Interval) -> bool:
-    """Whether two intervals have a number in common; an end that is ``None`` is open."""
-    (low, high), (least, most) = one or (None, None), other or (None, None)
-    return (low is None or most is None or low <= most) and (high is None or least is None or least <= high)
 
 
 def _models(judged: Judged) -> set[tuple[float, Seeds, str]]:
@@ -178,7 +205,7 @@ def _run_limits(old: Document, new: Document, common: int) -> list[Limit]:
 def _differing(what: str, old: Mapping[str, object], new: Mapping[str, object]) -> list[Limit]:
     def so(name: str) -> str:
         rounds = name in _ROUNDING
-        effects = "verdicts compare, effects where intervals do not meet" if rounds else "verdicts and effects compare"
+        effects = "verdicts and effects compare, as of other models" if rounds else "verdicts and effects compare"
         return f"{effects}, run time {'does not count' if name in HARDWARE else 'can move with it'}"
 
     return [
@@ -193,7 +220,7 @@ def _case_limits(pairs: Mapping[Case, _Sides]) -> list[Limit]:
     judged = [(was, now) for (_, was), (_, now) in pairs.values() if was.values and now.values]
     other = [(was, now) for was, now in judged if _models(was) != _models(now)]
     if other:
-        so = f"in {len(other)} pairs of claim and setting; verdicts compare, effects on the worse side do not count"
+        so = f"in {len(other)} pairs of claim and setting; verdicts and effects compare, within the errors of both"
         limits.append(Limit("models", _first_models(other[0][0]), _first_models(other[0][1]), so))
     for case, (old, new) in pairs.items():
         asked, asks = (f"{asked_in_words(judged.asked)}, in {claim.unit}" for claim, judged in (old, new))

@@ -11,9 +11,9 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from lmc.claims.asked import Asked
-from lmc.claims.verdicts import HOLDS, KNOWN_GAP, Verdict
+from lmc.claims.verdicts import FAILS, FAILS_BY_CHANCE, FAILS_EXPLAINED, Role, Verdict
 
-SCHEMA = "lmc-results/3"
+SCHEMA = "lmc-results/4"
 
 _LARGEST = 1e100
 """No number of float32 is beyond 3.4e38, and what is made of numbers up to here (squares, ranges) is still finite."""
@@ -38,6 +38,22 @@ class Value(Struct, frozen=True, omit_defaults=True):
     part: Text = ""
     group: Text = ""
     independent: bool = True
+    draw: Count = 0
+    error: NonNegative = 0.0
+
+
+class Explained(Struct, frozen=True):
+    """Why a claim is known to fail on a setting, and the experiment that would refute that.
+
+    Args:
+        why: the reason.
+        refuted_by: the experiment; empty in files from before it was asked for.
+        result: what came of it; empty where it has not been run.
+    """
+
+    why: Text
+    refuted_by: Text = ""
+    result: Text = ""
 
 
 class Judged(Struct, frozen=True):
@@ -49,13 +65,16 @@ class Judged(Struct, frozen=True):
         reason: the numbers behind it, in words; without the part, see `lmc.results.wording.measured_in_words`.
         part: the layer, or other part, that decided; empty where the values have none, or where their mean decided.
         mean_of: how many parts the effect is the mean of; 0 where it is of one.
-        known_gap: why it is known not to hold there, else empty.
         effect: in the claim's unit.
         interval: 95 % interval of the effect.
-        p_value: of the hypothesis that there is no such effect.
+        p_value: of the hypothesis that the effect is not what was asked.
         asked: what the effect had to reach; ``None`` where nothing was judged.
         values: the observations.
         kind: of the setting's networks, see `Family`; empty where nothing was trained for it.
+        p_contrary: of the hypothesis that the effect is what was asked; ``None`` where nothing is random.
+        explained: why it is known to fail there, if it is.
+        predicted: the chance of being inconclusive that an earlier run gave it; ``None`` where there was none.
+        by_chance: whether it fails as some of so many cases do by chance, see `lmc.results.chances`.
     """
 
     name: Text
@@ -63,18 +82,22 @@ class Judged(Struct, frozen=True):
     reason: Text
     part: Text
     mean_of: Count
-    known_gap: Text
     effect: Number | None
     interval: tuple[Number | None, Number | None] | None
     p_value: Number | None
     asked: Asked | None
     values: tuple[Value, ...]
     kind: Text = ""
+    p_contrary: Number | None = None
+    explained: Explained | None = None
+    predicted: Number | None = None
+    by_chance: bool = False
 
     @property
     def shown(self) -> str:
-        """The verdict; where a known gap explains it, that."""
-        return KNOWN_GAP if self.known_gap and self.verdict != HOLDS else self.verdict
+        """The verdict; of a failure also that it is explained, or else that it is not beyond chance."""
+        fails = FAILS_EXPLAINED if self.explained else FAILS_BY_CHANCE if self.by_chance else FAILS
+        return fails if self.verdict == FAILS else self.verdict
 
 
 class Claim(Struct, frozen=True):
@@ -85,11 +108,13 @@ class Claim(Struct, frozen=True):
         ref: where the paper says it.
         items: the paper's figures, tables and theorems that it stands for, see `lmc.claims.paper.ITEMS`.
         statement: what it says.
-        verdict: the worst of its settings', known gaps left out unless there is nothing else.
+        verdict: the worst of its settings'.
         unit: of the values.
         why: the reason for its bound.
         history: what it was before, and what had been seen then.
         settings: where it was judged.
+        null: what would be measured if there were nothing in it.
+        role: what the claim is, see `lmc.claims.verdicts.ROLES`.
     """
 
     id: Text
@@ -101,6 +126,8 @@ class Claim(Struct, frozen=True):
     why: Text
     history: Text
     settings: Annotated[tuple[Judged, ...], Meta(min_length=1)]
+    null: Text = ""
+    role: Role = "claim"
 
 
 Found = tuple[Claim, Judged]

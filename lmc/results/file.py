@@ -14,7 +14,7 @@ from lmc.errors import StoreError
 from lmc.results.document import SCHEMA, Document, Evidence
 from lmc.results.wording import seeds_in_words
 
-_SCHEMA_BEFORE = "lmc-results/2"
+_SCHEMAS_BEFORE = ("lmc-results/2", "lmc-results/3")
 
 
 def write_results(document: Document, path: Path, *, option: str = "--lmc-results") -> None:
@@ -45,7 +45,7 @@ def write_results(document: Document, path: Path, *, option: str = "--lmc-result
 
 
 def read_results(path: Path) -> Document:
-    """Read a results file, of the schema before this one too.
+    """Read a results file, of the two schemas before this one too.
 
     Raises:
         StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part or has a wrong one:
@@ -53,11 +53,11 @@ def read_results(path: Path) -> Document:
     """
     found = _json_of(path)
     schema = found.get("schema") if isinstance(found, dict) else None
-    if schema not in (SCHEMA, _SCHEMA_BEFORE):
-        read = f"{SCHEMA!r} and {_SCHEMA_BEFORE!r}"
+    if schema not in (SCHEMA, *_SCHEMAS_BEFORE):
+        read = f"{', '.join(map(repr, _SCHEMAS_BEFORE))} and {SCHEMA!r}"
         raise StoreError(f"{path} has schema {schema!r}, this version reads {read}; make it again with lmc run")
     try:
-        document = _migrated(found) if schema == _SCHEMA_BEFORE else msgspec.convert(found, Document)
+        document = msgspec.convert(found, Document) if schema == SCHEMA else _migrated(found)
     except ValueError as error:  # msgspec.ValidationError is one
         raise StoreError(f"{path} is incomplete or damaged: {error}; make it again with lmc run") from error
     if odd := _ragged(document.evidence):
@@ -66,8 +66,10 @@ def read_results(path: Path) -> Document:
 
 
 def _migrated(found: Mapping[str, Any]) -> Document:
-    from lmc.results.migration import migrated  # here, as most files need none of it
-
+    if found["schema"] == _SCHEMAS_BEFORE[0]:
+        from lmc.results.migration import migrated  # here, as most files need none of it
+    else:
+        from lmc.results.known_gaps import migrated
     return migrated(found)
 
 

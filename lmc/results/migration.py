@@ -15,6 +15,7 @@ from msgspec.structs import asdict
 from lmc.claims.verdicts import Verdict
 from lmc.results import document as new
 from lmc.results.document import Count, NonNegative, Number, Positive, Text
+from lmc.results.known_gaps import explained, with_role
 from lmc.results.old_sentences import asked_from, group_from, reason_from, unpermuted
 from lmc.tiers.seeds import PILOT_OFFSET
 
@@ -79,13 +80,13 @@ class _Setting(Struct, forbid_unknown_fields=True):
             reason=unpermuted(reason) if "none" in {each.group for each in self.values} else reason,
             part=part,
             mean_of=mean_of,
-            known_gap=self.known_gap,
             effect=self.effect,
             interval=self.interval,
             p_value=self.p_value,
             asked=asked_from(self.threshold),
             values=tuple(each.migrated() for each in self.values),
             kind=next((kind for kind in _KINDS if self.name.startswith(kind)), ""),
+            explained=explained(self.known_gap),
         )
 
 
@@ -100,7 +101,7 @@ class _Claim(Struct, forbid_unknown_fields=True):
     settings: Annotated[list[_Setting], Meta(min_length=1)]
 
     def migrated(self) -> new.Claim:
-        return new.Claim(
+        claim = new.Claim(
             id=self.id,
             ref=self.ref,
             items=tuple(item for item, prefixes in _ITEMS.items() if self.id.startswith(prefixes)),
@@ -111,6 +112,7 @@ class _Claim(Struct, forbid_unknown_fields=True):
             history="",
             settings=tuple(each.migrated() for each in self.settings),
         )
+        return with_role(claim)
 
 
 class _Family(Struct, forbid_unknown_fields=True):
