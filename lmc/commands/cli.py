@@ -33,10 +33,10 @@ def run(
 ) -> None:
     """Judge the claims of a tier, training and measuring what is missing.
 
-    Exits with 1 where a claim without a known gap does not hold, or anything got worse than in the baseline.
+    Exits with 1 where the run is red: a failure beyond chance that nothing explains, an invalid case, more inconclusive
+    cases than an earlier run predicts, or a change for the worse from the baseline that is beyond chance.
     """
     from lmc.claims.cases import judge
-    from lmc.claims.verdicts import HOLDS, NOT_RUN
     from lmc.commands.baseline import read_baseline
     from lmc.commands.finish import finish
     from lmc.executing.session import make_missing, selected_cases
@@ -50,7 +50,7 @@ def run(
     finished = finish(judged, made, settings, baseline=compared, started=started, seconds=seconds, pilot=pilot)
     for line in finished.lines():
         typer.echo(line)
-    if finished.worse or any(each.judgement.verdict not in (HOLDS, NOT_RUN) and not each.known_gap for each in judged):
+    if finished.red:
         raise typer.Exit(1)
 
 

@@ -18,8 +18,9 @@ from lmc.reporting.report import report, write_page
 from lmc.reporting.table import verdict_table
 from lmc.results.building import build_document
 from lmc.results.comparing import difference_between
+from lmc.results.deciding import Decision
 from lmc.results.difference import Difference
-from lmc.results.document import Document, MadeCounts
+from lmc.results.document import Document, Judged, MadeCounts
 from lmc.results.evidence import evidence
 from lmc.results.file import write_results
 
@@ -39,9 +40,19 @@ class Finished:
     difference: Difference | None
 
     @property
-    def worse(self) -> bool:
-        """Whether anything that counts is worse than in the baseline."""
-        return self.difference is not None and self.difference.worse
+    def red(self) -> bool:
+        """Whether the run is red, see `lmc.results.deciding`, or anything that counts is worse than in the baseline."""
+        return bool(Decision(self.document).red) or (self.difference is not None and self.difference.worse)
+
+    def why_red(self, claim: str, setting: str) -> str:
+        """Why a case makes the run red, by itself or against the baseline; nothing where it does not."""
+        worse = [each for each in self.difference.changes if each.worse] if self.difference else []
+        changed = [each.line() for each in worse if (each.claim, each.setting) == (claim, setting)]
+        return "; ".join([*filter(None, [Decision(self.document).why_red(self.judged(claim, setting))]), *changed])
+
+    def judged(self, claim: str, setting: str) -> Judged:
+        """What the document says of a case."""
+        return next(judged for each, judged in self.document.judged() if (each.id, judged.name) == (claim, setting))
 
     def lines(self) -> list[str]:
         """The verdict table, the difference, the files."""
@@ -67,7 +78,7 @@ def finish(
         results: the verdicts.
         made: what they rest on.
         settings: of the run.
-        baseline: the results document to compare with.
+        baseline: the results document to compare with, which predicts how many cases are inconclusive, too.
         started: ISO 8601 time in UTC.
         seconds: duration.
         pilot: whether it ran on the seeds that thresholds are chosen on.
@@ -86,6 +97,7 @@ def finish(
         made=MadeCounts(**made.counts),
         evidence=evidence([each.case for each in results], made.records, made.logs),
         selection=settings.selection(pilot=pilot),
+        earlier=baseline,
     )
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     path = settings.results or settings.home / "results" / f"{settings.tier.replace(':', '.')}-{stamp}.json"

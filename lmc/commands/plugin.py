@@ -18,9 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from lmc.claims.cases import Case, CaseResult
     from lmc.commands.finish import Finished
-    from lmc.executing.session import Made
     from lmc.executing.settings import Settings
-    from lmc.results.document import Document
+    from lmc.results.document import Document, Judged
 
 
 @dataclass
@@ -31,9 +30,7 @@ class _Run:
     cases: list[Case]
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     clock: float = field(default_factory=time.monotonic)
-    made: Made | None = None
-    results: list[CaseResult] = field(default_factory=list)
-    baseline: Document | None = None
+    results: dict[tuple[str, str], CaseResult] = field(default_factory=dict)
     finished: Finished | None = None
 
 
@@ -102,25 +99,39 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Before the first test, train and measure what the selected claims lack."""
+    """Before the first test, make what the selected claims lack, judge all of them and write the results.
+
+    Whether a failure is beyond chance depends on all other cases, so no test can report before all are judged.
+    """
     selected = _selected(session)
     if selected and not session.config.option.collectonly:
         from lmc.commands.baseline import read_baseline
         from lmc.errors import LmcError
-        from lmc.executing.session import make_missing
 
         run = run_of(session.config)
         try:
-            if path := run.settings.baseline:
-                run.baseline = read_baseline(path, run.settings.tier, selected)
+            path = run.settings.baseline
+            baseline = read_baseline(path, run.settings.tier, selected) if path else None
         except LmcError as error:
             raise pytest.UsageError(f"lmc: {error}") from None
         with _output_shown(session.config):
             try:
-                run.made = make_missing(selected, run.settings)
+                _judge(run, selected, baseline)
             except LmcError as error:
                 pytest.exit(f"lmc: {error}", returncode=3)
     return (yield)
+
+
+def _judge(run: _Run, selected: list[Case], baseline: Document | None) -> None:
+    from lmc.claims.cases import judge
+    from lmc.commands.finish import finish
+    from lmc.executing.session import make_missing
+
+    made = make_missing(selected, run.settings)
+    run.results = {(case.claim.id, case.name): judge(case, made.records) for case in selected}
+    seconds = time.monotonic() - run.clock
+    found = list(run.results.values())
+    run.finished = finish(found, made, run.settings, baseline=baseline, started=run.started, seconds=seconds)
 
 
 @contextlib.contextmanager
@@ -135,56 +146,62 @@ def _selected(session: pytest.Session) -> list[Case]:
     return [each.params["lmc_case"] for each in parameters if each and "lmc_case" in each.params]
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What a test is to report of one case.
+
+    Args:
+        result: the verdict on it, with its numbers.
+        judged: the same as the results file has it.
+        why_red: why it makes the run red; nothing where it does not.
+    """
+
+    result: CaseResult
+    judged: Judged
+    why_red: str
+
+
 @pytest.fixture
-def lmc_result(lmc_case: Case, request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> CaseResult:
-    """The verdict on one case, kept for the results file and, as properties of the test, for ``--junitxml``."""
-    from lmc.claims.cases import judge
-
+def lmc_verdict(lmc_case: Case, request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Verdict:
+    """The verdict on one case, and, as properties of the test, for ``--junitxml``."""
     run = run_of(pytestconfig)
-    assert run.made is not None, "the run loop makes what is missing before the first test"
-    result = judge(lmc_case, run.made.records)
-    run.results.append(result)
-    request.node.user_properties += _properties(result)
-    return result
+    assert run.finished is not None, "the run loop judges all before the first test"
+    named = lmc_case.claim.id, lmc_case.name
+    found = Verdict(run.results[named], run.finished.judged(*named), run.finished.why_red(*named))
+    request.node.user_properties += _properties(found)
+    return found
 
 
-def _properties(result: CaseResult) -> list[tuple[str, object]]:
-    from lmc.results.wording import asked_in_words, measured_in_words
+def _properties(verdict: Verdict) -> list[tuple[str, object]]:
+    from lmc.results.wording import asked_in_words, measured_in_words, remark_in_words
 
-    claim, found = result.case.claim, result.judgement
+    claim, found = verdict.result.case.claim, verdict.judged
     said = {
         "claim": claim.id,
+        "role": claim.role,
         "ref": claim.ref,
-        "setting": result.case.name,
+        "setting": found.name,
         "verdict": found.verdict,
+        "shown": found.shown,
+        "red": verdict.why_red,
         "reason": measured_in_words(found),
-        "known_gap": result.known_gap,
+        "explained": remark_in_words(found),
+        "null": claim.null.text,
         "threshold": asked_in_words(found.asked),
         "unit": claim.unit,
         "effect": found.effect,
         "interval": found.interval and "{:.6g} to {:.6g}".format(*found.interval),
         "p_value": found.p_value,
+        "p_contrary": found.p_contrary,
     }
     return [(name, value) for name, value in said.items() if value not in ("", None)]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the results file; fail where something is worse than in the baseline."""
+    """Fail where the run is red, also where no test of it says so."""
     run = session.config.stash.get(_RUN, None)
-    if run is None or run.made is None or not run.results:
-        return
-    from lmc.commands.finish import finish
-    from lmc.errors import LmcError
-
-    seconds = time.monotonic() - run.clock
-    try:
-        run.finished = finish(
-            run.results, run.made, run.settings, baseline=run.baseline, started=run.started, seconds=seconds
-        )
-    except LmcError as error:
-        pytest.exit(f"lmc: {error}", returncode=3)
-    if run.finished.worse and session.exitstatus == pytest.ExitCode.OK:
+    if run and run.finished and run.finished.red and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

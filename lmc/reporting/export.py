@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from lmc.claims.asked import Asked
 from lmc.errors import SpecError, StoreError
-from lmc.results.document import Document, Ensemble, Home, Scalar
+from lmc.results.document import Document, Ensemble, Explained, Home, Scalar
 from lmc.results.wording import asked_in_words, measured_in_words, seeds_in_words
 
 FORMATS = ("csv", "parquet")
@@ -101,9 +101,20 @@ def _verdicts(document: Document) -> Iterator[Row]:
         yield (
             *(claim.id, claim.ref, judged.name, judged.verdict, judged.shown, claim.verdict, claim.unit),
             *(judged.effect, low, high, judged.p_value),
-            *(asked_in_words(judged.asked), claim.why, measured_in_words(judged), judged.known_gap, claim.statement),
+            *(
+                asked_in_words(judged.asked),
+                claim.why,
+                measured_in_words(judged),
+                *_explained(judged.explained),
+                claim.statement,
+            ),
             *(", ".join(claim.items), claim.history, judged.part, judged.mean_of, *_asked(judged.asked)),
+            *(claim.role, claim.null, judged.p_contrary, judged.predicted),
         )
+
+
+def _explained(found: Explained | None) -> tuple[str, str, str]:
+    return (found.why, found.refuted_by, found.result) if found else ("", "", "")
 
 
 def _asked(asked: Asked | None) -> Row:
@@ -118,7 +129,7 @@ def _values(document: Document) -> Iterator[Row]:
         for each in judged.values:
             yield (
                 *(claim.id, claim.ref, judged.name, judged.verdict, each.width, seeds_in_words(each.seeds)),
-                *(each.part, each.group, each.value, each.independent),
+                *(each.part, each.group, each.value, each.independent, each.draw, each.error),
             )
 
 
@@ -218,9 +229,10 @@ TABLES: tuple[Table, ...] = (
         {
             **dict.fromkeys(("claim", "ref", "setting", "verdict", "shown", "claim_verdict", "unit"), str),
             **dict.fromkeys(("effect", "low", "high", "p_value"), float),
-            **dict.fromkeys(("threshold", "why", "reason", "known_gap", "statement"), str),
+            **dict.fromkeys(("threshold", "why", "reason", "explained", "refuted_by", "result", "statement"), str),
             **{"items": str, "history": str, "part": str, "mean_of": int},
             **_ASKED,
+            **{"role": str, "null": str, "p_contrary": float, "predicted": float},
         },
         _verdicts,
     ),
@@ -229,6 +241,7 @@ TABLES: tuple[Table, ...] = (
         {
             **dict.fromkeys(("claim", "ref", "setting", "verdict"), str),
             **{"width": float, "pair": str, "part": str, "group": str, "value": float, "independent": bool},
+            **{"draw": int, "error": float},
         },
         _values,
     ),

@@ -8,22 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, KNOWN_GAP, NOT_RUN
 from lmc.errors import StoreError
 from lmc.reporting.curves import grouped
 from lmc.reporting.evidence_figures import training_figures
 from lmc.reporting.figures import width_name
+from lmc.reporting.marks import MARKS
 from lmc.reporting.sections import sections
 from lmc.reporting.svg import key_svg, panel_svg
+from lmc.results.deciding import Decision
 from lmc.results.document import Document, Model, Scalar
 from lmc.results.selection import command, described
-from lmc.results.wording import asked_in_words, measured_in_words
+from lmc.results.wording import asked_in_words, measured_in_words, remark_in_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-MARKS = {HOLDS: "✓", FAILS: "✗", INCONCLUSIVE: "?", INVALID: "!", NOT_RUN: "–", KNOWN_GAP: "≠"}
-"""A sign for each verdict, so that none is told by colour alone."""
 
 
 def report(document: Document) -> str:
@@ -45,6 +43,7 @@ def report(document: Document) -> str:
             run=document,
             rows=rows,
             kinds=kinds,
+            decision=Decision(document),
             counts={verdict: counts[verdict] for verdict in MARKS if counts[verdict]},
             settings=sorted({judged.name for _, judged in rows}),
             all_kinds=sorted({kinds[judged.name] for _, judged in rows}),
@@ -75,6 +74,7 @@ def environment() -> Environment:
         described=described,
         asked_in_words=asked_in_words,
         measured_in_words=measured_in_words,
+        remark_in_words=remark_in_words,
     )
     made.filters.update(anchor=anchor, number=number, width=width_name, duration=duration, spans=spans, plain=plain)
     return made

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lmc.claims.paper import CLAIMS, ITEMS
-from lmc.claims.verdicts import INVALID, NOT_RUN
+from lmc.claims.paper import ITEMS
+from lmc.claims.verdicts import CHECK, CLAIM, FOUND_HERE, INVALID, NOT_RUN, Role
 from lmc.reporting.claim_figures import claim_figure
 from lmc.reporting.evidence_figures import evidence_figures
 from lmc.reporting.figures import Figure
 from lmc.results.document import Claim, Document
 from lmc.results.wording import measured_in_words
 
-BEYOND = "Controls and extensions"
+BEYOND: dict[Role, tuple[str, str]] = {
+    CHECK: ("Checks", "what follows from a symmetry or from another bound"),
+    FOUND_HERE: ("Found here", "what the paper does not report"),
+}
+"""Of claims that name no item of the paper, by their role, where they stand and what they are."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Section:
 
 
 def sections(document: Document) -> list[Section]:
-    """Every item of the paper, then the claims that name none of them: ours, and somebody else's.
+    """Every item of the paper, then the claims that name none of them: by role, somebody else's last.
 
     Args:
         document: a results document.
@@ -50,15 +54,9 @@ def sections(document: Document) -> list[Section]:
         found.append(_section(item.name, item.about, claims, evidence_figures(item.name, document), drawn))
     known = {item.name for item in ITEMS}
     beyond = [claim for claim in document.claims if known.isdisjoint(claim.items)]
-    extra = document.selection.extra_claims
-    ids = {claim.id for claim in CLAIMS if extra}
-    own = [claim for claim in beyond if extra and claim.id not in ids]
-    ours = [claim for claim in beyond if claim not in own]
-    for name, about, claims in (
-        (BEYOND, "what the paper's items do not cover", ours),
-        (f"Claims of {', '.join(extra)}", "judged beside the paper's", own),
-    ):
-        if claims:
+    others = f"Claims of {', '.join(document.selection.extra_claims) or 'others'}", "judged beside the paper's"
+    for role, (name, about) in {**BEYOND, CLAIM: others}.items():
+        if claims := [claim for claim in beyond if claim.role == role]:
             found.append(_section(name, about, claims, [], drawn))
     return found
 

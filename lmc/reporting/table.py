@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from lmc.claims.verdicts import KNOWN_GAP
+from lmc.claims.verdicts import FAILS
+from lmc.reporting.marks import MARKS
+from lmc.results.deciding import Decision
 from lmc.results.document import Document, Judged
 from lmc.results.wording import measured_in_words
 
-_MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "invalid": "!", "not-run": "-"}
-
 
 def verdict_table(document: Document) -> list[str]:
-    """One line per claim and setting, in paper order, then the count of each verdict.
+    """One line per claim and setting, in paper order, then the counts, what is red, and what to expect by chance.
 
     Args:
         document: a results document.
@@ -27,9 +25,9 @@ def verdict_table(document: Document) -> list[str]:
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
         for row in rows
     ]
-    counts = Counter(judged.shown for _, judged in document.judged())
-    return [*lines, "", ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))]
+    return [*lines, "", *Decision(document).lines()]
 
 
 def _verdict(judged: Judged) -> str:
-    return f"{_MARKS[judged.verdict]} {judged.verdict}{' (known gap)' if judged.shown == KNOWN_GAP else ''}"
+    remark = ", though a failure is explained" if judged.explained and judged.verdict != FAILS else ""
+    return f"{MARKS[judged.shown]} {judged.shown}{remark}"

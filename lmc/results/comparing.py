@@ -147,7 +147,9 @@ def _effect_change(case: Case, sides: _Sides, old: Document, new: Document, chan
     detail = f"[{low}, {high}] {claim.unit}, {asked_in_words(now.asked)}"
     if direction == MOVED and _room(now.asked, now.effect) < _room(now.asked, was.effect):
         direction = WORSE if case not in chance else MOVED
-    uncounted = (_why_not(was, now, old, new) or chance.get(case, "")) if direction == WORSE else ""
+    known = None not in (_error(was), _error(now))
+    by_chance = chance.get(case, "") if known else "its error is unknown"
+    uncounted = (_why_not(was, now, old, new) or by_chance) if direction == WORSE else ""
     return [Change("effect", *case, was.effect, now.effect, direction, detail, uncounted)]
 
 

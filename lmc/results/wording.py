@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from lmc.claims.asked import Asked
-from lmc.results.document import Seeds
+from lmc.claims.verdicts import FAILS
+from lmc.results.document import Judged, Seeds
 
 
 class Measured(Protocol):
@@ -48,6 +49,17 @@ def measured_in_words(judged: Measured) -> str:
 def subject_in_words(judged: Measured) -> str:
     """The part that decided, or ``mean of N layers``; empty where there are no parts."""
     return f"mean of {judged.mean_of} layers" if judged.mean_of else judged.part
+
+
+def remark_in_words(judged: Judged) -> str:
+    """Why a claim is known to fail there and what would refute that; empty where nothing explains a failure."""
+    if judged.explained is None:
+        return ""
+    found = judged.explained
+    opening = "" if judged.verdict == FAILS else f"{judged.verdict} this time, though a failure is explained: "
+    refuted = f" Would be refuted by: {found.refuted_by}" if found.refuted_by else ""
+    result = f" {found.result or 'Not run.'}" if found.refuted_by else ""
+    return f"{opening}{found.why}{refuted}{result}"
 
 
 def seeds_in_words(seeds: Seeds) -> str:
