@@ -1,4 +1,6 @@
-"""Write the tables of README.md and VERDICTS.md from committed results: ``python benchmarks/readme.py``.
+"""Write what is made of committed results: ``python benchmarks/readme.py``.
+
+The tables of README.md and VERDICTS.md, and what a run predicts of the next one.
 
 ``--check`` changes nothing and exits with 1 where a file is out of date.
 """
@@ -8,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,19 +20,24 @@ from table import growth_table, measures_table, runs_table, speed_table, unmeasu
 
 from lmc.claims.cases import cases
 from lmc.claims.paper import CLAIMS, ITEMS
-from lmc.claims.verdicts import KNOWN_GAP
+from lmc.claims.verdicts import Role
 from lmc.executing.costs import ASSUMED
 from lmc.executing.settings import Settings
 from lmc.planning.plan import make_plan
+from lmc.results.chances import chances_of_inconclusive
+from lmc.results.deciding import counted, counts_in_words
 from lmc.results.document import Claim, Document, Judged
 from lmc.results.file import read_results
-from lmc.results.wording import asked_in_words, measured_in_words
+from lmc.results.wording import asked_in_words, measured_in_words, remark_in_words
 from lmc.tiers import load_tier, tier_names
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ROOT / "benchmarks" / "baselines"
 RESULTS = {"quick": "quick-cpu.json", "preview": "preview-cpu.json", "standard": "standard-mlp-cpu.json"}
 """By tier, the committed results its verdicts are taken from."""
+
+PREDICTIONS = "lmc/results/predicted.json"
+"""What `lmc.results.chances.committed_chances` reads."""
 
 SPEED, SPEED_AMX = "bench-cpu-2core.json", "bench-cpu-2core-amx.json"
 """Of two classes of machines: with bf16 in vectors, and in tiles."""
@@ -52,7 +58,7 @@ def items() -> str:
             named = f"{item.name} | {item.about}" if number == 0 else " | "
             tiers = ", ".join(tier for tier, run in runs.items() if claim.id in run)
             judged = (tier for tier, document in found.items() if claim.id in runs[tier] and _has(document, claim.id))
-            told = "; ".join(f"{tier}: {_counted(found[tier], [claim.id])}" for tier in judged)
+            told = "; ".join(f"{tier}: {_counted(found[tier], claim.id, claim.role)}" for tier in judged)
             lines.append(f"| {named} | `{claim.id}` | {tiers} | {told or 'not yet run'} |")
     return "\n".join(lines)
 
@@ -61,9 +67,8 @@ def _has(document: Document, claim_id: str) -> bool:
     return any(claim.id == claim_id for claim in document.claims)
 
 
-def _counted(document: Document, ids: list[str]) -> str:
-    counts = Counter(judged.shown for claim, judged in document.judged() if claim.id in ids)
-    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+def _counted(document: Document, claim_id: str, role: Role) -> str:
+    return counts_in_words([judged.shown for claim, judged in document.judged() if claim.id == claim_id], role)
 
 
 def counts() -> str:
@@ -72,18 +77,17 @@ def counts() -> str:
     for tier, document in documents().items():
         machine, models = document.machine, document.evidence.models
         where = machine.get("gpu") or f"{machine['cores']} cores of {machine['processor']}"
-        ids = [claim.id for claim in document.claims]
         training = sum(model.seconds for model in models) / 60
         whole = f"{document.seconds:.0f} s" if document.made.models else "from the store"
         lines.append(
             f"| `{RESULTS[tier]}` | {where} | {document.versions['torch']} | {len(models)} models "
-            f"| {training:.1f} core minutes | {whole} | {_counted(document, ids)} |"
+            f"| {training:.1f} core minutes | {whole} | {'; '.join(counted(document))} |"
         )
     return "\n".join(lines)
 
 
 def verdicts(tier: str) -> str:
-    """Every claim and setting of a committed run: verdict, numbers, threshold; then the known gaps."""
+    """Every claim and setting of a committed run: verdict, numbers, threshold; then the explanations of failures."""
     document = documents().get(tier)
     if document is None:
         return f"The {tier} tier has no committed results yet."
@@ -91,12 +95,12 @@ def verdicts(tier: str) -> str:
     for claim in document.claims:
         for index, judged in enumerate(claim.settings):
             lines.append(_row(claim if index == 0 else None, judged))
-    gaps = [
-        f"- {claim.id} on {judged.name}: {judged.known_gap}"
+    explained = [
+        f"- {claim.id} on {judged.name}: {remark_in_words(judged)}"
         for claim, judged in document.judged()
-        if judged.shown == KNOWN_GAP
+        if judged.explained
     ]
-    return "\n".join([*lines, "", "Known gaps:", "", *gaps] if gaps else lines)
+    return "\n".join([*lines, "", "Explained:", "", *explained] if explained else lines)
 
 
 def _row(claim: Claim | None, judged: Judged) -> str:
@@ -179,6 +183,15 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
 """By file, what stands between ``<!-- begin: name -->`` and ``<!-- end: name -->``."""
 
 
+def predictions() -> str:
+    """Of every case of the committed runs, the chance that it is inconclusive on fresh seeds, as JSON."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for tier, document in documents().items():
+        for (claim, name), chance in chances_of_inconclusive(document).items():
+            found.setdefault(tier, {}).setdefault(claim, {})[name] = round(chance, 4)
+    return json.dumps(found, indent=1) + "\n"
+
+
 def filled(text: str, tables: dict[str, Callable[[], str]]) -> str:
     """``text`` with every marked table made anew."""
     for mark, make in tables.items():
@@ -192,10 +205,10 @@ def filled(text: str, tables: dict[str, Callable[[], str]]) -> str:
 def main(arguments: list[str]) -> int:
     """Fill the files, or check them."""
     stale = 0
-    for name, tables in TABLES.items():
+    made = {name: filled((ROOT / name).read_text("utf-8"), tables) for name, tables in TABLES.items()}
+    for name, after in {**made, PREDICTIONS: predictions()}.items():
         path = ROOT / name
         before = path.read_text("utf-8")
-        after = filled(before, tables)
         stale |= before != after
         if "--check" not in arguments:
             path.write_text(after, "utf-8")

@@ -28,7 +28,6 @@ def setting(name: str, asked: Asked | None = BELOW, **changes: Any) -> Judged:
         "reason": "0.1 [0.05, 0.15] at width 1, p = 0.01",
         "part": "",
         "mean_of": 0,
-        "known_gap": "",
         "effect": 0.1,
         "interval": (0.05, 0.15),
         "p_value": 0.01,

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmc.claims.claim import Claim
+from lmc.claims.explanation import Explanation
 from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, NOT_RUN, Verdict
 from lmc.measuring.measurements import MergeMeasurement, ModelMeasurement
@@ -90,15 +91,23 @@ def _claim(claim: Claim, settings: tuple[Setting, ...], rng: random.Random) -> m
         why=claim.why,
         history=claim.history,
         settings=tuple(found),
+        null=claim.null.text,
+        role=claim.role,
     )
 
 
+def _explained(found: Explanation | None) -> made.Explained | None:
+    return found and made.Explained(found.why, found.refuted_by.what, found.refuted_by.result)
+
+
 def _on(claim: Claim, setting: Setting, rng: random.Random) -> made.Judged:
-    gap = claim.known_gaps.get(setting.name, "")
+    explained = _explained(claim.explanations.get(setting.name))
     verdicts: list[Verdict] = [HOLDS, FAILS, INCONCLUSIVE, INVALID]
     verdict = rng.choices(verdicts, [8, 1, 1, 0.4])[0]
     if verdict == INVALID:
-        return _judged(setting.name, INVALID, "seed 6 reaches an accuracy of 0.3", known_gap=gap, kind=setting.kind)
+        return _judged(
+            setting.name, INVALID, "seed 6 reaches an accuracy of 0.3", explained=explained, kind=setting.kind
+        )
     values = tuple(value for at in range(len(claim.study.groups)) for value in _values(claim, setting, at, rng))
     effect = rng.uniform(-0.2, 1.0)
     return _judged(
@@ -106,10 +115,11 @@ def _on(claim: Claim, setting: Setting, rng: random.Random) -> made.Judged:
         verdict,
         f"{len(values)} values: {effect:.3g}, p = 0.01",
         mean_of=len(LAYERS[setting.kind]) if claim.expect.asked.pooled else 0,
-        known_gap=gap,
+        explained=explained,
         effect=effect,
         interval=(effect - 0.1, effect + 0.15),
         p_value=0.01,
+        p_contrary=0.001 if verdict == FAILS else 0.99,
         asked=claim.expect.asked,
         kind=setting.kind,
         values=values,
@@ -138,7 +148,7 @@ def _values(claim: Claim, setting: Setting, group: int, rng: random.Random) -> l
 
 def _judged(name: str, verdict: Verdict, reason: str, **more: Any) -> made.Judged:
     nothing: dict[str, Any] = dict.fromkeys(("effect", "interval", "p_value", "asked"))
-    nothing |= {"part": "", "mean_of": 0, "known_gap": "", "values": ()}
+    nothing |= {"part": "", "mean_of": 0, "values": ()}
     return made.Judged(name=name, verdict=verdict, reason=reason, **(nothing | more))
 
 

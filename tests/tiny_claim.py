@@ -5,6 +5,7 @@ from __future__ import annotations
 from lmc.claims.claim import Claim
 from lmc.claims.expectations import Level
 from lmc.claims.extracts import barrier
+from lmc.claims.null import Null
 from lmc.claims.studies import over_pairs
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting, Tier
@@ -28,6 +29,7 @@ CLAIM = Claim(
     unit="nats",
     study=over_pairs(barrier("calibrated_loss")),
     expect=Level(below=10.0),
+    null=Null("A barrier of twenty nats.", 20.0),
     why="-",
     kinds=("mlp",),
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from lmc.architectures import kinds
 from lmc.claims.claim import Claim
+from lmc.claims.null import holds_at_its_null
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.errors import SpecError
 from lmc.references import find
@@ -19,7 +20,7 @@ def all_claims(extra: Iterable[str] = ()) -> tuple[Claim, ...]:
 
     Raises:
         SpecError: there is no such module or name, it is no sequence of claims, an id is taken, or a claim is for an
-            unknown kind of network or names an unknown item of the paper.
+            unknown kind of network, names an unknown item of the paper, or holds at its null.
     """
     found = list(CLAIMS)
     for reference in extra:
@@ -47,6 +48,14 @@ def _check(claim: Claim, reference: str, taken: set[str]) -> None:
         raise SpecError(
             f"extra claims {reference}: {claim.id} is for networks of kind {unknown[0]!r}, which no architecture is; "
             f"choose of {', '.join(kinds())}, or register an architecture of that kind"
+        )
+    try:
+        empty = holds_at_its_null(claim)
+    except ValueError as error:
+        raise SpecError(f"extra claims {reference}: {claim.id}: {error}") from error
+    if empty:
+        raise SpecError(
+            f"extra claims {reference}: {claim.id} holds where there is nothing in it ({claim.null.text}); ask for more"
         )
     items = [item.name for item in ITEMS]
     if unknown := [name for name in claim.items if name not in items]:

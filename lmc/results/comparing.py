@@ -131,7 +131,9 @@ def _verdict_change(
     if was.verdict == now.verdict:
         return []
     direction = WORSE if SEVERITY.index(now.verdict) > SEVERITY.index(was.verdict) else BETTER
-    uncounted = (_why_not(was, now, old, new) or chance.get(case, "")) if direction == WORSE else ""
+    random = None not in (_error(was), _error(now))
+    why_not = _why_not(was, now, old, new) if random or now.explained else ""
+    uncounted = (why_not or chance.get(case, "")) if direction == WORSE else ""
     return [Change("verdict", *case, was.verdict, now.verdict, direction, measured_in_words(now), uncounted)]
 
 

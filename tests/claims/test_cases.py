@@ -1,4 +1,4 @@
-"""From records to verdicts: preconditions and known gaps."""
+"""From records to verdicts: preconditions and explanations."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from tiny_claim import CLAIM, SETTING, TIER
 
 from lmc.claims.cases import Case, cases, claim_verdict, judge, needed
+from lmc.claims.explanation import Experiment, Explanation
 from lmc.claims.extracts import barrier
 from lmc.claims.studies import Arm, flatness, models, over_pairs, self_merge, study
 from lmc.claims.verdicts import HOLDS, INVALID, NOT_RUN
@@ -130,9 +131,18 @@ class TestJudging:
         assert found.verdict == NOT_RUN
         assert "no vgg" in found.reason
 
-    def test_a_claim_is_as_good_as_its_worst_setting_but_for_known_gaps(self) -> None:
+    def test_a_claim_is_as_good_as_its_worst_setting_whether_explained_or_not(self) -> None:
         good = judge(self.case, self.records())
         bad = judge(self.case, self.records(distance=0.0))
         assert claim_verdict([good, bad]) == INVALID
-        assert claim_verdict([good, dataclasses.replace(bad, known_gap="why")]) == HOLDS
-        assert claim_verdict([dataclasses.replace(bad, known_gap="why")]) == INVALID
+        why = Explanation("Too small.", Experiment("A larger one."))
+        assert claim_verdict([good, dataclasses.replace(bad, explanation=why)]) == INVALID
+        assert claim_verdict([good, good]) == HOLDS
+
+    def test_an_explanation_is_of_its_setting_and_keeps_the_verdict(self) -> None:
+        why = Explanation("Too small.", Experiment("A larger one."))
+        claim = dataclasses.replace(CLAIM, explanations={"tiny": why})
+        found = judge(Case(claim, SETTING), self.records())
+        assert (found.judgement.verdict, found.explanation) == (HOLDS, why)
+        other = judge(Case(claim, dataclasses.replace(SETTING, name="other")), self.records())
+        assert other.explanation is None

@@ -6,14 +6,16 @@ import report_documents
 from documents import claim, document, setting
 
 from lmc.claims.paper import ITEMS
+from lmc.claims.verdicts import CHECK, FOUND_HERE
 from lmc.reporting.report import report
 from lmc.reporting.sections import BEYOND, sections
+from lmc.results.document import Selection
 
 DOCUMENT = report_documents.complete()
 
 
 def test_every_item_has_a_section_with_the_claims_that_name_it() -> None:
-    *items, _ = sections(DOCUMENT)
+    *items, _, _ = sections(DOCUMENT)
     assert [section.name for section in items] == [item.name for item in ITEMS]
     for section in items:
         assert list(section.claims) == [each for each in DOCUMENT.claims if section.name in each.items]
@@ -21,8 +23,9 @@ def test_every_item_has_a_section_with_the_claims_that_name_it() -> None:
 
 
 def test_claims_outside_the_paper_have_a_section() -> None:
-    *_, beyond = sections(DOCUMENT)
-    assert [each.id for each in beyond.claims] == ["control-self-merge", "scaling-barrier-power-law"]
+    *_, checks, found_here = sections(DOCUMENT)
+    assert [each.id for each in checks.claims] == ["control-self-merge"]
+    assert [each.id for each in found_here.claims] == ["scaling-barrier-power-law"]
 
 
 def test_the_id_of_a_claim_means_nothing_and_an_item_that_there_is_not_neither() -> None:
@@ -30,12 +33,18 @@ def test_the_id_of_a_claim_means_nothing_and_an_item_that_there_is_not_neither()
         claim("fig1-mine", setting("s")),
         claim("mine", setting("s"), items=("Figure 2", "Figure 9")),
         claim("other", setting("s"), items=("Figure 99",)),
+        claim("scaling-barrier-power-law", setting("s"), role="check"),
+        claim("control", setting("s"), role="found here"),
     )
-    found = {section.name: [each.id for each in section.claims] for section in sections(document(*claims))}
+    selection = Selection(extra_claims=("mine:CLAIMS",))
+    made = sections(document(*claims, selection=selection))
+    found = {section.name: [each.id for each in section.claims] for section in made}
     assert {name: ids for name, ids in found.items() if ids} == {
         "Figure 2": ["mine"],
         "Figure 9": ["mine"],
-        BEYOND: ["fig1-mine", "other"],
+        BEYOND[CHECK][0]: ["scaling-barrier-power-law"],
+        BEYOND[FOUND_HERE][0]: ["control"],
+        "Claims of mine:CLAIMS": ["fig1-mine", "other"],
     }
 
 

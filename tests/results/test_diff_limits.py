@@ -111,7 +111,7 @@ def test_what_only_one_run_judges() -> None:
         (
             versions(torch="2.16.0"),
             "versions, torch",
-            "effects where intervals do not meet",
+            "effects compare, as of other models",
         ),
         (versions(scipy="2"), "versions, scipy", "verdicts and effects compare"),
         (other_seeds, "models", "in 4 pairs of claim and setting"),
@@ -145,7 +145,9 @@ def test_nothing_in_common() -> None:
 
 
 def test_json_says_the_same() -> None:
-    new = edited(on(0, 0, verdict="fails"), on(1, 0, effect=0.3), top(seconds=300.0), machine(cores=4), without(2))
+    new = edited(
+        on(0, 0, verdict="fails", effect=None), on(1, 0, effect=0.3), top(seconds=300.0), machine(cores=4), without(2)
+    )
     found = difference_between(document(), new)
     read = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert read["worse"] is True

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from old_results import old_document
 
 from lmc.errors import SpecError, StoreError
-from lmc.results.document import Document, Selection
+from lmc.results.document import Document, Explained, Selection
 from lmc.results.file import write_results
 from lmc.results.history import History, Run, read_history
 from lmc.results.migration import migrated
@@ -45,11 +45,11 @@ def test_a_changed_verdict_names_the_commits(folder: Path) -> None:
     assert turn.reason == "relu1: <i>0.5</i>"
 
 
-def test_a_known_gap_is_a_turn(tmp_path: Path) -> None:
+def test_an_explanation_is_a_turn(tmp_path: Path) -> None:
     put(tmp_path, "a.json", edited(on(0, 0, verdict="fails")), day=1)
-    put(tmp_path, "b.json", edited(on(0, 0, verdict="fails", known_gap="why")), day=2)
+    put(tmp_path, "b.json", edited(on(0, 0, verdict="fails", explained=Explained("why"))), day=2)
     (turn,) = read_history(tmp_path).turns()
-    assert (turn.before, turn.after) == ("fails", "known gap")
+    assert (turn.before, turn.after) == ("fails", "fails, explained")
 
 
 @pytest.mark.parametrize(("effect", "told"), [(0.151, True), (0.149, False), (0.049, True), (None, False)])
@@ -107,7 +107,7 @@ def test_files_of_the_schema_before_and_of_this_one_are_one_history(tmp_path: Pa
     now = migrated(old_document())
     first = now.claims[0].settings[0]
     other = "fails" if first.verdict == "holds" else "holds"
-    settings = (replace(first, verdict=other, known_gap=""), *now.claims[0].settings[1:])
+    settings = (replace(first, verdict=other, explained=None), *now.claims[0].settings[1:])
     put(tmp_path, "new.json", replace(now, claims=(replace(now.claims[0], settings=settings), *now.claims[1:])), day=28)
     found = read_history(tmp_path, pilot=now.selection.pilot)
     assert [run.file for run in found.runs] == ["old.json", "new.json"]

@@ -11,6 +11,7 @@ import lmc
 from lmc.claims.claim import NOTICEABLE, Claim
 from lmc.claims.expectations import Trend
 from lmc.claims.extracts import barrier, layers
+from lmc.claims.null import Null
 from lmc.claims.studies import over_pairs
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting, Tier
@@ -56,6 +57,7 @@ CLAIMS = (
         unit="nats",
         study=over_pairs(barrier("calibrated_loss")),
         expect=Trend(increasing=False, by=0.1),
+        null=Null("Narrow nets: the same barrier at every width.", 0.5),
         why="A tenth of a nat is a twentieth of chance level ln 5, and more than pairs of one width differ by.",
         kinds=(KIND,),
     ),
@@ -68,6 +70,7 @@ CLAIMS = (
         unit="cosine",
         study=over_pairs(layers("outputs", "lewc_cosine", skip=1)),
         expect=Trend(increasing=True, by=NOTICEABLE, pooled=True),
+        null=Null("Narrow nets: the same cosine at every width.", 0.8),
         why="The paper claims the direction, not a size: the least effect of its own claim.",
         kinds=(KIND,),
     ),
