@@ -11,7 +11,7 @@ from documents import on
 from msgspec.structs import replace
 
 from lmc.results.file import read_results, write_results
-from lmc.results.wording import asked_in_words, measured_in_words
+from lmc.results.wording import asked_in_words, measured_in_words, remark_in_words
 
 pytest_plugins = ["pytester"]
 
@@ -19,8 +19,10 @@ TINY = """
 import dataclasses
 from lmc import tiers
 from lmc.claims.claim import Claim
+from lmc.claims.explanation import Experiment, Explanation
 from lmc.claims.expectations import Level, Within
 from lmc.claims.extracts import barrier
+from lmc.claims.null import Null
 from lmc.claims.studies import computed, over_pairs
 from lmc.specs import RunSpec
 
@@ -29,14 +31,17 @@ RECIPE = RunSpec(dataset="digits", arch="mlp", width=1 / 64, optimizer="adam", l
 SETTING = tiers.Setting("tiny", {"strong": tiers.Family(RECIPE, (1 / 64,))}, 0.0)
 TIER = tiers.Tier("tiny", (SETTING,), "for tests")
 BASE = Claim(id="good", ref="Fig. 0", statement="A barrier is a number.", unit="nats",
-             study=over_pairs(barrier("loss")), expect=Level(below=50.0), why="-", kinds=("mlp",))
+             study=over_pairs(barrier("loss")), expect=Level(below=50.0), null=Null("Huge.", 99.0), why="-", kinds=("mlp",))
+SMALL = {"expect": Level(above=50.0), "null": Null("Small.", 1.0)}
+WHY = {"tiny": Explanation("too small", Experiment("A larger one."))}
 CLAIMS = (
     BASE,
-    dataclasses.replace(BASE, id="bad", expect=Level(above=50.0)),
-    dataclasses.replace(BASE, id="gap", expect=Level(above=50.0), known_gaps={"tiny": "too small"}),
-    dataclasses.replace(BASE, id="closed-gap", known_gaps={"tiny": "too small"}),
+    dataclasses.replace(BASE, id="bad", **SMALL),
+    dataclasses.replace(BASE, id="gap", explanations=WHY, **SMALL),
+    dataclasses.replace(BASE, id="closed-gap", explanations=WHY),
     dataclasses.replace(BASE, id="elsewhere", kinds=("vgg",)),
-    dataclasses.replace(BASE, id="theory", kinds=(), study=computed(lambda: [("", 0.0)]), expect=Within(0, 1)),
+    dataclasses.replace(BASE, id="theory", kinds=(), study=computed(lambda: [("", 0.0)]),
+                        expect=Within(0, 1)),
 )
 """
 
@@ -65,14 +70,17 @@ def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest
     results = tmp_path / "results.json"
     arguments = ["-m", "paper", "--lmc-tier", "own:TIER", "--lmc-results", str(results), "-rA"]
     found = tiny.runpytest_subprocess(*arguments)
-    found.assert_outcomes(passed=2, failed=2, skipped=1, xfailed=1)
+    found.assert_outcomes(passed=3, failed=1, skipped=1, xfailed=1)
+    assert found.ret == pytest.ExitCode.TESTS_FAILED
     text = found.stdout.str()
     assert "lmc: tier own:TIER, device cpu" in text
     # a failing claim prints statement, numbers, threshold and p-value
-    failure = text[text.index("_ test_claim[bad-tiny] _") : text.index("_ test_claim[closed-gap-tiny] _")]
-    for part in ("A barrier is a number.", "above 50 at the widest", "p-value", "at width 0.015625", "Fig. 0"):
+    failure = text[text.index("_ test_claim[bad-tiny] _") : text.index("lmc verdicts")]
+    for part in ("A barrier is a number.", "above 50 at the widest", "p-value", "at width 0.015625", "Fig. 0", "nothing explains it"):
         assert part in failure
-    assert "this known gap is closed, remove it: too small" in text
+    assert "claims: 3 hold, 2 fail (1 explained), 1 not run" in text
+    assert "  bad on tiny: fails beyond what chance does to 5 cases, and nothing explains it" in text
+    assert "holds, though a failure is explained" in text
     assert "tier tiny has no vgg" in text
     found.stdout.fnmatch_lines(["*lmc verdicts*", "good *tiny *holds*", f"written: {results}"])
     assert results.exists()
@@ -116,7 +124,7 @@ def test_junit_says_of_every_case_what_was_measured(tiny: pytest.Pytester, store
     results, junit = tmp_path / "results.json", tmp_path / "junit.xml"
     options = ["--lmc-tier", "own:TIER", "--lmc-store", str(store), "--lmc-results", str(results)]
     found = tiny.runpytest_subprocess("-m", "paper", "-W", "error", *options, "--junitxml", str(junit))
-    found.assert_outcomes(passed=2, failed=2, skipped=1, xfailed=1)
+    found.assert_outcomes(passed=3, failed=1, skipped=1, xfailed=1)
     cases = {each.attrib["name"].partition("[")[2][:-1]: each for each in ElementTree.parse(junit).iter("testcase")}
     said = {
         name: {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
@@ -127,10 +135,13 @@ def test_junit_says_of_every_case_what_was_measured(tiny: pytest.Pytester, store
     for claim, judged in document.judged():
         properties = said[f"{claim.id}-{judged.name}"]
         assert (properties["claim"], properties["ref"]) == (claim.id, "Fig. 0")
-        assert (properties["verdict"], properties.get("known_gap", "")) == (judged.verdict, judged.known_gap)
+        assert (properties["verdict"], properties["shown"]) == (judged.verdict, judged.shown)
+        assert (properties["role"], properties["null"]) == ("claim", claim.null)
+        assert properties.get("explained", "") == remark_in_words(judged)
+        assert ("red" in properties) == (claim.id == "bad")
         assert properties["reason"] == measured_in_words(judged)
         assert properties.get("threshold", "") == asked_in_words(judged.asked)
-        for name, value in (("effect", judged.effect), ("p_value", judged.p_value)):
+        for name, value in (("effect", judged.effect), ("p_value", judged.p_value), ("p_contrary", judged.p_contrary)):
             assert properties.get(name) == (None if value is None else str(value))
         low, high = judged.interval or (None, None)
         assert properties.get("interval") == (f"{low:.6g} to {high:.6g}" if judged.interval else None)
@@ -140,12 +151,13 @@ def test_junit_says_of_every_case_what_was_measured(tiny: pytest.Pytester, store
         "good-tiny": [],
         "theory-theory": [],
         "bad-tiny": [("failure", None)],
-        "closed-gap-tiny": [("failure", None)],
+        "closed-gap-tiny": [],
         "gap-tiny": [("skipped", "pytest.xfail")],
         "elsewhere-not-run": [("skipped", "pytest.skip")],
     }
     assert said["gap-tiny"]["verdict"] == "fails"
-    assert said["gap-tiny"]["known_gap"] == "too small"
+    assert said["gap-tiny"]["explained"] == "too small Would be refuted by: A larger one. Not run."
+    assert said["closed-gap-tiny"]["explained"].startswith("holds this time, though a failure is explained: too small")
 
 
 def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path, tmp_path: Path) -> None:
@@ -160,14 +172,14 @@ def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path,
     write_results(document, baseline)
     again = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
     assert again.ret == 0
-    again.stdout.fnmatch_lines(["*lmc verdicts*", "*2 holds", "compared with the baseline", "compared: 2 pairs of*"])
+    again.stdout.fnmatch_lines(["*lmc verdicts*", "claims: 2 hold, 0 fail", "*not red", "compared with the baseline", "compared: 2 pairs of*"])
     again.stdout.fnmatch_lines(["  worse   0.001 -> *(not counted: *", "0 of 1 changes count as worse", "written: *"])
     assert "### Not worse than the baseline" in new.with_suffix(".md").read_text()
 
     write_results(on(0, 0, effect=-1.0, interval=(-1.5, -0.5))(document), baseline)  # below 50 was better by far
     worse = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
     assert worse.ret == pytest.ExitCode.TESTS_FAILED
-    worse.assert_outcomes(passed=2, deselected=4)
+    worse.assert_outcomes(passed=1, failed=1, deselected=4)
     worse.stdout.fnmatch_lines(["  worse   good on tiny: -1 -> *[[]-1.5, -0.5] nats*", "1 of 2 changes count as worse"])
     assert "### Worse than the baseline" in new.with_suffix(".md").read_text()
 
@@ -213,6 +225,29 @@ def test_the_baseline_must_share_what_is_chosen_with_k(
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     assert "judges none of the claims" in found.stderr.str()
     assert tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "own:TIER", "-k", "theory or elsewhere").ret == 0
+
+
+INVALID = TINY.replace('{"strong": tiers.Family(RECIPE, (1 / 64,))}, 0.0)', '{"strong": tiers.Family(RECIPE, (1 / 64,))}, 1.0)')
+
+
+def test_an_invalid_case_is_red_and_an_inconclusive_one_is_not(
+    tiny: pytest.Pytester, store: Path, tmp_path: Path
+) -> None:
+    """The bound of a barrier that cannot be told from it: the mean that the other cases measured."""
+    options = ["-m", "paper", "--lmc-tier", "own:TIER", "--lmc-store", str(store)]
+    measured = tmp_path / "measured.json"
+    assert tiny.runpytest_subprocess(*options, "-k", "good", "--lmc-results", str(measured)).ret == 0
+    mean = read_results(measured).claims[0].settings[0].effect
+    tiny.makepyfile(own=TINY.replace("below=50.0", f"below={mean}"))
+    found = tiny.runpytest_subprocess(*options, "-k", "good", "-rx")
+    assert found.ret == 0
+    found.assert_outcomes(xfailed=1, deselected=5)
+    found.stdout.fnmatch_lines(["claims: 0 hold, 1 inconclusive, 0 fail", "*not red"])
+    tiny.makepyfile(own=INVALID)
+    invalid = tiny.runpytest_subprocess(*options, "-k", "good")
+    assert invalid.ret == pytest.ExitCode.TESTS_FAILED
+    invalid.assert_outcomes(failed=1, deselected=5)
+    invalid.stdout.fnmatch_lines(["*red        invalid*", "claims: 0 hold, 0 fail, 1 invalid", "  good on tiny: invalid"])
 
 
 CASES = {"good-tiny", "bad-tiny", "gap-tiny", "closed-gap-tiny", "elsewhere-not-run", "theory-theory"}
