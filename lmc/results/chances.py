@@ -29,7 +29,7 @@ Key = TypeVar("Key", bound=Hashable)
 Case = tuple[str, str]
 _NORMAL = NormalDist()
 _LEAST = 1e-300  # of a p-value, whose score is still finite
-_STEPS = 41
+_STEPS = 21
 _FACTORS = [_NORMAL.inv_cdf((step + 0.5) / _STEPS) for step in range(_STEPS)]
 
 

@@ -76,7 +76,14 @@ def test_one_test_per_claim_and_setting_with_table_and_results_file(tiny: pytest
     assert "lmc: tier own:TIER, device cpu" in text
     # a failing claim prints statement, numbers, threshold and p-value
     failure = text[text.index("_ test_claim[bad-tiny] _") : text.index("lmc verdicts")]
-    for part in ("A barrier is a number.", "above 50 at the widest", "p-value", "at width 0.015625", "Fig. 0", "nothing explains it"):
+    for part in (
+        "A barrier is a number.",
+        "above 50 at the widest",
+        "p-value",
+        "at width 0.015625",
+        "Fig. 0",
+        "nothing explains it",
+    ):
         assert part in failure
     assert "claims: 3 hold, 2 fail (1 explained), 1 not run" in text
     assert "  bad on tiny: fails beyond what chance does to 5 cases, and nothing explains it" in text
@@ -172,7 +179,9 @@ def test_a_run_is_compared_with_its_baseline(tiny: pytest.Pytester, store: Path,
     write_results(document, baseline)
     again = run("--lmc-baseline", str(baseline), "--lmc-results", str(new))
     assert again.ret == 0
-    again.stdout.fnmatch_lines(["*lmc verdicts*", "claims: 2 hold, 0 fail", "*not red", "compared with the baseline", "compared: 2 pairs of*"])
+    again.stdout.fnmatch_lines(
+        ["*lmc verdicts*", "claims: 2 hold, 0 fail", "*not red", "compared with the baseline", "compared: 2 pairs of*"]
+    )
     again.stdout.fnmatch_lines(["  worse   0.001 -> *(not counted: *", "0 of 1 changes count as worse", "written: *"])
     assert "### Not worse than the baseline" in new.with_suffix(".md").read_text()
 
@@ -227,7 +236,9 @@ def test_the_baseline_must_share_what_is_chosen_with_k(
     assert tiny.runpytest_subprocess("-m", "paper", "--lmc-tier", "own:TIER", "-k", "theory or elsewhere").ret == 0
 
 
-INVALID = TINY.replace('{"strong": tiers.Family(RECIPE, (1 / 64,))}, 0.0)', '{"strong": tiers.Family(RECIPE, (1 / 64,))}, 1.0)')
+INVALID = TINY.replace(
+    '{"strong": tiers.Family(RECIPE, (1 / 64,))}, 0.0)', '{"strong": tiers.Family(RECIPE, (1 / 64,))}, 1.0)'
+)
 
 
 def test_an_invalid_case_is_red_and_an_inconclusive_one_is_not(
@@ -247,7 +258,9 @@ def test_an_invalid_case_is_red_and_an_inconclusive_one_is_not(
     invalid = tiny.runpytest_subprocess(*options, "-k", "good")
     assert invalid.ret == pytest.ExitCode.TESTS_FAILED
     invalid.assert_outcomes(failed=1, deselected=5)
-    invalid.stdout.fnmatch_lines(["*red        invalid*", "claims: 0 hold, 0 fail, 1 invalid", "  good on tiny: invalid"])
+    invalid.stdout.fnmatch_lines(
+        ["*red        invalid*", "claims: 0 hold, 0 fail, 1 invalid", "  good on tiny: invalid"]
+    )
 
 
 CASES = {"good-tiny", "bad-tiny", "gap-tiny", "closed-gap-tiny", "elsewhere-not-run", "theory-theory"}

@@ -1,0 +1,56 @@
+"""Every claim can fail: it does not hold where there is nothing in it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from tiny_claim import CLAIM
+
+from lmc.claims.claim import Claim
+from lmc.claims.null import Null, holds_at_its_null
+from lmc.claims.paper import CLAIMS
+from lmc.claims.statistics import by_width
+from lmc.claims.verdicts import FAILS, ROLES
+
+EMPTY = {
+    "fig2a-uncalibrated-loss-stays-above",
+    "fig3-last-layer-approaches-ensemble",
+    "fig4-additivity-exceeds-gaussian-null",
+    "fig17-matching-suffices-under-weak-decay",
+}
+"""Claims that hold where there is nothing in them: a contrast must take their place. No other may join them."""
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_a_claim_fails_at_its_null(claim: Claim) -> None:
+    found = claim.expect.judge(claim.null.observations(claim.expect.asked.groups))
+    assert holds_at_its_null(claim) == (claim.id in EMPTY)
+    if claim.id not in EMPTY:
+        assert found.verdict == FAILS, f"{claim.id}: {found.reason}"
+    assert claim.null.text.endswith(".")
+    assert claim.role in ROLES
+
+
+def test_a_claim_that_asks_for_nothing_is_found_out() -> None:
+    assert not holds_at_its_null(CLAIM)
+    assert holds_at_its_null(dataclasses.replace(CLAIM, null=Null("A small barrier.", 9.0)))  # it asks for below 10
+
+
+def test_the_observations_of_a_null_are_pairs_around_its_values() -> None:
+    found = Null("-", {"weak": 0.5, "strong": -2.0}).observations(("strong", "weak"))
+    for group, value in (("weak", 0.5), ("strong", -2.0)):
+        mine = by_width(each for each in found if each.group == group)
+        assert list(mine) == [0.25, 1.0, 4.0]
+        for pairs in mine.values():
+            assert len({each.seeds for each in pairs}) == len(pairs) == 66
+            assert sum(each.independent for each in pairs) == 6
+            numbers = [each.value or 0.0 for each in pairs]
+            assert max(abs(number - value) for number in numbers) < 1e-3
+            assert len(set(numbers)) == 66
+    assert found == Null("-", {"weak": 0.5, "strong": -2.0}).observations(("strong", "weak"))
+
+
+def test_a_null_must_say_something_of_every_group() -> None:
+    with pytest.raises(ValueError, match="no value for weak, only for strong"):
+        Null("-", {"strong": 1.0}).observations(("strong", "weak"))
