@@ -13,6 +13,7 @@ import functools
 import hashlib
 import json
 import lzma
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -114,15 +115,19 @@ def test_every_number_of_the_evidence(name: str) -> None:
 
 @each_file
 def test_every_text_of_the_report(name: str) -> None:
+    """What is said besides (roles, nulls, explanations) stands between; failures with a reason were known gaps.
+
+    Drawn intervals are left out: they are computed when a mean is drawn, by today's statistics.
+    """
     from lmc.reporting.report import report
 
-    """What is said besides (roles, nulls, explanations) stands between; failures with a reason were known gaps."""
     said = iter(as_before(texts(report(now(name)))))
     missing = [text for text in BEFORE["files"][name]["report"] if not any(_is(text, each) for each in said)]
     assert missing == []
 
 
 def _is(before: str, after: str) -> bool:
+    before, after = (re.sub(r" \(95 % interval [^)]*\)", "", each) for each in (before, after))
     told, _, gap = before.partition(" Known gap: ")
     head, _, explained = after.partition(" Explained: ")
     return head == told.replace("≠ known gap", "≠ fails, explained") and explained.endswith(gap)
