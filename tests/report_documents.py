@@ -97,7 +97,7 @@ def _claim(claim: Claim, settings: tuple[Setting, ...], rng: random.Random) -> m
 
 
 def _explained(found: Explanation | None) -> made.Explained | None:
-    return found and made.Explained(found.why, found.refuted_by.what, found.refuted_by.result)
+    return made.Explained(found.why, found.refuted_by.what, found.refuted_by.result) if found else None
 
 
 def _on(claim: Claim, setting: Setting, rng: random.Random) -> made.Judged:

@@ -31,7 +31,8 @@ RECIPE = RunSpec(dataset="digits", arch="mlp", width=1 / 64, optimizer="adam", l
 SETTING = tiers.Setting("tiny", {"strong": tiers.Family(RECIPE, (1 / 64,))}, 0.0)
 TIER = tiers.Tier("tiny", (SETTING,), "for tests")
 BASE = Claim(id="good", ref="Fig. 0", statement="A barrier is a number.", unit="nats",
-             study=over_pairs(barrier("loss")), expect=Level(below=50.0), null=Null("Huge.", 99.0), why="-", kinds=("mlp",))
+             study=over_pairs(barrier("loss")), expect=Level(below=50.0),
+             null=Null("Huge.", 99.0), why="-", kinds=("mlp",))
 SMALL = {"expect": Level(above=50.0), "null": Null("Small.", 1.0)}
 WHY = {"tiny": Explanation("too small", Experiment("A larger one."))}
 CLAIMS = (

@@ -78,7 +78,7 @@ def test_a_failure_not_beyond_chance_is_said_and_listed() -> None:
 @pytest.mark.parametrize("field", ["reason", "part", "name", "explained"])
 def test_html_pipes_and_line_breaks_are_escaped(field: str) -> None:
     hostile = "<script>x</script> | a\\| & `b` *c*\n| d"
-    value = Explained(hostile) if field == "explained" else hostile
+    value: Any = Explained(hostile) if field == "explained" else hostile
     found = summary(document(row(**{"verdict": "fails", field: value})))
     assert "<script>" not in found
     assert "&lt;script&gt;x&lt;/script&gt; &#124; a&#92;&#124; &amp; &#96;b&#96; &#42;c&#42; &#124; d" in found

@@ -121,7 +121,7 @@ def test_markup_in_the_document_is_shown_not_obeyed() -> None:
 def test_a_run_of_nothing_is_shown() -> None:
     text = report(report_documents.nothing_run())
     page = Page(text)
-    assert text.count("Nothing to draw.") == len(ITEMS) + 1
+    assert text.count("Nothing to draw.") == len(ITEMS) + 2  # checks, and what was found here
     assert "figure" not in page.seen
     assert "This run has no models." in text
 

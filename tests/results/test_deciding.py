@@ -40,7 +40,7 @@ class TestHolm:
         assert holm({"x": p, "y": 0.9, "z": 0.8, "u": 0.7}) == ({"x"} if rejected else set())
 
     def test_a_failure_that_nothing_random_brings_is_certain(self) -> None:
-        judged = {at: setting("s", verdict="holds", p_contrary=0.5) for at in range(100)}
+        judged = {f"{at}": setting("s", verdict="holds", p_contrary=0.5) for at in range(100)}
         judged |= {"exact": setting("s", verdict="fails"), "chance": setting("s", verdict="fails", p_contrary=0.001)}
         assert failures_beyond_chance(judged) == {"exact"}
         assert failures_beyond_chance({"chance": judged["chance"]}) == {"chance"}
