@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from lmc.datasets import register_dataset
     from lmc.diagnosing.diagnose import diagnose, diagnose_states
     from lmc.diagnosing.diagnosis import Diagnosis
+    from lmc.diagnosing.effective import effective_copy
     from lmc.diagnosing.standard import Thresholds
+    from lmc.diagnosing.task import Metric
     from lmc.errors import DataError, DeviceError, LmcError, MergeError, SpecError, StoreError
     from lmc.measuring.layers import measure_layers
     from lmc.measuring.paths import interpolation_path, measure_path
@@ -35,7 +37,9 @@ _HOMES = {
     "lmc.datasets": ("register_dataset",),
     "lmc.diagnosing.diagnose": ("diagnose", "diagnose_states"),
     "lmc.diagnosing.diagnosis": ("Diagnosis",),
+    "lmc.diagnosing.effective": ("effective_copy",),
     "lmc.diagnosing.standard": ("Thresholds",),
+    "lmc.diagnosing.task": ("Metric",),
     "lmc.errors": ("DataError", "DeviceError", "LmcError", "MergeError", "SpecError", "StoreError"),
     "lmc.measuring.layers": ("measure_layers",),
     "lmc.measuring.paths": ("interpolation_path", "measure_path"),
@@ -79,6 +83,8 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "diagnose",
     "diagnose_states",
     "Thresholds",
+    "Metric",
+    "effective_copy",
     "Diagnosis",
     "Architecture",
     "register_architecture",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,9 +28,16 @@ def diagnose(
     settings: Settings,
     checkpoints: Annotated[list[Path], typer.Argument(help="Two or more files of weights: safetensors or torch.save.")],
     model: Annotated[str, typer.Option(help="package.module:factory, a function that builds the model.")],
-    data: Annotated[Path, typer.Option(help="safetensors with inputs and labels, a prepared data set, or a folder.")],
+    data: Annotated[
+        str, typer.Option(help="safetensors of a batch, a prepared data set, a folder, or module:function.")
+    ],
     save: Annotated[Path | None, typer.Option(help="Write the recommended merge as safetensors.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    loss: Annotated[str | None, typer.Option(help="module:function of (outputs, labels), one number each.")] = None,
+    metric: Annotated[str | None, typer.Option(help="module:function of (outputs, labels), or an lmc.Metric.")] = None,
+    inputs: Annotated[str | None, typer.Option(help="module:function of a batch: what the models read.")] = None,
+    outputs: Annotated[str | None, typer.Option(help="module:function: what to judge of a model's output.")] = None,
+    ema: Annotated[bool, typer.Option("--ema", help="Take the moving average in the checkpoints.")] = False,
     permutation: Annotated[str, typer.Option(help="auto, always or never: weight matching.")] = "auto",
 ) -> None:
     """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where none is recommended.
@@ -39,9 +46,11 @@ def diagnose(
     """
     import json
     import os
+    from dataclasses import replace
 
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve on a busy machine
-    from lmc.diagnosing.checkpoints import read_checkpoint, read_data
+    from lmc.diagnosing.checkpoints import read_checkpoint
+    from lmc.diagnosing.data_files import find_data
     from lmc.diagnosing.diagnose import diagnose_states
     from lmc.diagnosing.diagnosis import check_writable
     from lmc.executing.process import prepare_arithmetic
@@ -49,15 +58,28 @@ def diagnose(
     if len(checkpoints) < 2:
         raise SpecError(f"only {checkpoints[0]} was named; name two checkpoints or more")
     if save is not None:
-        taken = [path for path in (*checkpoints, data) if path.resolve() == save.resolve()]
+        taken = [path for path in (*checkpoints, Path(data)) if path.resolve() == save.resolve()]
         if taken:
             raise SpecError(f"--save {save} would overwrite {taken[0]}, which is read; name another file")
         check_writable(save)
     prepare_arithmetic(cores())
     factory = find_factory(model)
-    states = [read_checkpoint(path) for path in checkpoints]
-    pair, train = read_data(data)
-    found = diagnose_states(factory, states, pair, train_data=train, permutation=permutation, device=settings.device)
+    given = {"loss": loss, "metric": metric, "inputs": inputs, "outputs": outputs}
+    functions = {name: _function(name, each) for name, each in given.items() if each is not None}
+    batch, train = find_data(data)
+    read = [read_checkpoint(path, ema=ema) for path in checkpoints]
+    states, notes = [each.state for each in read], [note for each in read for note in each.notes]
+    found = diagnose_states(
+        factory,
+        states,
+        batch,
+        train_data=train,
+        permutation=permutation,
+        device=settings.device,
+        ema=ema,
+        **functions,  # type: ignore[typeddict-item]
+    )
+    found = replace(found, notes=(*notes, *found.notes))
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:
@@ -70,6 +92,14 @@ def diagnose(
         typer.echo(f"lmc: {save} was not written: there is no merge to recommend", err=True)
     if found.merged is None:
         raise typer.Exit(1)
+
+
+def _function(option: str, name: str) -> Any:
+    """What ``package.module:name`` names, for an option."""
+    found = find(name, option=option, example=f"mine:{option}", wanted="a function")
+    if not callable(found) and type(found).__name__ != "Metric":
+        raise SpecError(f"--{option} {name} is a {type(found).__name__}; name a function")
+    return found
 
 
 def find_factory(name: str) -> Callable[[], nn.Module]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lmc.diagnosing.reading import Bound
 from lmc.errors import MergeError, in_one_line
 from lmc.measuring.measurements import MATCHING_STARTS
 from lmc.merging import State
@@ -16,9 +17,30 @@ from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
 
 
+def traced(model: nn.Module, example: Tensor) -> PermutationSpec | str:
+    """The specification of a model's permutation symmetry, or the reason why there is none.
+
+    Args:
+        model: as measurements call it; see `lmc.diagnosing.reading.adapt`.
+        example: two inputs, or the numbers of two.
+    """
+    adapted = "forward" in vars(model)
+    try:
+        if not adapted:
+            return trace_permutation_spec(model, example)
+        bound = Bound(model, example)
+        found = trace_permutation_spec(bound, example if bound.first is None else bound.first)
+    except MergeError as error:
+        return str(error)
+    except Exception as error:  # from code the tracer runs on strange modules
+        return f"tracing failed: {in_one_line(error)}"
+    axes = {name.removeprefix("net."): labels for name, labels in found.axes.items()}
+    return PermutationSpec(axes, found.groups, frozenset(name.removeprefix("net.") for name in found.buffers))
+
+
 @torch.no_grad()
 def matched(
-    model: nn.Module, states: Sequence[State], example: Tensor, spec: PermutationSpec | None = None
+    model: nn.Module, states: Sequence[State], example: Tensor, spec: PermutationSpec | str | None = None
 ) -> tuple[list[State], str | None]:
     """All states but the first permuted to be closest to the first (Ainsworth et al., ICLR 2023).
 
@@ -26,14 +48,16 @@ def matched(
         model: a module of the architecture; its weights are left as they are.
         states: of the models.
         example: one input (N, ...), N >= 2.
-        spec: of the architecture, checked; ``None`` traces it.
+        spec: of the architecture, checked, or why there is none; ``None`` traces it.
 
     Returns:
         The states and ``None``, or no states and the reason why they cannot be matched: also where a permuted model
         would not compute what it did, in float64 on ``example``.
     """
+    spec = traced(model, example) if spec is None else spec
+    if isinstance(spec, str):
+        return [], spec
     try:
-        spec = trace_permutation_spec(model, example) if spec is None else spec
         if not spec.groups:
             return [], "no channels of this architecture can be reordered without changing its function"
         found = [states[0]]

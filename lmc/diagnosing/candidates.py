@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lmc.measuring.evaluation import Evaluation
+from lmc.diagnosing.scoring import Score
 
-NAMES = {
-    (False, False): "as they are",
-    (False, True): "BN reset",
-    (True, False): "permuted",
-    (True, True): "permuted, BN reset",
-}
-"""What a merge is called, by whether the models are permuted first and BatchNorm statistics reset afterwards."""
+AS_GIVEN = "as they are"
+
+
+def name_of(*, permuted: bool = False, rescaled: bool = False, reset: bool = False) -> str:
+    """What a merge is called, by what is done to the models first, and to the statistics after."""
+    parts = {"permuted": permuted, "rescaled": rescaled, "BN reset": reset}
+    return ", ".join(part for part, done in parts.items() if done) or AS_GIVEN
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Excess:
     """How much worse the merged model is than the mean of the models it was made of (Def. 2.1 at equal weights).
 
     Args:
-        accuracy: accuracy lost, negative where the merged model is better.
-        loss: loss added, nats.
-        calibrated_loss: the same after each model got its own β.
+        metric: how much worse the metric is, negative where the merged model is better; for a classifier accuracy lost.
+        loss: loss added, for a classifier nats.
+        calibrated_loss: the same after each model got its own β; ``None`` without β.
     """
 
-    accuracy: float
+    metric: float
     loss: float
-    calibrated_loss: float
+    calibrated_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,44 +40,63 @@ class Candidate:
         permuted: whether the models were matched by permutation first.
         reset: whether BatchNorm statistics were reset afterwards.
         merged: what the merged model does.
-        excess: against the models.
+        excess: against the models, with and without a reset of their own, whichever is harder to reach.
+        rescaled: whether channels were rescaled to those of the first model.
     """
 
     name: str
     permuted: bool
     reset: bool
-    merged: Evaluation
+    merged: Score
     excess: Excess
+    rescaled: bool = False
 
 
 @dataclass(frozen=True)
 class LinearPath:
-    """Loss and accuracy along λ between two models (λ weights the first).
+    """Loss and metric along λ between two models (λ weights the first).
+
+    The middle is measured on all inputs. Elsewhere, where there are many, a part of them is taken: what a point has
+    more than the straight line between the ends, example by example, is added to that line.
 
     Args:
         lams: λ, increasing from 0 to 1.
-        points: the evaluation at each.
-        barriers: see `lmc.measuring.barriers.barriers`.
+        points: the score at each; β of the ends and the middle alone where a part was taken.
+        barriers: ``{loss,calibrated_loss,metric}_barrier_{midpoint,maximum}`` (Def. 2.1); ``None`` where unknown.
+        errors: standard errors of the paired differences, by ``metric`` and ``loss``, one per λ.
+        inputs: how many the points between were measured on.
     """
 
     lams: tuple[float, ...]
-    points: tuple[Evaluation, ...]
+    points: tuple[Score, ...]
     barriers: Mapping[str, float | None]
+    errors: Mapping[str, tuple[float, ...]]
+    inputs: int
 
     @property
-    def midpoint(self) -> Evaluation:
+    def midpoint(self) -> Score:
         """What the mean of the two models does."""
         return self.points[self.lams.index(0.5)]
 
 
-def excess_of(merged: Evaluation, models: Sequence[Evaluation]) -> Excess:
-    """The merged model against the mean of the models."""
+def excess_of(merged: Score, *references: Sequence[Score], lower_is_better: bool = False) -> Excess:
+    """The merged model against the mean of the models.
 
-    def mean(name: str) -> float:
+    Args:
+        merged: what it does.
+        references: what the models do, as they are and with other treatments; the hardest counts, number by number.
+        lower_is_better: of the metric.
+    """
+
+    def mean(models: Sequence[Score], name: str) -> float:
         return float(sum(getattr(each, name) for each in models)) / len(models)
 
+    sign = 1 if lower_is_better else -1
+    calibrated = None
+    if merged.calibrated_loss is not None and all(each.calibrated_loss is not None for each in references[0]):
+        calibrated = max(merged.calibrated_loss - mean(models, "calibrated_loss") for models in references)
     return Excess(
-        mean("accuracy") - merged.accuracy,
-        merged.loss - mean("loss"),
-        merged.calibrated_loss - mean("calibrated_loss"),
+        max(sign * (merged.metric - mean(models, "metric")) for models in references),
+        max(merged.loss - mean(models, "loss") for models in references),
+        calibrated,
     )

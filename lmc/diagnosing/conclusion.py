@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmc.diagnosing.candidates import Candidate
-from lmc.diagnosing.standard import Standard
+from lmc.diagnosing.rescaling import APART
+from lmc.diagnosing.standard import CLASSES, Standard
 
 AS_THEY_ARE = "as they are"
 AFTER_RESET = "after BN reset"
 AFTER_CALIBRATION = "after calibration"
+AFTER_RESCALING = "after rescaling"
 WITH_PERMUTATION = "only with permutation"
 NOT_AT_ALL = "not at all"
 UNDECIDED = "undecided"
@@ -21,8 +23,8 @@ class Conclusion:
     """The verdict.
 
     Args:
-        verdict: ``AS_THEY_ARE``, ``AFTER_RESET``, ``AFTER_CALIBRATION``, ``WITH_PERMUTATION``, ``NOT_AT_ALL``
-            or ``UNDECIDED``.
+        verdict: ``AS_THEY_ARE``, ``AFTER_RESET``, ``AFTER_CALIBRATION``, ``AFTER_RESCALING``,
+            ``WITH_PERMUTATION``, ``NOT_AT_ALL`` or ``UNDECIDED``.
         sentence: the verdict in one sentence.
         reasons: the numbers behind it, a sentence each.
         candidate: name of the recommended merge; ``None`` where there is none.
@@ -48,26 +50,46 @@ def conclude(candidates: Sequence[Candidate], standard: Standard, alignment: str
     for candidate, calibrated in _by_intervention(candidates):
         good = standard.accurate(candidate) and standard.fits(candidate, calibrated=calibrated)
         if good and standard.tells(candidate):
-            simpler = [each for each in candidates if each.permuted <= candidate.permuted and each != candidate]
-            needed = simpler if candidate.permuted or candidate.reset or calibrated else []
+            level = _level(candidate)
+            simpler = [each for each in candidates if _level(each) <= level and each != candidate]
+            needed = simpler if level > (False, False) or candidate.reset or calibrated else []
             reasons += [_describe(each, standard) for each in (*needed, candidate)]
             beta = candidate.merged.beta if calibrated else None
             verdict, sentence = _recommendation(candidate, beta)
+            sentence += _judged_by(standard)
             return Conclusion(verdict, sentence, tuple(reasons), candidate.name, beta)
     reasons += [_describe(each, standard) for each in candidates]
     if alignment is not None:
         reasons.append(f"Permutation was not tried: {alignment}.")
     verdict, sentence = _refusal(candidates, standard)
-    return Conclusion(verdict, sentence, tuple(reasons))
+    return Conclusion(verdict, sentence + _judged_by(standard), tuple(reasons))
 
 
 def _by_intervention(candidates: Sequence[Candidate]) -> list[tuple[Candidate, bool]]:
     """Candidates without and with β. Resetting needs no labels, so it comes before a fit; a permutation comes last."""
     ordered = []
-    for permuted in (False, True):
-        group = [each for each in candidates if each.permuted == permuted]
+    for level in sorted({_level(each) for each in candidates}):
+        group = [each for each in candidates if _level(each) == level]
         ordered += [(each, False) for each in group] + [(each, True) for each in reversed(group)]
     return ordered
+
+
+def _judged_by(standard: Standard) -> str:
+    """What counts, where that is not the accuracy and loss of a classifier."""
+    task = standard.task
+    if task == CLASSES:
+        return ""
+    worse = "more" if task.lower_is_better else "less"
+    points = f"{100 * standard.allowed_metric:g} points" if task.share else f"{standard.allowed_metric:.3g}"
+    loss = f"{standard.allowed(calibrated=False):.3g}{' ' + task.loss_unit if task.loss_unit else ''}"
+    return (
+        f" (Judged by {task.metric_name}, at most {points} {worse} than the models, and the loss, at most {loss} more.)"
+    )
+
+
+def _level(candidate: Candidate) -> tuple[bool, bool]:
+    """What is done to the models before they are averaged."""
+    return candidate.permuted, candidate.rescaled
 
 
 def _reservations(standard: Standard) -> list[str]:
@@ -75,15 +97,29 @@ def _reservations(standard: Standard) -> list[str]:
     found = []
     if standard.identical:
         found.append("The models are identical, so the barrier is zero: this says nothing about merging.")
-    if standard.poor:
-        shares = ", ".join(f"{standard.models[number - 1].accuracy:.1%}" for number in standard.poor)
+    if standard.balanced:
+        names = ", ".join(standard.balanced[:6]) + (", ..." if len(standard.balanced) > 6 else "")
+        found.append(
+            f"A normalisation ignores the scale of layers {names}, which lies {APART:g} times or more apart between "
+            "the models: these were brought to one scale before anything was averaged, which changes no model's function. "
+            "A mean without that is mostly the larger model."
+        )
+    if standard.poor and standard.task.counts_inputs and standard.commonest is not None:
+        shares = ", ".join(f"{standard.models[number - 1].metric:.1%}" for number in standard.poor)
         found.append(
             f"Model {', '.join(map(str, standard.poor))}: accuracy {shares} on {standard.inputs} inputs of which "
             f"{standard.commonest:.1%} are of one class, not reliably better than always naming that class: check "
             "that checkpoints, labels and normalisation belong together, or take more inputs."
         )
-    if 1 / standard.inputs > standard.thresholds.accuracy / 4:
-        one = f"{100 / standard.inputs:.2g} points of accuracy"
+    elif standard.poor and standard.commonest is not None:
+        said = ", ".join(standard.task.told(standard.models[number - 1].metric) for number in standard.poor)
+        found.append(
+            f"Model {', '.join(map(str, standard.poor))}: {standard.task.metric_name} {said}, no better than "
+            f"{standard.task.told(standard.commonest)} of an answer that ignores the inputs: check that checkpoints, "
+            "labels and normalisation belong together."
+        )
+    if standard.task.share and 1 / standard.inputs > standard.allowed_metric / 4:
+        one = f"{100 / standard.inputs:.2g} points of {standard.task.metric_name}"
         found.append(f"One of the {standard.inputs} inputs is {one}: take more for a firm verdict.")
     return found
 
@@ -91,11 +127,14 @@ def _reservations(standard: Standard) -> list[str]:
 def _recommendation(candidate: Candidate, beta: float | None) -> tuple[str, str]:
     """Verdict and sentence where a merge is good."""
     steps = ["permuting them by weight matching"] if candidate.permuted else []
+    steps += ["rescaling channels to model 1's, which changes no function"] if candidate.rescaled else []
     steps += ["resetting the BatchNorm statistics"] if candidate.reset else []
     steps += [f"multiplying the logits by β = {beta:.3g}"] if beta is not None else []
     after = f"after {' and '.join(steps)}" if steps else "as they are"
     if candidate.permuted:
         verdict, after = WITH_PERMUTATION, f"only {after}"
+    elif candidate.rescaled:
+        verdict, after = AFTER_RESCALING, f"only {after}: rescaling, not permutation, is missing"
     elif beta is not None:
         verdict = AFTER_CALIBRATION
     else:
@@ -111,27 +150,38 @@ def _refusal(candidates: Sequence[Candidate], standard: Standard) -> tuple[str, 
         undecided = f"Whether these models can be averaged is undecided: {which} not reliably better than a guess."
         return UNDECIDED, undecided
     permuted = any(each.permuted for each in candidates)
-    tried = ["calibration by β"]
+    tried = ["calibration by β"] if standard.task.has_beta else []
     tried += ["BN reset"] if any(each.reset for each in candidates) else []
     tried += ["permutation"] if permuted else []
-    sentence = f"These models cannot be averaged: their mean is worse than they are, also after {' and '.join(tried)}"
+    sentence = "These models cannot be averaged: their mean is worse than they are"
+    sentence += f", also after {' and '.join(tried)}" if tried else ""
     return NOT_AT_ALL, f"{sentence}." if permuted else f"{sentence}; permutation was not tried."
 
 
 def _describe(candidate: Candidate, standard: Standard) -> str:
-    accuracy = sum(model.accuracy for model in standard.models) / len(standard.models)
-    excess, merged = candidate.excess, candidate.merged
-    plain, calibrated = (
-        f"({_passes(standard.fits(candidate, calibrated=with_beta))}: "
-        f"at most {standard.allowed(calibrated=with_beta):.2g})"
-        for with_beta in (False, True)
+    task, excess, merged = standard.task, candidate.excess, candidate.merged
+    unit = f" {task.loss_unit}" if task.loss_unit else ""
+    if task.share:
+        allowed = f"at most {100 * standard.allowed_metric:g} points {'more' if task.lower_is_better else 'less'}"
+    else:
+        allowed = f"at most {standard.allowed_metric:.3g} {'more' if task.lower_is_better else 'less'}"
+    how = " with their BatchNorm statistics reset" if standard.reset else ""
+    text = (
+        f"{candidate.name[0].upper()}{candidate.name[1:]}: {task.metric_name} {task.told(merged.metric)} against "
+        f"{task.told(standard.metric)} of the models{how} ({_passes(standard.accurate(candidate))}: {allowed}), "
+        f"loss {excess.loss:+.3f}{unit} {_judged(candidate, standard, calibrated=False)}"
     )
-    return (
-        f"{candidate.name[0].upper()}{candidate.name[1:]}: accuracy {merged.accuracy:.1%} against {accuracy:.1%} of "
-        f"the models ({_passes(standard.accurate(candidate))}: at most {100 * standard.thresholds.accuracy:g} points "
-        f"less), loss {excess.loss:+.3f} nats {plain}, with β = {merged.beta:.3g} {excess.calibrated_loss:+.3f} "
-        f"{calibrated}."
-    )
+    if merged.beta is not None and excess.calibrated_loss is not None:
+        judged = _judged(candidate, standard, calibrated=True)
+        text += f", with β = {merged.beta:.3g} {excess.calibrated_loss:+.3f} {judged}"
+    if not merged.finite:
+        text += "; its outputs are NaN or infinite, though those of the models are not"
+    return f"{text}."
+
+
+def _judged(candidate: Candidate, standard: Standard, *, calibrated: bool) -> str:
+    passes = _passes(standard.fits(candidate, calibrated=calibrated))
+    return f"({passes}: at most {standard.allowed(calibrated=calibrated):.2g})"
 
 
 def _passes(good: bool) -> str:

@@ -35,9 +35,11 @@ def diagnose(
     Args:
         model_a: a model, at λ = 1; or a list of models.
         model_b: another of its architecture, at λ = 0; or the data, if ``model_a`` is a list.
-        data: held-out inputs with labels, a DataLoader or a pair of tensors: inputs as the models read them
-            (normalised), (N, ...), and integer labels (N,). What fits is held in memory.
-        **options: ``train_data``, ``lams``, ``permutation``, ``device``, ``layer_inputs``, ``reset_inputs`` and
+        data: held-out inputs with labels, a DataLoader, a dataset, or one batch: inputs as the models read them
+            (normalised), (N, ...), and labels (N, ...); several inputs and labels; or a dict. What fits is held in
+            memory.
+        **options: ``train_data``, ``loss``, ``metric``, ``inputs``, ``labels``, ``outputs``, ``ignore_index``, ``ema`` (of state dicts),
+            ``lams``, ``permutation``, ``device``, ``layer_inputs``, ``reset_inputs`` and
             ``thresholds``; `lmc.diagnosing.options.Options` says what they mean.
 
     Returns:
@@ -48,8 +50,8 @@ def diagnose(
         SpecError: an argument is out of range.
         DeviceError: this machine lacks the device.
         DataError: the data does not fit the models.
-        MergeError: the models are not of one architecture, hold NaN, or are no classifiers; or the specification
-            is not of their symmetry.
+        MergeError: the models are not of one architecture, hold NaN, or give outputs that cannot be judged; or
+            the specification is not of their symmetry.
 
     Example:
         >>> import torch, lmc
@@ -75,16 +77,20 @@ def diagnose_states(
 
     Args:
         factory: builds a model of their architecture.
-        states: two state dicts or more.
+        states: two state dicts or more, by the names of the factory's model or with what trainers put around them.
         data: as for `diagnose`.
-        **options: as for `diagnose`.
+        **options: as for `diagnose`; and ``ema``, whether an average among the tensors of a state is taken.
 
     Raises:
         SpecError: the factory fails or gives no module.
         DataError: the data does not fit the models.
         MergeError: see `diagnose`; or a state dict does not fit the factory's model.
     """
-    return diagnose(built(factory, states), data, **options)
+    options = {**options}
+    models, notes = built(factory, states, ema=options.pop("ema", False))
+    if len(models) < 2:
+        raise SpecError(f"{len(models)} models cannot be averaged; pass at least two")
+    return _diagnose(models, data, checked(options, models[0]), notes)
 
 
 def _told_apart(
@@ -105,7 +111,7 @@ def _told_apart(
 
 
 @torch.no_grad()
-def _diagnose(given: Sequence[nn.Module], data: Data, asked: Asked) -> Diagnosis:
+def _diagnose(given: Sequence[nn.Module], data: Data, asked: Asked, notes: Sequence[str] = ()) -> Diagnosis:
     prepared = prepare(given, data, asked)
     tried = try_to_merge(prepared, asked)
     ranks = weight_ranks(prepared.copies, prepared.samples.examples(2))
@@ -114,18 +120,20 @@ def _diagnose(given: Sequence[nn.Module], data: Data, asked: Asked) -> Diagnosis
     best = recommended(prepared, tried)
     return Diagnosis(
         architecture=type(prepared.spare).__name__,
+        task=prepared.task,
         inputs=len(prepared.samples.labels),
         classes=prepared.classes,
         reset_inputs=prepared.reset_inputs,
         models=tuple(prepared.models),
-        ensemble=prepared.ensemble(),
+        reset_models=tuple(prepared.reset_models),
+        ensemble=prepared.tallies[-1].score(),
         candidates=tried.merges.candidates,
         paths=tried.merges.paths,
         layers=layers,
         ranks=ranks,
         pairs=pairs,
         alignment=tried.alignment,
-        notes=(*prepared.notes, *tried.notes, *remarks, *best.notes),
+        notes=(*notes, *prepared.notes, *tried.notes, *remarks, *best.notes),
         thresholds=asked.thresholds,
         conclusion=tried.conclusion,
         beta_folded=best.beta_folded,

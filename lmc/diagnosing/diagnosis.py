@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from lmc.diagnosing.candidates import Candidate, LinearPath
 from lmc.diagnosing.conclusion import Conclusion
+from lmc.diagnosing.scoring import Score
 from lmc.diagnosing.standard import Thresholds
+from lmc.diagnosing.task import Task
 from lmc.errors import MergeError, StoreError
-from lmc.measuring.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -23,16 +25,18 @@ class Diagnosis:
 
     Args:
         architecture: class of the models.
+        task: what outputs mean, and what they are judged by.
         inputs: number of test inputs.
-        classes: number of logits.
+        classes: number of logits; 0 where the outputs are none.
         reset_inputs: inputs that BatchNorm statistics were reset on; 0 without BatchNorm.
         models: what each model does.
-        ensemble: what the mean of their logits does.
+        reset_models: the same with BatchNorm statistics reset as those of a merge are; none without BatchNorm.
+        ensemble: what the mean of their outputs does.
         candidates: the ways to merge that were tried, at equal weights.
         paths: by candidate's name, two models only.
         layers: by ``"unpermuted"`` and ``"permuted"``: see `lmc.measuring.layers.measure_layers`.
         ranks: by layer, one number per model: see `lmc.measuring.ranks.weight_ranks`.
-        pairs: by pair such as ``"1-2"``, three models and more: accuracy lost, loss and calibrated loss added.
+        pairs: by pair such as ``"1-2"``, three models and more: metric lost, loss and calibrated loss added.
         alignment: why no permutation was tried; ``None`` if one was.
         notes: what was undefined or done to measure, and why.
         thresholds: what counted as a good merge.
@@ -42,16 +46,18 @@ class Diagnosis:
     """
 
     architecture: str
+    task: Task
     inputs: int
     classes: int
     reset_inputs: int
-    models: tuple[Evaluation, ...]
-    ensemble: Evaluation
+    models: tuple[Score, ...]
+    reset_models: tuple[Score, ...]
+    ensemble: Score
     candidates: tuple[Candidate, ...]
     paths: Mapping[str, LinearPath]
     layers: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
     ranks: Mapping[str, Mapping[str, Sequence[float]]]
-    pairs: Mapping[str, Mapping[str, float]]
+    pairs: Mapping[str, Mapping[str, float | None]]
     alignment: str | None
     notes: tuple[str, ...]
     thresholds: Thresholds
@@ -70,9 +76,10 @@ class Diagnosis:
         return self.conclusion.beta
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the weights, JSON-ready."""
-        document: dict[str, Any] = json.loads(json.dumps(asdict(replace(self, merged=None))))
-        del document["merged"]
+        """Everything but the weights, JSON-ready; what is not finite is ``None``."""
+        plain = replace(self, merged=None, task=replace(self.task, loss=None, metric=None))
+        document: dict[str, Any] = json.loads(json.dumps(_finite(asdict(plain))))
+        del document["merged"], document["task"]["loss"], document["task"]["metric"]
         return document
 
     def lines(self) -> list[str]:
@@ -114,6 +121,14 @@ class Diagnosis:
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
             raise StoreError(f"cannot write {target}: {error}; choose another place") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_writable(target: Path) -> None:

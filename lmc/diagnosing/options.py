@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from lmc.diagnosing.samples import Data
 from lmc.diagnosing.standard import Thresholds
+from lmc.diagnosing.task import IGNORED, Metric, PerExample
 from lmc.errors import DeviceError, MergeError, SpecError
 from lmc.measuring.measurements import MIDPOINT
 from lmc.measuring.paths import BN_IMAGES
@@ -34,6 +35,17 @@ class Options(TypedDict, total=False):
     Args:
         train_data: what BatchNorm statistics are reset on; the labels are not used. ``None``, the default, takes the
             held-out inputs.
+        loss: (outputs, labels) -> one number per example, (N,). ``None``, the default, takes the cross-entropy of
+            logits (N, classes, ...) or (N, ..., classes), of a logit per label, or the squared error of numbers.
+        metric: (outputs, labels) -> one number per example, (N,), larger being better, or a
+            `lmc.diagnosing.task.Metric`. ``None``, the default, takes the accuracy, or R² for numbers.
+        inputs: what the models read of a batch: a tensor, a tuple of them, or a dict of named ones. ``None``, the
+            default, recognises (inputs, labels), (several, inputs, labels) and dicts with labels.
+        labels: where the labels of a batch are; ``None``, the default, recognises these.
+        outputs: takes the tensor to judge out of what a model gives. ``None``, the default, takes a tensor, or
+            ``logits`` or ``out`` of something with names.
+        ignore_index: the label that does not count, by default -100.
+        ema: of ``diagnose_states`` alone: whether an average among the tensors of a state is taken, by default not.
         lams: points of the path, by default `LAMS`; 0, ½ and 1 are added. Paths that are seldom good, after a
             permutation and before a BatchNorm reset, get about half of them.
         permutation: ``"auto"``, the default, tries weight matching if the models cannot be averaged without,
@@ -48,6 +60,13 @@ class Options(TypedDict, total=False):
     """
 
     train_data: Data | Tensor | None
+    loss: PerExample | None
+    metric: Metric | PerExample | None
+    inputs: Callable[[Any], Any] | None
+    labels: Callable[[Any], Any] | None
+    outputs: Callable[[Any], Any] | None
+    ignore_index: int
+    ema: bool
     lams: Sequence[float]
     permutation: str | PermutationSpec
     device: torch.device | str | None
@@ -62,6 +81,12 @@ class Asked:
 
     Args:
         train_data: what BatchNorm statistics are reset on; ``None`` for the test inputs.
+        loss: a reader's.
+        metric: a reader's.
+        inputs: what models read of a batch.
+        labels: where those of a batch are.
+        outputs: what to judge of what a model gives.
+        ignore_index: the label that does not count.
         lams: points of the path, in order, with 0, ½ and 1.
         permutation: one of `CHOICES`.
         spec: of the architecture; ``None`` traces it.
@@ -72,6 +97,12 @@ class Asked:
     """
 
     train_data: Data | Tensor | None
+    loss: PerExample | None
+    metric: Metric | PerExample | None
+    inputs: Callable[[Any], Any] | None
+    labels: Callable[[Any], Any] | None
+    outputs: Callable[[Any], Any] | None
+    ignore_index: int
     lams: tuple[float, ...]
     permutation: str
     spec: PermutationSpec | None
@@ -96,6 +127,10 @@ def checked(options: Options, model: nn.Module) -> Asked:
     """
     if unknown := sorted(options.keys() - Options.__optional_keys__):
         raise TypeError(f"there is no option {unknown[0]!r}; choose of {', '.join(Options.__annotations__)}")
+    if options.get("ema"):
+        raise SpecError(
+            "ema is an option of diagnose_states, which reads state dicts; pass models that hold the average"
+        )
     permutation = options.get("permutation", "auto")
     written = permutation if isinstance(permutation, PermutationSpec) else None
     choice = "always" if isinstance(permutation, PermutationSpec) else permutation
@@ -103,6 +138,12 @@ def checked(options: Options, model: nn.Module) -> Asked:
         raise SpecError(f"permutation is {choice!r}; choose one of {', '.join(CHOICES)}")
     return Asked(
         train_data=options.get("train_data"),
+        loss=_function("loss", options.get("loss")),
+        metric=_metric(options.get("metric")),
+        inputs=_function("inputs", options.get("inputs")),
+        labels=_function("labels", options.get("labels")),
+        outputs=_function("outputs", options.get("outputs")),
+        ignore_index=options.get("ignore_index", IGNORED),
         lams=_lams(options.get("lams", LAMS)),
         permutation=choice,
         spec=written,
@@ -111,6 +152,16 @@ def checked(options: Options, model: nn.Module) -> Asked:
         thresholds=_thresholds(options.get("thresholds")),
         device=_device(options.get("device"), model),
     )
+
+
+def _function(name: str, given: Any) -> Any:
+    if given is not None and not callable(given):
+        raise SpecError(f"{name} is {given!r:.60}; pass a function")
+    return given
+
+
+def _metric(given: Any) -> Any:
+    return given if isinstance(given, Metric) else _function("metric", given)
 
 
 def _lams(lams: Sequence[float]) -> tuple[float, ...]:
@@ -137,7 +188,7 @@ def _count(name: str, value: int, *, least: int) -> int:
 
 def _thresholds(thresholds: Thresholds | None) -> Thresholds:
     if thresholds is not None and not isinstance(thresholds, Thresholds):
-        raise SpecError(f"thresholds is {thresholds!r:.60}; pass lmc.Thresholds(accuracy=0.02, loss=0.1)")
+        raise SpecError(f"thresholds is {thresholds!r:.60}; pass lmc.Thresholds(metric=0.02, loss=0.1)")
     return thresholds or Thresholds()
 
 

@@ -13,7 +13,7 @@ WIDTH = 110
 SHOWN = 24
 """Layers printed, at most; the first and the last half of them. All are in the JSON."""
 
-BARRIERS = ("loss", "calibrated_loss", "accuracy")
+BARRIERS = ("loss", "calibrated_loss", "metric")
 
 Cells = Sequence[str]
 
@@ -27,7 +27,7 @@ def lines(found: Diagnosis) -> list[str]:
     return [
         *text,
         "",
-        f"{found.architecture}, {found.inputs} inputs, {found.classes} classes",
+        f"{found.architecture}, {found.inputs} inputs" + (f", {found.classes} classes" if found.classes else ""),
         *_merge_table(found),
         *_path_table(found),
         *_barrier_table(found),
@@ -39,36 +39,60 @@ def lines(found: Diagnosis) -> list[str]:
 
 
 def _merge_table(found: Diagnosis) -> list[str]:
-    rows = [("", "accuracy", "loss", "β", "calibrated loss")]
+    told = found.task.told
+    rows = [("", found.task.metric_name, "loss", "β", "calibrated loss")]
     named = [(f"model {index}", model) for index, model in enumerate(found.models, start=1)]
-    named += [("ensemble (mean of logits)", found.ensemble)]
+    named += [(f"model {index}, BN reset", model) for index, model in enumerate(found.reset_models, start=1)]
+    named += [(f"ensemble (mean of {'logits' if found.task.has_beta else 'outputs'})", found.ensemble)]
     named += [(f"merged: {each.name}", each.merged) for each in found.candidates]
     rows += [
-        (name, f"{each.accuracy:.1%}", f"{each.loss:.3f}", f"{each.beta:.3g}", f"{each.calibrated_loss:.3f}")
+        (
+            name,
+            told(each.metric),
+            f"{each.loss:.3f}",
+            "-" if each.beta is None else f"{each.beta:.3g}",
+            _number(each.calibrated_loss),
+        )
         for name, each in named
     ]
     return _table(rows)
 
 
 def _path_table(found: Diagnosis) -> list[str]:
+    """The metric along each path, and its standard error where a part of the inputs was taken."""
     if not found.paths:
         return []
     lams = max((path.lams for path in found.paths.values()), key=len)
-    rows = [("accuracy at λ =", *(f"{lam:g}" for lam in lams))]
+    rows = [(f"{found.task.metric_name} at λ =", *(f"{lam:g}" for lam in lams))]
+    told, text = found.task.told, [""]
+    parted = False
     for name, path in found.paths.items():
         known = dict(zip(path.lams, path.points, strict=True))
-        rows.append((name, *(f"{known[lam].accuracy:.1%}" if lam in known else "" for lam in lams)))
-    return ["", *_table(rows)]
+        rows.append((name, *(told(known[lam].metric) if lam in known else "" for lam in lams)))
+        if path.inputs < found.inputs:
+            parted = True
+            errors = dict(zip(path.lams, path.errors["metric"], strict=True))
+            rows.append(("  ± of its excess", *(told(errors[lam]) if lam in errors else "" for lam in lams)))
+    text += _table(rows)
+    if parted:
+        (count,) = {path.inputs for path in found.paths.values()}
+        text += _wrapped(
+            f"Between 0, ½ and 1 on {count} inputs: the line between the ends plus the mean of paired differences to "
+            "it, example by example; ± is its standard error."
+        )
+    return text
 
 
 def _barrier_table(found: Diagnosis) -> list[str]:
     """Def. 2.1 at the midpoint and at the maximum over λ."""
     if not found.paths:
         return []
-    rows: list[Cells] = [("barrier", "loss at ½", "maximum", "calibrated at ½", "maximum", "accuracy at ½", "maximum")]
-    for name, path in found.paths.items():
-        excess = [path.barriers[f"{kind}_barrier_{at}"] for kind in BARRIERS for at in ("midpoint", "maximum")]
-        rows.append((name, *map(_signed, excess[:4]), *(_signed(each, points=True) for each in excess[4:])))
+    name = found.task.metric_name
+    rows: list[Cells] = [("barrier", "loss at ½", "maximum", "calibrated at ½", "maximum", f"{name} at ½", "maximum")]
+    for kind, path in found.paths.items():
+        excess = [path.barriers[f"{each}_barrier_{at}"] for each in BARRIERS for at in ("midpoint", "maximum")]
+        share = found.task.share
+        rows.append((kind, *map(_signed, excess[:4]), *(_signed(each, points=share) for each in excess[4:])))
     return ["", *_table(rows)]
 
 
@@ -82,9 +106,10 @@ def _signed(value: float | None, *, points: bool = False) -> str:
 def _pair_table(found: Diagnosis) -> list[str]:
     if not found.pairs:
         return []
-    rows = [("mean of two", "accuracy lost", "loss added", "calibrated")]
+    share = found.task.share
+    rows = [("mean of two", f"{found.task.metric_name} lost", "loss added", "calibrated")]
     rows += [
-        (name, f"{100 * each['accuracy']:+.1f} points", f"{each['loss']:+.3f}", f"{each['calibrated_loss']:+.3f}")
+        (name, _signed(each["metric"], points=share), _signed(each["loss"]), _signed(each["calibrated_loss"]))
         for name, each in found.pairs.items()
     ]
     return ["", *_table(rows)]

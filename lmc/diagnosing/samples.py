@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from lmc.diagnosing.reading import Columns, joined, read_batch
 from lmc.errors import DataError
 from lmc.measuring.inputs import BATCH, HeldInputs, StreamedInputs
 
@@ -24,96 +26,158 @@ LEAST = 5
 
 Samples = HeldInputs | StreamedInputs
 
-Data = Iterable[Any] | tuple[Tensor, Tensor]
-"""A DataLoader of (inputs, labels) batches, or one such pair of tensors."""
+Data = Iterable[Any] | tuple[Any, ...] | Mapping[str, Tensor] | Dataset[Any]
+"""A DataLoader of batches, a dataset, or one batch: (inputs, labels), several inputs and labels, or a dict."""
 
 
-def read_samples(data: Data, model: nn.Module, device: torch.device, *, held_bytes: int = HELD_BYTES) -> Samples:
+@dataclass(frozen=True)
+class Read:
+    """A reader's data.
+
+    Args:
+        samples: as measurements call models: with inputs, or with the numbers of examples where models read several.
+        columns: all inputs, where models are called with numbers; else ``None``.
+    """
+
+    samples: Samples
+    columns: Columns | None = None
+
+
+def read_samples(
+    data: Data,
+    model: nn.Module,
+    device: torch.device,
+    *,
+    inputs: Callable[[Any], Any] | None = None,
+    labels: Callable[[Any], Any] | None = None,
+    held_bytes: int = HELD_BYTES,
+) -> Read:
     """Read and check labelled inputs; BatchNorm statistics will be reset on the same, see `with_training`.
 
     Args:
         data: see `Data`; floating inputs are converted to the model's dtype.
         model: on ``device``.
         device: where the inputs go.
-        held_bytes: see `HELD_BYTES`.
+        inputs: what the model reads of a batch; see `lmc.diagnosing.reading.read_batch`.
+        labels: where the labels of a batch are.
+        held_bytes: see `HELD_BYTES`; several inputs are always held.
 
     Raises:
-        DataError: there are fewer than `LEAST` inputs, or they are no inputs with integer labels; the message
+        DataError: there are fewer than `LEAST` inputs, or they are no inputs with labels; the message
             names the remedy.
     """
-    batches: list[Tensor] = []
-    labels: list[Tensor] = []
+    batches: list[Columns] = []
+    targets: list[Tensor] = []
     size, streamed = 0, False
-    for item in _batches(data):
-        inputs, targets = _pair(item)
-        labels.append(_checked_labels(inputs, targets))
-        if batches and inputs.shape[1:] != batches[0].shape[1:]:
+    for item in batches_of(data):
+        columns, wanted = read_batch(item, inputs, labels)
+        assert wanted is not None
+        targets.append(_checked_labels(columns, wanted))
+        if batches and _shapes(columns) != _shapes(batches[0]):
             raise DataError(
-                f"inputs of shapes {tuple(batches[0].shape[1:])} and {tuple(inputs.shape[1:])} in one data set; "
-                "bring them to one shape"
+                f"inputs of shapes {_shown(batches[0])} and {_shown(columns)} in one data set; bring them to one shape"
             )
-        size += inputs.numel() * inputs.element_size()
-        streamed = streamed or (size > held_bytes and not isinstance(data, tuple))
+        if targets[0].shape[1:] != wanted.shape[1:]:
+            raise DataError(
+                f"labels of shapes {tuple(targets[0].shape[1:])} and {tuple(wanted.shape[1:])} in one data set; bring "
+                "them to one shape"
+            )
+        size += sum(each.numel() * each.element_size() for each in columns.tensors)
+        plain = columns.single is not None and inputs is None and labels is None
+        streamed = streamed or (size > held_bytes and plain and not isinstance(data, tuple))
         if not streamed or not batches:
-            batches.append(inputs)
-    count = sum(map(len, labels))
+            batches.append(columns)
+    count = sum(map(len, targets))
     if count < LEAST:
         raise DataError(f"the data holds {count} inputs; pass at least {LEAST}, better some hundreds")
     if streamed:
         batches = batches[:1]
-    test = torch.cat(batches)
-    dtype = _dtype(test, model)
-    per_input = max(1, math.prod(test.shape[1:]))
-    held = test.to(device, dtype)
+    found = joined(batches)
+    per_input = max(1, sum(math.prod(each.shape[1:]) for each in found.tensors))
     batch = max(8, min(BATCH, BATCH_NUMBERS // per_input))
-    classes = torch.cat(labels).long().to(device)
+    known = torch.cat(targets).to(device)
+    known = known.long() if not known.is_floating_point() and known.dtype != torch.bool else known
+    test = found.single
+    if test is None:
+        found = found.apply(lambda each: each.to(device, _dtype(each, model)))
+        numbers = torch.arange(count, device=device)
+        return Read(HeldInputs(numbers, known, numbers, torch.clone, batch, torch.int64), found)
+    dtype = _dtype(test, model)
+    held = test.to(device, dtype)
     if streamed:
-        return StreamedInputs(held, classes, held, data, batch)
-    return HeldInputs(held, classes, held, torch.clone, batch, dtype)  # clone: a model may work in place
+        return Read(StreamedInputs(held, known, held, data, batch))
+    return Read(HeldInputs(held, known, held, torch.clone, batch, dtype))  # clone: a model may work in place
 
 
-def with_training(samples: Samples, train_data: Data | Tensor | None, limit: int) -> Samples:
-    """The same samples, with what BatchNorm statistics are reset on: at most ``limit`` inputs.
+def first_part(samples: Samples, count: int) -> Samples:
+    """A part of the test inputs, evenly spread where all are held; the same inputs to reset on, fewer."""
+    total = len(samples.labels)
+    train = samples.train[: max(2, count)]
+    if isinstance(samples, HeldInputs):
+        picked = torch.linspace(0, total - 1, min(count, total)).round().long().to(samples.test.device)
+        return replace(samples, test=samples.test[picked], labels=samples.labels[picked], train=train)
+    held = samples.first[:count]
+    return HeldInputs(held, samples.labels[: len(held)], train, torch.clone, samples.batch, held.dtype)
+
+
+def with_training(
+    read: Read, train_data: Data | Tensor | None, limit: int, inputs: Callable[[Any], Any] | None = None
+) -> Read:
+    """The same data, with what BatchNorm statistics are reset on: at most ``limit`` inputs.
 
     Args:
-        samples: see `read_samples`.
+        read: see `read_samples`.
         train_data: training inputs with or without labels; ``None`` takes the test inputs.
         limit: inputs, at most; fewer where they would take more than `HELD_BYTES`.
+        inputs: as for `read_samples`.
 
     Raises:
         DataError: the training inputs are none, or of another shape than the test inputs.
     """
-    example = samples.examples(1)
-    limit = max(2, min(limit, HELD_BYTES // max(1, example.numel() * example.element_size())))
-    source: Iterable[Tensor]
+    samples, columns = read.samples, read.columns
+    example = Columns((samples.examples(1),)) if columns is None else columns.apply(lambda each: each[:1])
+    limit = max(2, min(limit, HELD_BYTES // max(1, sum(each.nbytes for each in example.tensors))))
+    source: Iterable[Columns]
     if train_data is None:
-        source = samples.test_batches()
+        if columns is not None:
+            return replace(read, samples=replace(samples, train=samples.train[:limit]))
+        source = (Columns((batch,)) for batch in samples.test_batches())
     elif isinstance(train_data, Tensor):
-        source = [train_data]
+        source = [Columns((train_data,))]
     else:
-        source = (_inputs(item) for item in _batches(train_data))
-    found: list[Tensor] = []
+        source = (read_batch(item, inputs, None, labelled=False)[0] for item in batches_of(train_data))
+    found: list[Columns] = []
+    count = 0
     for batch in source:
-        if batch.shape[1:] != example.shape[1:]:
+        if _shapes(batch) != _shapes(example):
             raise DataError(
-                f"the training inputs are of shape {tuple(batch.shape[1:])}, the test inputs of shape "
-                f"{tuple(example.shape[1:])}; prepare both alike"
+                f"the training inputs are of shape {_shown(batch)}, the test inputs of shape {_shown(example)}; "
+                "prepare both alike"
             )
-        found.append(batch[: limit - sum(map(len, found))].to(example.device, example.dtype))
-        if sum(map(len, found)) >= limit:
+        found.append(_like(batch, example, limit - count))
+        count += len(found[-1].tensors[0])
+        if count >= limit:
             break
-    if sum(map(len, found)) < 2:
+    if count < 2:
         raise DataError("the training data holds fewer than two inputs; BatchNorm statistics need some hundreds")
-    return replace(samples, train=torch.cat(found))
+    training = joined(found)
+    if columns is None:
+        return replace(read, samples=replace(samples, train=training.tensors[0]))
+    before = len(columns.tensors[0])
+    numbers = torch.arange(before, before + count, device=samples.labels.device)
+    return Read(replace(samples, train=numbers), joined([columns, training]))
 
 
-def check_labels(labels: Tensor, classes: int) -> None:
+def check_labels(labels: Tensor, classes: int, ignored: int) -> None:
     """Refuse labels that are no class of the model.
 
     Raises:
         DataError: naming the range and the number of classes.
     """
-    low, high = int(labels.min()), int(labels.max())
+    counted = labels[labels != ignored]
+    if not len(counted):
+        raise DataError(f"every label is {ignored}, which does not count; pass labels to judge by")
+    low, high = int(counted.min()), int(counted.max())
     if low < 0 or high >= classes:
         raise DataError(
             f"the labels run from {low} to {high}, but the model gives {classes} logits; "
@@ -121,39 +185,68 @@ def check_labels(labels: Tensor, classes: int) -> None:
         )
 
 
-def _batches(data: Data) -> Iterable[Any]:
-    if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, Tensor) for part in data):
+def batches_of(data: Data) -> Iterable[Any]:
+    """The batches of data in one of its forms; see `Data`."""
+    if isinstance(data, (tuple, list)) and len(data) >= 2 and _is_one_batch(data):
         return [data]
+    if isinstance(data, Mapping):
+        return [data]
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        return DataLoader(data, batch_size=BATCH)
     if isinstance(data, (tuple, list)) and len(data) == 2 and any(not isinstance(part, (tuple, list)) for part in data):
         kinds = " and ".join(type(part).__name__ for part in data)
         raise DataError(
             f"the data is a pair of {kinds}; pass two tensors, torch.as_tensor(inputs) and torch.as_tensor(labels)"
         )
-    if isinstance(data, Tensor) or not isinstance(data, Iterable) or isinstance(data, (str, dict)):
+    if isinstance(data, Tensor) or not isinstance(data, Iterable) or isinstance(data, str):
         raise DataError(f"data is a {type(data).__name__}; pass a DataLoader or a pair (inputs, labels) of tensors")
     return data
 
 
-def _pair(item: Any) -> tuple[Tensor, Tensor]:
-    if not isinstance(item, (tuple, list)) or len(item) != 2 or not all(isinstance(part, Tensor) for part in item):
-        what = [type(part).__name__ for part in item] if isinstance(item, (tuple, list)) else type(item).__name__
-        raise DataError(f"a batch of the data is {what!s:.60}; each must be a pair (inputs, labels) of tensors")
-    return item[0], item[1]
+def _is_one_batch(data: Sequence[Any]) -> bool:
+    """Whether it is inputs and labels, not a list of batches."""
+    first, last = data[0], data[-1]
+    grouped = isinstance(first, Mapping) or (
+        isinstance(first, (tuple, list)) and bool(first) and all(isinstance(part, Tensor) for part in first)
+    )
+    return (
+        isinstance(data, tuple)
+        and isinstance(last, Tensor)
+        and (all(isinstance(part, Tensor) for part in data) or (len(data) == 2 and grouped))
+    ) or (len(data) == 2 and all(isinstance(part, Tensor) for part in data))
 
 
-def _inputs(item: Any) -> Tensor:
-    return item if isinstance(item, Tensor) else _pair(item)[0]
+def _shapes(columns: Columns) -> list[tuple[str, torch.Size]]:
+    named = [*((str(number), each) for number, each in enumerate(columns.args)), *sorted(columns.kwargs.items())]
+    return [(name, each.shape[1:]) for name, each in named]
 
 
-def _checked_labels(inputs: Tensor, labels: Tensor) -> Tensor:
-    floating = labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
-    if floating or labels.ndim != 1 or inputs.ndim < 1 or len(labels) != len(inputs):
+def _like(batch: Columns, example: Columns, count: int) -> Columns:
+    """The first examples of a batch, on the device and of the types of others."""
+    return Columns(
+        tuple(each[:count].to(one.device, one.dtype) for each, one in zip(batch.args, example.args, strict=True)),
+        {name: batch.kwargs[name][:count].to(one.device, one.dtype) for name, one in example.kwargs.items()},
+    )
+
+
+def _shown(columns: Columns) -> str:
+    if columns.single is not None:
+        return str(tuple(columns.single.shape[1:]))
+    return ", ".join(f"{name} {tuple(shape)}" for name, shape in _shapes(columns))
+
+
+def _checked_labels(columns: Columns, labels: Tensor) -> Tensor:
+    counts = {each.shape[0] if each.ndim else 0 for each in columns.tensors}
+    if labels.is_complex() or labels.ndim < 1 or counts != {len(labels)}:
         raise DataError(
-            f"labels are {labels.dtype} {tuple(labels.shape)} for inputs {tuple(inputs.shape)}; "
-            "they must be whole numbers, one class index per input"
+            f"labels are {labels.dtype} {tuple(labels.shape)} for inputs {tuple(columns.tensors[0].shape)}; "
+            "they must be whole numbers, one class index per input, or what loss= and metric= read, (N, ...)"
         )
-    if inputs.is_floating_point() and not torch.isfinite(inputs).all():
-        raise DataError("the inputs hold NaN or infinite values; clean the data")
+    for tensor in columns.tensors:
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise DataError("the inputs hold NaN or infinite values; clean the data")
+    if labels.is_floating_point() and not torch.isfinite(labels).all():
+        raise DataError("the labels hold NaN or infinite values; clean the data")
     return labels
 
 

@@ -9,8 +9,9 @@ from numbers import Real
 from scipy.special import bdtrc
 
 from lmc.diagnosing.candidates import Candidate
+from lmc.diagnosing.scoring import Score
+from lmc.diagnosing.task import Task
 from lmc.errors import SpecError
-from lmc.measuring.evaluation import Evaluation
 
 ACCURACY_BARRIER = 0.02
 """Accuracy that may be lost against the mean of the models, one input in fifty."""
@@ -29,25 +30,32 @@ ROUNDING = 1e-9
 """What a difference of two accuracies may be off by."""
 
 
+CLASSES = Task("classes", "accuracy", counts_inputs=True)
+"""One class per input."""
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """What still counts as a good merge.
 
     Args:
-        accuracy: largest loss of accuracy against the mean of the models, in [0, 1].
-        loss: largest excess of the loss over theirs, nats.
+        metric: how much worse the metric may be than the mean of the models, in its own unit, for accuracy in [0, 1].
+            ``None`` is `ACCURACY_BARRIER` for shares, and that share of the models' own metric else.
+        loss: largest excess of the loss over theirs, nats or the unit of a reader's loss, which has no default.
         loss_share: the same as a share of their loss; the larger of the two counts.
 
     Raises:
         SpecError: a threshold is negative or no number.
     """
 
-    accuracy: float = ACCURACY_BARRIER
-    loss: float = LOSS_BARRIER
+    metric: float | None = None
+    loss: float | None = None
     loss_share: float = LOSS_SHARE
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
+            if value is None and name != "loss_share":
+                continue
             if not isinstance(value, Real) or not float(value) >= 0:
                 raise SpecError(f"threshold {name} is {value!r}; it must be a number of at least 0")
 
@@ -57,18 +65,25 @@ class Standard:
     """The models that a merge must be as good as, up to the thresholds.
 
     Args:
-        models: what the models do.
+        models: what the models do, at their best: as they are or with their BatchNorm statistics reset.
         thresholds: what counts as good.
         inputs: number of test inputs.
-        commonest: share of the commonest class among their labels.
+        commonest: metric of the best answer that ignores the inputs, for a classifier the share of the commonest class;
+            ``None`` where unknown.
         identical: whether the models hold the same weights.
+        task: what the numbers are.
+        reset: whether the models are at their best with statistics reset.
+        balanced: layers that were brought to one size first, as a normalisation ignores their own.
     """
 
-    models: Sequence[Evaluation]
+    models: Sequence[Score]
     thresholds: Thresholds
     inputs: int
-    commonest: float
+    commonest: float | None
     identical: bool = False
+    task: Task = CLASSES
+    reset: bool = False
+    balanced: Sequence[str] = ()
 
     @property
     def poor(self) -> list[int]:
@@ -76,27 +91,50 @@ class Standard:
         return [number for number, model in enumerate(self.models, start=1) if self._guesses(model)]
 
     def accurate(self, candidate: Candidate) -> bool:
-        """Whether a merge keeps accuracy."""
-        return candidate.excess.accuracy <= self.thresholds.accuracy + ROUNDING
+        """Whether a merge keeps the metric."""
+        return candidate.excess.metric <= self.allowed_metric + ROUNDING
+
+    @property
+    def metric(self) -> float:
+        """Mean of the models'."""
+        return sum(model.metric for model in self.models) / len(self.models)
+
+    @property
+    def allowed_metric(self) -> float:
+        """How much worse the metric may be."""
+        if self.thresholds.metric is not None:
+            return self.thresholds.metric
+        return ACCURACY_BARRIER * (1.0 if self.task.share else abs(self.metric))
 
     def fits(self, candidate: Candidate, *, calibrated: bool) -> bool:
         """Whether a merge keeps the loss, with β of its own where ``calibrated``."""
         loss = candidate.excess.calibrated_loss if calibrated else candidate.excess.loss
-        return loss <= self.allowed(calibrated=calibrated)
+        return loss is not None and loss <= self.allowed(calibrated=calibrated)
 
     def allowed(self, *, calibrated: bool) -> float:
-        """Largest loss that may be added, nats."""
+        """Largest loss that may be added."""
         losses = [model.calibrated_loss if calibrated else model.loss for model in self.models]
-        return max(self.thresholds.loss, self.thresholds.loss_share * sum(losses) / len(losses))
+        mean = sum(loss or 0.0 for loss in losses) / len(losses)
+        least = self.thresholds.loss
+        if least is None:
+            least = LOSS_BARRIER if self.task.loss_unit else 0.0
+        return max(least, self.thresholds.loss_share * abs(mean))
 
     def tells(self, candidate: Candidate) -> bool:
         """Whether a good merge says anything: beside a model that guesses it must be as good as the best one."""
-        best = max(model.accuracy for model in self.models)
-        close = best - candidate.merged.accuracy <= self.thresholds.accuracy + ROUNDING
-        return not self.poor or (close and not self._guesses(candidate.merged))
+        if not self.poor:
+            return True
+        best = max(model.metric for model in self.models)
+        close = best - candidate.merged.metric <= self.allowed_metric + ROUNDING
+        return close and not self._guesses(candidate.merged)
 
-    def _guesses(self, model: Evaluation) -> bool:
-        return guesses(model.accuracy, self.inputs, self.commonest)
+    def _guesses(self, model: Score) -> bool:
+        """Of a classifier by a test; elsewhere positions depend on each other, and being no better is enough."""
+        if self.commonest is None:
+            return False
+        if self.task.kind == "classes" and self.task.counts_inputs:
+            return guesses(model.metric, self.inputs, self.commonest)
+        return model.metric <= self.commonest
 
 
 def guesses(accuracy: float, inputs: int, commonest: float) -> bool:

@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 
-from lmc.diagnosing.alignment import matched
-from lmc.diagnosing.candidates import NAMES, Candidate, LinearPath, excess_of
+import torch
+
+from lmc.diagnosing.alignment import matched, traced
+from lmc.diagnosing.candidates import Candidate, LinearPath, excess_of, name_of
 from lmc.diagnosing.conclusion import Conclusion, conclude
 from lmc.diagnosing.options import Asked
 from lmc.diagnosing.preparing import Prepared
-from lmc.measuring.barriers import barriers
+from lmc.diagnosing.rescaling import rescaled
+from lmc.diagnosing.scoring import Score, Tally, paired, tally
 from lmc.measuring.measurements import MIDPOINT
-from lmc.measuring.paths import interpolation_path
-from lmc.merging import State
+from lmc.measuring.paths import load_interpolated
+from lmc.merging import State, reset_bn_stats
+from lmc.merging.permutation_spec import PermutationSpec
 
 
 @dataclass(frozen=True)
@@ -29,24 +33,32 @@ class Merges:
     candidates: tuple[Candidate, ...]
     paths: Mapping[str, LinearPath]
 
+    def __add__(self, other: Merges) -> Merges:
+        return Merges((*self.candidates, *other.candidates), {**self.paths, **other.paths})
+
 
 @dataclass(frozen=True)
 class Tried:
     """What was tried, and what it leads to.
 
     Args:
-        merges: of the models as they are, then of the permuted ones.
-        permuted: the models' states, matched to the first; none where that was not tried.
+        merges: of the models as they are, then of rescaled and permuted ones.
+        states: the models' states by (permuted, rescaled), where that was tried.
         alignment: why no permutation was tried; ``None`` if one was.
         conclusion: the verdict.
         notes: what to know of it.
     """
 
     merges: Merges
-    permuted: Sequence[State]
+    states: Mapping[tuple[bool, bool], Sequence[State]]
     alignment: str | None
     conclusion: Conclusion
     notes: Sequence[str]
+
+    @property
+    def permuted(self) -> Sequence[State]:
+        """The states matched to the first; none where that was not tried."""
+        return self.states.get((True, False), ())
 
     @property
     def chosen(self) -> Candidate | None:
@@ -55,53 +67,140 @@ class Tried:
 
 
 def try_to_merge(prepared: Prepared, asked: Asked) -> Tried:
-    """Merge the models as they are, and permuted if that is asked for, or allowed and needed."""
+    """Merge the models as they are, rescaled where that matters, and permuted if asked for, or allowed and needed."""
     standard = prepared.standard(asked)
-    merges = merge_states(prepared, prepared.states, asked.lams, permuted=False)
-    notes = [*stale_statistics(merges, asked.thresholds.accuracy)]
-    permuted: Sequence[State] = ()
-    alignment: str | None
+    notes = _stale(prepared, standard.allowed_metric)
+    states: dict[tuple[bool, bool], Sequence[State]] = {(False, False): prepared.states}
+    merges = _merge_states(prepared, prepared.states, asked.lams, permuted=False)
+    alignment: str | None = None
+    spec: PermutationSpec | str | None = asked.spec
+
+    def settled() -> bool:
+        return conclude(merges.candidates, standard).candidate is not None
+
+    if not settled():
+        spec = spec or traced(prepared.spare, prepared.probe[:2])
+        merges += _rescaled(prepared, states, spec, asked.lams, permuted=False)
     if asked.permutation == "never":
         alignment = "it was not asked for"
-    elif asked.permutation == "auto" and conclude(merges.candidates, standard).candidate is not None:
+    elif asked.permutation == "auto" and settled():
         alignment = "the models can be averaged without"
     else:
-        permuted, alignment = matched(prepared.spare, prepared.states, prepared.probe[:2], asked.spec)
-    if permuted:
-        lams = asked.lams if asked.permutation == "always" else fewer(asked.lams)
-        found = merge_states(prepared, permuted, lams, permuted=True)
-        merges = Merges((*merges.candidates, *found.candidates), {**merges.paths, **found.paths})
+        spec = spec or traced(prepared.spare, prepared.probe[:2])
+        found: Sequence[State]
+        found, alignment = matched(prepared.spare, prepared.states, prepared.probe[:2], spec)
+        if found:
+            states[True, False] = found
+            lams = asked.lams if asked.permutation == "always" else fewer(asked.lams)
+            merges += _merge_states(prepared, found, lams, permuted=True)
+            if not settled():
+                merges += _rescaled(prepared, states, spec, lams, permuted=True)
     if alignment is not None:
         notes.append(f"no permutation: {alignment}")
-    return Tried(merges, permuted, alignment, conclude(merges.candidates, standard, alignment), notes)
+    return Tried(merges, states, alignment, conclude(merges.candidates, standard, alignment), notes)
 
 
-def merge_states(prepared: Prepared, states: Sequence[State], lams: Sequence[float], *, permuted: bool) -> Merges:
+def _rescaled(
+    prepared: Prepared,
+    states: dict[tuple[bool, bool], Sequence[State]],
+    spec: PermutationSpec | str | None,
+    lams: Sequence[float],
+    *,
+    permuted: bool,
+) -> Merges:
+    """Merges of rescaled states, where rescaling brings them closer; these are added to ``states``."""
+    known = spec if isinstance(spec, PermutationSpec) else None
+    found = rescaled(prepared.spare, states[permuted, False], prepared.free, known, prepared.probe[:2])
+    if found is None:
+        return Merges((), {})
+    states[permuted, True] = found
+    return _merge_states(prepared, found, fewer(lams), permuted=permuted, scaled=True)
+
+
+def _merge_states(
+    prepared: Prepared, states: Sequence[State], lams: Sequence[float], *, permuted: bool, scaled: bool = False
+) -> Merges:
     """Merge and evaluate.
 
     Args:
         prepared: the models and the data.
-        states: of the models; permuted to match the first where ``permuted``.
+        states: of the models; permuted and rescaled to match the first as said.
         lams: points of the path, with 0, ½ and 1; used for two models. A net with BatchNorm gets fewer before its
             statistics are reset.
         permuted: whether ``states`` were permuted.
+        scaled: whether they were rescaled.
     """
     candidates: list[Candidate] = []
     paths: dict[str, LinearPath] = {}
+    lower = prepared.task.lower_is_better
     for reset in (False, True) if prepared.resets else (False,):
-        name = NAMES[permuted, reset]
+        name = name_of(permuted=permuted, rescaled=scaled, reset=reset)
+        middle = prepared.average(states, reset=reset)
         if len(states) == 2:
             at = tuple(lams) if reset == prepared.resets else fewer(lams)  # what BatchNorm spoils needs less detail
-            ends = {1.0: prepared.logits[0], 0.0: prepared.logits[1]}
-            points, _ = interpolation_path(
-                prepared.spare, states[0], states[1], at, prepared.samples, ends, reset=reset
-            )
-            paths[name] = LinearPath(at, tuple(points), barriers(at, points))
-            merged = paths[name].midpoint
-        else:
-            merged = prepared.average(states, reset=reset)
-        candidates.append(Candidate(name, permuted, reset, merged, excess_of(merged, prepared.models)))
+            paths[name] = _path(prepared, states, at, middle, reset=reset)
+        merged = middle.score()
+        excess = excess_of(merged, *prepared.references, lower_is_better=lower)
+        candidates.append(Candidate(name, permuted, reset, merged, excess, scaled))
     return Merges(tuple(candidates), paths)
+
+
+@torch.no_grad()
+def _path(
+    prepared: Prepared, states: Sequence[State], lams: Sequence[float], middle: Tally, *, reset: bool
+) -> LinearPath:
+    """The points of a path; its ends get the treatment of the merge."""
+    whole = (prepared.reset_tallies if reset else prepared.tallies)[:2]
+    ends = whole
+    inner = [lam for lam in lams if lam not in MIDPOINT]
+    if inner and prepared.part is not prepared.samples:
+        ends = [_at(prepared, states, lam, reset=reset) for lam in (1.0, 0.0)]
+    a, b = (each.score() for each in whole)
+    points, errors = [], {"metric": [], "loss": []}  # type: ignore[var-annotated]
+    for lam in lams:
+        if lam in MIDPOINT:
+            point = {0.0: whole[1], 0.5: middle, 1.0: whole[0]}[lam]
+            points.append(point.score())
+            excess = paired(lam, point, *whole)
+        else:
+            point = _at(prepared, states, lam, reset=reset)
+            excess = paired(lam, point, *ends)
+            line = {name: lam * getattr(a, name) + (1 - lam) * getattr(b, name) for name in errors}
+            points.append(point.score() if ends is whole else Score(*(line[name] + excess[name][0] for name in errors)))
+        for name, kept in errors.items():
+            kept.append(excess[name][1])
+    found = tuple(points)
+    kept_errors = {name: tuple(each) for name, each in errors.items()}
+    return LinearPath(
+        tuple(lams),
+        found,
+        _barriers(lams, found, prepared.task.lower_is_better),
+        kept_errors,
+        len(prepared.part.labels),
+    )
+
+
+def _at(prepared: Prepared, states: Sequence[State], lam: float, *, reset: bool) -> Tally:
+    """A point of a path on a part of the inputs."""
+    load_interpolated(prepared.spare, states[0], states[1], lam)
+    if reset:
+        reset_bn_stats(prepared.spare, prepared.part.train_batches(prepared.part.train_count))
+    return tally([prepared.spare], prepared.part, prepared.task)[0]
+
+
+def _barriers(lams: Sequence[float], path: Sequence[Score], lower: bool) -> dict[str, float | None]:
+    """Barriers (Def. 2.1) at the midpoint and at the maximum over λ; ``None`` where a value is unknown."""
+    found: dict[str, float | None] = {}
+    for name, sign in (("loss", 1), ("calibrated_loss", 1), ("metric", 1 if lower else -1)):
+        values = [getattr(point, name) for point in path]
+        excess = {
+            lam: sign * (value - lam * values[-1] - (1 - lam) * values[0])
+            for lam, value in zip(lams, values, strict=True)
+            if None not in (value, values[0], values[-1])
+        }
+        found[f"{name}_barrier_midpoint"] = excess.get(0.5)
+        found[f"{name}_barrier_maximum"] = max(excess.values()) if len(excess) == len(lams) > 3 else None
+    return found
 
 
 def fewer(lams: Sequence[float]) -> tuple[float, ...]:
@@ -110,27 +209,19 @@ def fewer(lams: Sequence[float]) -> tuple[float, ...]:
     return tuple(lam for lam in lams if lam in kept)
 
 
-def stale_statistics(merges: Merges, margin: float) -> list[str]:
-    """A remark where a mean of the models, its BatchNorm statistics reset, is better than either by ``margin``.
-
-    Args:
-        merges: with the reset at every inner point of its path, none at the ends.
-        margin: accuracy, in [0, 1].
-    """
-    path = merges.paths.get(NAMES[False, True])
-    if path is None:
-        return []
-    lam, best = max(zip(path.lams, path.points, strict=True), key=lambda pair: pair[1].accuracy)
-    ends = max(path.points[0].accuracy, path.points[-1].accuracy)
-    if best.accuracy <= ends + margin:
-        return []
+def _stale(prepared: Prepared, margin: float) -> list[str]:
+    """A remark where a model is better by ``margin`` once its BatchNorm statistics are reset."""
+    sign = -1 if prepared.task.lower_is_better else 1
+    told = prepared.task.told
     return [
-        f"at λ = {lam:g} the mean after a BN reset has accuracy {best.accuracy:.1%}, the better model {ends:.1%}: "
-        "the models' own BatchNorm statistics look stale; reset them (lmc.reset_bn_stats), then diagnose again"
+        f"model {number} has {prepared.task.metric_name} {told(plain.metric)}, and {told(fresh.metric)} after a BN "
+        "reset: its own BatchNorm statistics look stale; reset them (lmc.reset_bn_stats), then diagnose again"
+        for number, (plain, fresh) in enumerate(zip(prepared.models, prepared.reset_models, strict=False), start=1)
+        if sign * (fresh.metric - plain.metric) > margin
     ]
 
 
-def pairwise(prepared: Prepared) -> dict[str, dict[str, float]]:
+def pairwise(prepared: Prepared) -> dict[str, dict[str, float | None]]:
     """How much worse the mean of every two of three models or more is than they are, after a BatchNorm reset.
 
     Returns:
@@ -140,7 +231,8 @@ def pairwise(prepared: Prepared) -> dict[str, dict[str, float]]:
         return {}
     found = {}
     for (one, a), (other, b) in combinations(enumerate(prepared.states), 2):
-        merged = prepared.average([a, b], reset=prepared.resets)
-        excess = excess_of(merged, [prepared.models[one], prepared.models[other]])
+        merged = prepared.average([a, b], reset=prepared.resets).score()
+        pairs = [[models[one], models[other]] for models in prepared.references]
+        excess = excess_of(merged, *pairs, lower_is_better=prepared.task.lower_is_better)
         found[f"{one + 1}-{other + 1}"] = asdict(excess)
     return found

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from lmc.commands.diagnose import register
-from lmc.diagnosing.checkpoints import read_checkpoint, read_data
+from lmc.diagnosing.checkpoints import read_checkpoint
+from lmc.diagnosing.data_files import read_data
 from lmc.errors import DataError, LmcError, MergeError, SpecError
 
 FACTORY = """
@@ -174,7 +175,7 @@ def test_pickled_objects_are_refused_and_not_executed(folder: Path) -> None:
 def test_weights_are_found_in_wrappers_of_wrappers(folder: Path) -> None:
     nested: dict[str, Any] = {"epoch": 3, "weights": {"step": 2, "state_dict": {"net": STATE}}}
     torch.save(nested, "nested.pt")
-    assert read_checkpoint(Path("nested.pt")).keys() == STATE.keys()
+    assert read_checkpoint(Path("nested.pt")).state.keys() == STATE.keys()
     nested["weights"]["state_dict"] = nested
     torch.save(nested, "endless.pt")
     with pytest.raises(MergeError, match="beside tensors; save model"):

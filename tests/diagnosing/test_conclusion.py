@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmc.diagnosing.candidates import NAMES, Candidate, excess_of
+from lmc.diagnosing.candidates import Candidate, excess_of, name_of
 from lmc.diagnosing.conclusion import (
     AFTER_CALIBRATION,
     AFTER_RESET,
@@ -14,8 +14,8 @@ from lmc.diagnosing.conclusion import (
     WITH_PERMUTATION,
     conclude,
 )
+from lmc.diagnosing.scoring import Score
 from lmc.diagnosing.standard import Standard, Thresholds, guesses
-from lmc.measuring.evaluation import Evaluation
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_guessing_is_an_exact_binomial_test(right: int, inputs: int, commonest: 
 
 
 def test_every_number_is_judged_by_itself() -> None:
-    models = [Evaluation(0.9, 0.3, 1.0, 0.3)] * 2
-    merged = Evaluation(0.8, 0.29, 1.0, 0.9)
+    models = [Score(0.9, 0.3, 1.0, 0.3)] * 2
+    merged = Score(0.8, 0.29, 1.0, 0.9)
     candidates = [Candidate("as they are", False, False, merged, excess_of(merged, models))]
     standard = Standard(models, Thresholds(), inputs=1000, commonest=0.1)
     found = conclude(candidates, standard, alignment="it was not asked for")
@@ -52,8 +52,8 @@ def test_every_number_is_judged_by_itself() -> None:
     ],
 )
 def test_beside_a_model_that_guesses_a_merge_must_be_as_good_as_the_better_one(accuracy: float, verdict: str) -> None:
-    models = [Evaluation(0.9, 0.3, 1.0, 0.3), Evaluation(0.1, 2.3, 1.0, 2.3)]
-    merged = Evaluation(accuracy, 0.3, 1.0, 0.3)
+    models = [Score(0.9, 0.3, 1.0, 0.3), Score(0.1, 2.3, 1.0, 2.3)]
+    merged = Score(accuracy, 0.3, 1.0, 0.3)
     candidate = Candidate("as they are", False, False, merged, excess_of(merged, models))
     standard = Standard(models, Thresholds(), inputs=1000, commonest=0.1)
     assert standard.poor == [2]
@@ -63,7 +63,7 @@ def test_beside_a_model_that_guesses_a_merge_must_be_as_good_as_the_better_one(a
 
 
 def test_a_merge_of_models_that_guess_says_nothing() -> None:
-    models = [Evaluation(0.1, 2.3, 1.0, 2.3)] * 2
+    models = [Score(0.1, 2.3, 1.0, 2.3)] * 2
     candidate = Candidate("as they are", False, False, models[0], excess_of(models[0], models))
     found = conclude([candidate], Standard(models, Thresholds(), inputs=1000, commonest=0.1))
     assert found.verdict == UNDECIDED
@@ -71,15 +71,16 @@ def test_a_merge_of_models_that_guess_says_nothing() -> None:
 
 
 def test_the_least_intervention_that_is_good_is_taken() -> None:
-    models = [Evaluation(0.9, 0.3, 1.0, 0.3)] * 2
-    good, bad = Evaluation(0.9, 0.3, 1.0, 0.3), Evaluation(0.5, 2.0, 1.0, 2.0)
-    flat = Evaluation(0.9, 0.9, 5.0, 0.3)  # as good once its logits are multiplied by 5
+    models = [Score(0.9, 0.3, 1.0, 0.3)] * 2
+    good, bad = Score(0.9, 0.3, 1.0, 0.3), Score(0.5, 2.0, 1.0, 2.0)
+    flat = Score(0.9, 0.9, 5.0, 0.3)  # as good once its logits are multiplied by 5
     standard = Standard(models, Thresholds(), inputs=1000, commonest=0.1)
 
-    def concluded(*merged: Evaluation) -> tuple[str, str | None, float | None]:
+    def concluded(*merged: Score) -> tuple[str, str | None, float | None]:
+        kinds = [(False, False), (False, True), (True, False), (True, True)]
         candidates = [
-            Candidate(NAMES[kind], *kind, each, excess_of(each, models))
-            for kind, each in zip(NAMES, merged, strict=True)
+            Candidate(name_of(permuted=permuted, reset=reset), permuted, reset, each, excess_of(each, models))
+            for (permuted, reset), each in zip(kinds, merged, strict=True)
         ]
         found = conclude(candidates, standard)
         return found.verdict, found.candidate, found.beta

@@ -37,7 +37,7 @@ def test_a_model_and_itself_can_be_averaged_as_they_are() -> None:
     assert found.verdict == AS_THEY_ARE
     assert "identical" in found.conclusion.reasons[0]
     (candidate,) = found.candidates
-    assert candidate.excess.accuracy == 0
+    assert candidate.excess.metric == 0
     assert abs(candidate.excess.loss) < 1e-6
     assert found.beta is None
     assert found.merged is not None
@@ -78,7 +78,7 @@ def test_without_permutation_the_same_two_can_not_be_averaged(tmp_path: Path) ->
 def test_narrow_independent_models_can_not_be_averaged() -> None:
     a, b = (fitted(lambda: mlp(6, 3), seed, 400) for seed in (1, 2))
     found = diagnose(a, b, TEST)
-    assert min(model.accuracy for model in found.models) > 0.6
+    assert min(model.metric for model in found.models) > 0.6
     assert found.verdict == NOT_AT_ALL
     assert found.merged is None
     assert found.alignment is None  # permutation was tried
@@ -135,8 +135,8 @@ def test_spoilt_statistics_need_a_reset() -> None:
     found = diagnose(a, b, TEST, train_data=TRAIN)
     assert found.verdict == AFTER_RESET
     plain, reset = found.candidates
-    assert plain.excess.accuracy > 0.2
-    assert reset.merged.accuracy > found.models[0].accuracy - 0.02
+    assert plain.excess.metric > 0.2
+    assert reset.merged.metric > found.models[0].metric - 0.02
     assert found.reset_inputs == 300
     assert any("300 inputs of training data" in note for note in found.notes)
     assert found.merged is not None
@@ -194,7 +194,7 @@ def test_three_models_near_each_other_can_be_averaged_as_they_are() -> None:
 
 def test_thresholds_decide() -> None:
     other = permuted_copy(NET, TEST[0])
-    generous = Thresholds(accuracy=1.0, loss=100.0)
+    generous = Thresholds(metric=1.0, loss=100.0)
     assert diagnose(NET, other, TEST, thresholds=generous).verdict == AS_THEY_ARE
 
 
@@ -216,7 +216,7 @@ def test_barriers_are_printed_at_the_midpoint_and_at_the_maximum() -> None:
     for line, (name, path) in zip(lines[start + 1 :], found.paths.items(), strict=False):
         assert line.startswith(name)
         losses = [path.barriers[f"{kind}_barrier_{at}"] for kind in ("loss", "calibrated_loss") for at in ENDS]
-        points = [100 * (path.barriers[f"accuracy_barrier_{at}"] or 0) for at in ENDS]
+        points = [100 * (path.barriers[f"metric_barrier_{at}"] or 0) for at in ENDS]
         printed = [float(word) for word in line.removeprefix(name).replace(" points", "").split()]
         assert printed[:4] == pytest.approx(losses, abs=6e-4)
         assert printed[4:] == pytest.approx(points, abs=0.06)

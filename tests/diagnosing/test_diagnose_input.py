@@ -59,9 +59,10 @@ def both(change: Callable[[Tensor], Any]) -> tuple[nn.Module, nn.Module]:
         ((net(), broken(float("inf"))), MergeError, "0.weight of model 2 holds NaN or infinite"),
         ((nn.Flatten(), nn.Flatten()), MergeError, "no weights"),
         (both(lambda x: (x, x)), MergeError, "gives a tuple.*wrap it"),
-        (both(lambda x: {"logits": x}), MergeError, "gives a dict.*wrap it"),
-        (both(lambda x: x.unsqueeze(2)), MergeError, r"\(8, 10, 1\).*logits \(N, classes\)"),
-        (both(lambda x: x[:, :1]), MergeError, "only classifiers"),
+        (both(lambda x: {"scores": x}), MergeError, "gives a dict.*pass outputs=.*wrap it"),
+        (both(lambda x: x.unsqueeze(2)), DataError, r"\(8, 10, 1\).*logits \(N, classes, ...\).*pass loss="),
+        (both(lambda x: x[:, :1]), DataError, r"outputs of shape \(8, 1\) for labels of torch.int64 \(20,\)"),
+        (both(lambda x: x.argmax(1)), MergeError, "torch.int64 of shape.*floating numbers"),
         (both(lambda x: x * float("inf")), MergeError, "logits of model 1 hold NaN"),
         (both(lambda x: F.dropout(x, 0.5, training=True)), MergeError, "other outputs every time"),
         ((net(), "model.pt"), SpecError, "model_b is a str"),
@@ -84,8 +85,8 @@ def test_models(models: tuple[Any, Any], error: type[LmcError], message: str) ->
         ((INPUTS[:20], LABELS[:20] + 1), "labels run from 1 to 10, but the model gives 10 logits"),
         ((INPUTS[:20], LABELS[:20] - 1), "labels run from -1"),
         ((INPUTS[:20], LABELS[:19]), "one class index per input"),
-        ((INPUTS[:20], LABELS[:20].float()), "labels are torch.float32"),
-        ((INPUTS[:20], F.one_hot(LABELS[:20])), "whole numbers, one class index"),
+        ((INPUTS[:20], LABELS[:20].float()), "outputs of shape .* for labels of torch.float32"),
+        ((INPUTS[:20], LABELS[:20].float() * float("nan")), "labels hold NaN"),
         ((INPUTS[:20].byte(), LABELS[:20]), "uint8 images; make them floating"),
         ((INPUTS[:20] * float("nan"), LABELS[:20]), "inputs hold NaN"),
         ((INPUTS[:20], LABELS[:20].tolist()), "a pair of Tensor and list; pass two tensors"),
@@ -93,7 +94,8 @@ def test_models(models: tuple[Any, Any], error: type[LmcError], message: str) ->
         (INPUTS, "data is a Tensor"),
         ("digits", "data is a str"),
         ([INPUTS[:5], INPUTS[:5], INPUTS[:5]], "a batch of the data is Tensor"),
-        ([(INPUTS[:5], LABELS[:5], LABELS[:5])], r"is \['Tensor', 'Tensor', 'Tensor'\]"),
+        ([(INPUTS[:5], LABELS[:5], LABELS[:5])], "takes 2 positional arguments but 3 were given"),
+        ([(INPUTS[:5], "cat")], r"is \['Tensor', 'str'\].*pass inputs="),
         ([(INPUTS[:5], LABELS[:5]), (INPUTS[:5, :9], LABELS[:5])], "bring them to one shape"),
     ],
 )
@@ -122,7 +124,7 @@ def test_training_data(train: Any, message: str) -> None:
         (lambda: diagnose("a.pt", TEST), "model 1 is a str; pass a torch.nn.Module"),  # type: ignore[arg-type]
         (lambda: diagnose({net(): 1}, TEST), "model_a is a dict; pass a torch.nn.Module or a list"),  # type: ignore[arg-type]
         (lambda: diagnose([net(), 3], TEST), "model 2 is a int"),  # type: ignore[list-item]
-        (lambda: Thresholds(accuracy="2 %"), "threshold accuracy is '2 %'"),  # type: ignore[arg-type]
+        (lambda: Thresholds(metric="2 %"), "threshold metric is '2 %'"),  # type: ignore[arg-type]
         (lambda: Thresholds(loss=float("nan")), "threshold loss is nan"),
         (lambda: diagnose_states(net, [net().state_dict()], TEST), "1 models cannot be averaged"),
         (lambda: diagnose_states(net, [net().state_dict(), 3], TEST), "state 2 is a int; pass a state dict"),  # type: ignore[list-item]
@@ -194,12 +196,12 @@ def test_what_is_not_in_the_state_dict_is_noticed() -> None:
 
 def test_data_too_large_to_hold_is_read_on_every_pass() -> None:
     model = net().eval()
-    held = read_samples((INPUTS, LABELS), model, CPU)
-    streamed = read_samples(loader(shuffle=False), model, CPU, held_bytes=1000)
+    held = read_samples((INPUTS, LABELS), model, CPU).samples
+    streamed = read_samples(loader(shuffle=False), model, CPU, held_bytes=1000).samples
     assert len(streamed.examples(100)) == 32
     assert torch.equal(streamed.labels, held.labels)
     torch.testing.assert_close(logits_of(model, streamed), logits_of(model, held))
-    shuffled = read_samples(loader(shuffle=True), model, CPU, held_bytes=1000)
+    shuffled = read_samples(loader(shuffle=True), model, CPU, held_bytes=1000).samples
     with pytest.raises(DataError, match="shuffle=False"):
         logits_of(model, shuffled)
 

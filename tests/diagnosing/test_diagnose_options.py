@@ -50,7 +50,7 @@ def refused(**options: Any) -> tuple[type[LmcError], str]:
         ({"reset_inputs": 1}, "reset_inputs is 1; it must be a whole number of at least 2"),
         ({"reset_inputs": 2.5}, "reset_inputs is 2.5; it must be a whole number of at least 2"),
         ({"device": "nonsense"}, "unknown device 'nonsense'; use 'cpu', 'cuda', or None for where model 1 is"),
-        ({"thresholds": 0.1}, "thresholds is 0.1; pass lmc.Thresholds(accuracy=0.02, loss=0.1)"),
+        ({"thresholds": 0.1}, "thresholds is 0.1; pass lmc.Thresholds(metric=0.02, loss=0.1)"),
     ],
 )
 def test_values_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -66,7 +66,10 @@ def test_devices_that_this_machine_lacks(device: str) -> None:
 
 
 def test_options_that_do_not_exist() -> None:
-    message = "there is no option 'lam'; choose of train_data, lams, permutation, device, layer_inputs, reset_inputs"
+    message = (
+        "there is no option 'lam'; choose of train_data, loss, metric, inputs, labels, outputs, ignore_index, ema, lams, "
+        "permutation, device, layer_inputs, reset_inputs"
+    )
     with pytest.raises(TypeError, match=message):
         diagnose(net(), net(), TEST, lam=0.5)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=message):
@@ -80,6 +83,13 @@ def test_every_option_acts_on_states_as_on_models() -> None:
         train_data=TRAIN,
         lams=(0.25,),
         permutation=trace_permutation_spec(net(), TEST[0][:2]),
+        loss=None,
+        metric=None,
+        inputs=None,
+        labels=None,
+        outputs=None,
+        ignore_index=-100,
+        ema=False,
         device="cpu",
         layer_inputs=3,
         reset_inputs=60,

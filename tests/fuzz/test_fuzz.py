@@ -34,7 +34,8 @@ from safetensors.torch import save
 import lmc
 from lmc.data import Dataset
 from lmc.data.sources import load_dataset, read_prepared, write_prepared
-from lmc.diagnosing.checkpoints import read_checkpoint, read_data
+from lmc.diagnosing.checkpoints import read_checkpoint
+from lmc.diagnosing.data_files import read_data
 from lmc.errors import DataError, MergeError, StoreError
 from lmc.reporting.export import export
 from lmc.reporting.history_page import history_page
