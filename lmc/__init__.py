@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lmc.diagnosing.diagnose import diagnose, diagnose_states
     from lmc.diagnosing.diagnosis import Diagnosis
     from lmc.diagnosing.effective import effective_copy
+    from lmc.diagnosing.soup import Soup, greedy_soup
     from lmc.diagnosing.standard import Thresholds
     from lmc.diagnosing.task import Metric
     from lmc.errors import DataError, DeviceError, LmcError, MergeError, SpecError, StoreError
@@ -38,6 +39,7 @@ _HOMES = {
     "lmc.diagnosing.diagnose": ("diagnose", "diagnose_states"),
     "lmc.diagnosing.diagnosis": ("Diagnosis",),
     "lmc.diagnosing.effective": ("effective_copy",),
+    "lmc.diagnosing.soup": ("Soup", "greedy_soup"),
     "lmc.diagnosing.standard": ("Thresholds",),
     "lmc.diagnosing.task": ("Metric",),
     "lmc.errors": ("DataError", "DeviceError", "LmcError", "MergeError", "SpecError", "StoreError"),
@@ -85,6 +87,8 @@ __all__ = [  # noqa: RUF022  (in the order of use)
     "Thresholds",
     "Metric",
     "effective_copy",
+    "greedy_soup",
+    "Soup",
     "Diagnosis",
     "Architecture",
     "register_architecture",

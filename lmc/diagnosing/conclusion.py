@@ -101,8 +101,8 @@ def _reservations(standard: Standard) -> list[str]:
         names = ", ".join(standard.balanced[:6]) + (", ..." if len(standard.balanced) > 6 else "")
         found.append(
             f"A normalisation ignores the scale of layers {names}, which lies {APART:g} times or more apart between "
-            "the models: these were brought to one scale before anything was averaged, which changes no model's function. "
-            "A mean without that is mostly the larger model."
+            "the models: these were brought to one scale before anything was averaged, which changes no model's "
+            "function. A mean without that is mostly the larger model."
         )
     if standard.poor and standard.task.counts_inputs and standard.commonest is not None:
         shares = ", ".join(f"{standard.models[number - 1].metric:.1%}" for number in standard.poor)

@@ -38,8 +38,8 @@ def diagnose(
         data: held-out inputs with labels, a DataLoader, a dataset, or one batch: inputs as the models read them
             (normalised), (N, ...), and labels (N, ...); several inputs and labels; or a dict. What fits is held in
             memory.
-        **options: ``train_data``, ``loss``, ``metric``, ``inputs``, ``labels``, ``outputs``, ``ignore_index``, ``ema`` (of state dicts),
-            ``lams``, ``permutation``, ``device``, ``layer_inputs``, ``reset_inputs`` and
+        **options: ``train_data``, ``loss``, ``metric``, ``inputs``, ``labels``, ``outputs``, ``ignore_index``, ``ema``
+            (of state dicts), ``lams``, ``permutation``, ``device``, ``layer_inputs``, ``reset_inputs`` and
             ``thresholds``; `lmc.diagnosing.options.Options` says what they mean.
 
     Returns:

@@ -44,7 +44,7 @@ def fit_names(state: Mapping[str, Tensor], model: nn.Module, *, ema: bool = Fals
     """
     own = model.state_dict()
     wanted = {name for name, value in own.items() if isinstance(value, Tensor)}
-    found = {name: value for name, value in state.items() if name != COUNTER or name in wanted}
+    found = {name: value for name, value in state.items() if name.rpartition(".")[2] != COUNTER or name in wanted}
     found = _unfactored(found, wanted)
     names, notes = _renamed(found, wanted, ema=ema)
     fitted: dict[str, object] = {new: found[old] for new, old in names.items()}

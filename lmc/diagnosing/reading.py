@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from lmc.errors import DataError, MergeError, SpecError, in_one_line
 
@@ -100,16 +100,22 @@ def read_output(given: Any, kind: str, outputs: Callable[[Any], Any] | None) -> 
             raise SpecError(
                 f"outputs failed on what {kind} gives, a {type(given).__name__}: {in_one_line(error)}"
             ) from error
+    elif isinstance(given, _TENSORS):
+        return given
     elif _is_mapping(given):
-        given = next((given[name] for name in OUTPUTS if isinstance(given.get(name), Tensor)), given)
-    elif not isinstance(given, Tensor):
-        given = next((each for name in OUTPUTS if isinstance(each := getattr(given, name, None), Tensor)), given)
-    if not isinstance(given, Tensor):
+        given = next((given[name] for name in OUTPUTS if isinstance(given.get(name), _TENSORS)), given)
+    else:
+        given = next((each for name in OUTPUTS if isinstance(each := getattr(given, name, None), _TENSORS)), given)
+    if not isinstance(given, _TENSORS):
         raise MergeError(
             f"{kind} gives a {type(given).__name__}, not one tensor of logits; pass outputs=, a function that takes "
             "the tensor out of it, or wrap it in a module whose forward returns the logits only"
         )
     return given
+
+
+_TENSORS = (Tensor, fx.Proxy)
+"""Tensors, and what stands for them while a net is traced."""
 
 
 class Reading:

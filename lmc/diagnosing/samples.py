@@ -193,7 +193,11 @@ def batches_of(data: Data) -> Iterable[Any]:
         return [data]
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         return DataLoader(data, batch_size=BATCH)
-    if isinstance(data, (tuple, list)) and len(data) == 2 and any(not isinstance(part, (tuple, list)) for part in data):
+    if (
+        isinstance(data, (tuple, list))
+        and len(data) == 2
+        and any(not isinstance(part, (tuple, list, Mapping)) for part in data)
+    ):
         kinds = " and ".join(type(part).__name__ for part in data)
         raise DataError(
             f"the data is a pair of {kinds}; pass two tensors, torch.as_tensor(inputs) and torch.as_tensor(labels)"

@@ -99,7 +99,8 @@ class Task:
             loss = nll.flatten(1).mean(1)
             metric = ((logits > 0) == (wanted > 0.5)).double().flatten(1).mean(1)
         elif self.kind == "numbers":
-            loss = (outputs.double().reshape(labels.shape) - labels.double()).square().flatten(1).mean(1)
+            loss = (outputs.double().reshape(labels.shape) - labels.double()).square()
+            loss = loss.reshape(count, -1).mean(1)
             metric = 1 - loss / self.variance
         if self.loss is not None:
             loss = _per_example("loss", self.loss, outputs, labels)

@@ -154,7 +154,7 @@ def test_a_folder_of_images(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["inputs"] == 140
-    assert document["models"][0]["accuracy"] > 0.8  # so the labels belong to the images
+    assert document["models"][0]["metric"] > 0.8  # so the labels belong to the images
 
 
 class Evil:
@@ -243,7 +243,7 @@ def test_errors_are_one_line_and_exit_status_2(
         (INPUTS[:, :63], LABELS, "make", "cannot run on inputs of torch.float32 (8, 63)"),
         (INPUTS, LABELS + 1, "make", "labels run from 1 to 10, but the model gives 10 logits"),
         (INPUTS, LABELS[:9], "make", "one class index per input"),
-        (INPUTS, LABELS, "two", "gives a tuple, not one tensor of logits; wrap it"),
+        (INPUTS, LABELS, "two", "gives a tuple, not one tensor of logits; pass outputs="),
     ],
 )
 def test_data_and_models_that_do_not_fit(

@@ -67,8 +67,8 @@ def test_devices_that_this_machine_lacks(device: str) -> None:
 
 def test_options_that_do_not_exist() -> None:
     message = (
-        "there is no option 'lam'; choose of train_data, loss, metric, inputs, labels, outputs, ignore_index, ema, lams, "
-        "permutation, device, layer_inputs, reset_inputs"
+        "there is no option 'lam'; choose of train_data, loss, metric, inputs, labels, outputs, ignore_index, ema, "
+        "lams, permutation, device, layer_inputs, reset_inputs"
     )
     with pytest.raises(TypeError, match=message):
         diagnose(net(), net(), TEST, lam=0.5)  # type: ignore[call-arg]
