@@ -8,9 +8,7 @@ python examples/language_model.py --starts 2    # two starts
 from __future__ import annotations
 
 import argparse
-import codecs
 import copy
-import this  # the Zen of Python, which it prints
 from pathlib import Path
 from pydoc_data import topics
 
@@ -25,7 +23,7 @@ LENGTH = 48
 
 def texts() -> Tensor:
     """Rows of bytes of Python's own documentation, (N, 48)."""
-    text = codecs.decode(this.s, "rot13") + Path(str(topics.__file__)).read_text("utf-8")
+    text = Path(str(topics.__file__)).read_text("utf-8")
     tokens = torch.tensor(list(text.encode("ascii", "replace")[: 2000 * LENGTH]))
     return tokens.unflatten(0, (-1, LENGTH))
 

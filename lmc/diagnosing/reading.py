@@ -181,13 +181,22 @@ class Bound(nn.Module):
             else reading.columns.apply(lambda each: each[rows.cpu()].to(rows.device))
         )
         names = list(columns.kwargs)
-        self.rest, self.name = columns.args[1:], None if columns.args or not names else names[0]
-        self.named = {name: columns.kwargs[name] for name in names if name != self.name}
+        self.name = None if columns.args or not names else names[0]
+        self.named = [name for name in names if name != self.name]
         self.first = columns.tensors[0] if columns.tensors else None
+        self.others = len(columns.args[1:])
+        rest = [*columns.args[1:], *(columns.kwargs[name] for name in self.named)]
+        for number, tensor in enumerate(rest):  # buffers, so that a check in float64 converts them too
+            self.register_buffer(f"rest{number}", tensor, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs."""
-        found = self.net(x, *self.rest, **self.named) if self.name is None else self.net(**{self.name: x}, **self.named)
+        rest = [getattr(self, f"rest{number}") for number in range(self.others + len(self.named))]
+        kwargs = dict(zip(self.named, rest[self.others :], strict=True))
+        if self.name is not None:
+            found = self.net(**{self.name: x}, **kwargs)
+        else:
+            found = self.net(x, *rest[: self.others], **kwargs)
         return read_output(found, type(self.net).__name__, self.outputs)
 
 
