@@ -16,6 +16,8 @@ from lmc.references import find
 if TYPE_CHECKING:
     from torch import nn
 
+    from lmc.diagnosing.diagnosis import Diagnosis
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``, and under its former name too, which no help lists."""
@@ -44,7 +46,6 @@ def diagnose(
 
     The model's module is imported, also from the current folder; nothing in the checkpoints is executed.
     """
-    import json
     import os
     from dataclasses import replace
 
@@ -79,7 +80,17 @@ def diagnose(
         ema=ema,
         **functions,  # type: ignore[typeddict-item]
     )
-    found = replace(found, notes=(*notes, *found.notes))
+    _tell(replace(found, notes=(*notes, *found.notes)), save, as_json=as_json)
+
+
+def _tell(found: Diagnosis, save: Path | None, *, as_json: bool) -> None:
+    """Print the diagnosis and write the merge that it recommends.
+
+    Raises:
+        typer.Exit: there is none.
+    """
+    import json
+
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:

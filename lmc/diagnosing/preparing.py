@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -71,17 +72,17 @@ class Prepared:
         """Inputs that BatchNorm statistics are reset on; 0 without BatchNorm."""
         return self.samples.train_count if self.resets else 0
 
-    @property
+    @functools.cached_property
     def models(self) -> list[Score]:
         """What the models do."""
         return [each.score() for each in self.tallies[:-1]]
 
-    @property
+    @functools.cached_property
     def reset_models(self) -> list[Score]:
         """What they do with their statistics reset."""
         return [each.score() for each in self.reset_tallies]
 
-    @property
+    @functools.cached_property
     def references(self) -> list[list[Score]]:
         """What merges are held against: the models as they are, and given the same treatment."""
         return [self.models, self.reset_models] if self.resets else [self.models]

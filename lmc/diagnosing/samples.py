@@ -90,9 +90,13 @@ def read_samples(
     count = sum(map(len, targets))
     if count < LEAST:
         raise DataError(f"the data holds {count} inputs; pass at least {LEAST}, better some hundreds")
-    if streamed:
-        batches = batches[:1]
-    found = joined(batches)
+    return _held(joined(batches[:1] if streamed else batches), targets, data if streamed else None, model, device)
+
+
+def _held(
+    found: Columns, targets: Sequence[Tensor], loader: Data | None, model: nn.Module, device: torch.device
+) -> Read:
+    """Inputs on the device as measurements read them; with ``loader`` they are but the first batch."""
     per_input = max(1, sum(math.prod(each.shape[1:]) for each in found.tensors))
     batch = max(8, min(BATCH, BATCH_NUMBERS // per_input))
     known = torch.cat(targets).to(device)
@@ -100,12 +104,13 @@ def read_samples(
     test = found.single
     if test is None:
         found = found.apply(lambda each: each.to(device, _dtype(each, model)))
-        numbers = torch.arange(count, device=device)
+        numbers = torch.arange(len(known), device=device)
         return Read(HeldInputs(numbers, known, numbers, torch.clone, batch, torch.int64), found)
     dtype = _dtype(test, model)
     held = test.to(device, dtype)
-    if streamed:
-        return Read(StreamedInputs(held, known, held, data, batch))
+    if loader is not None:
+        assert isinstance(loader, Iterable)
+        return Read(StreamedInputs(held, known, held, loader, batch))
     return Read(HeldInputs(held, known, held, torch.clone, batch, dtype))  # clone: a model may work in place
 
 

@@ -211,7 +211,11 @@ def task_of(
     if loss is not None:
         named = {"metric_name": "loss", "share": False, "lower_is_better": True, **own}
         return Task("own", **named, **both)  # type: ignore[arg-type]
-    raise DataError(
+    raise DataError(_unknown(shape, labels))
+
+
+def _unknown(shape: tuple[int, ...], labels: Tensor) -> str:
+    return (
         f"the models give outputs of shape {shape} for labels of {labels.dtype} {tuple(labels.shape)}: neither logits "
         "(N, classes, ...) of class numbers, nor a logit per label, nor numbers of one shape; "
         "pass loss= (one number per example) and perhaps metric="
