@@ -156,7 +156,7 @@ def _as_linear(layer: nn.Module) -> nn.Linear | None:
         gap = float((plain(probe) - seen).abs().max())
         if gap <= _AFFINE_GAP * max(float(seen.abs().max()), float(constant.abs().max()), 1e-30):
             if not constant.any():
-                plain.bias = None
+                plain.register_parameter("bias", None)
             return plain
     return None
 
@@ -187,7 +187,7 @@ def dequantised(model: nn.Module) -> tuple[str, ...]:
         if ".quantized" not in home or not callable(getattr(module, "weight", None)):
             continue
         try:
-            weight, bias = module.weight().dequantize(), module.bias()  # type: ignore[operator]
+            weight, bias = module.weight().dequantize(), module.bias()
         except Exception as error:
             raise MergeError(
                 f"layer {path!r} cannot be dequantised ({in_one_line(error)}); merge the float models"

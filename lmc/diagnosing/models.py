@@ -102,7 +102,7 @@ def built(
             notes += _converted(index, fitted.state, model)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what does not fit is said below
-                model.load_state_dict(fitted.state | {key: state[key] for key in odd})  # type: ignore[arg-type]
+                model.load_state_dict(fitted.state | {key: state[key] for key in odd})
         except (RuntimeError, TypeError, AttributeError) as error:
             lines = [line.strip() for line in str(error).splitlines()]
             raise MergeError(

@@ -101,7 +101,7 @@ def read_output(given: Any, kind: str, outputs: Callable[[Any], Any] | None) -> 
                 f"outputs failed on what {kind} gives, a {type(given).__name__}: {in_one_line(error)}"
             ) from error
     elif isinstance(given, _TENSORS):
-        return given
+        return given  # type: ignore[return-value]
     elif _is_mapping(given):
         given = next((given[name] for name in OUTPUTS if isinstance(given.get(name), _TENSORS)), given)
     else:
@@ -111,7 +111,7 @@ def read_output(given: Any, kind: str, outputs: Callable[[Any], Any] | None) -> 
             f"{kind} gives a {type(given).__name__}, not one tensor of logits; pass outputs=, a function that takes "
             "the tensor out of it, or wrap it in a module whose forward returns the logits only"
         )
-    return given
+    return given  # type: ignore[return-value]
 
 
 _TENSORS = (Tensor, fx.Proxy)

@@ -109,8 +109,7 @@ def _held(
     dtype = _dtype(test, model)
     held = test.to(device, dtype)
     if loader is not None:
-        assert isinstance(loader, Iterable)
-        return Read(StreamedInputs(held, known, held, loader, batch))
+        return Read(StreamedInputs(held, known, held, loader, batch))  # type: ignore[arg-type]
     return Read(HeldInputs(held, known, held, torch.clone, batch, dtype))  # clone: a model may work in place
 
 

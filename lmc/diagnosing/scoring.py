@@ -65,22 +65,22 @@ class Tally:
     def score(self) -> Score:
         """The means, and β of its own."""
         metric, loss, weight = self.each
-        means = [float((each * weight)[weight > 0].sum() / weight.sum()) for each in (metric, loss)]
+        mean, mean_loss = (float((each * weight)[weight > 0].sum() / weight.sum()) for each in (metric, loss))
         if not self.rows:
-            return Score(*means)
+            return Score(mean, mean_loss)
         logits, targets, numbers = (torch.cat(column) for column in zip(*self.rows, strict=True))
         if not torch.isfinite(logits).all():
-            return Score(*means, 1.0, math.inf)
+            return Score(mean, mean_loss, 1.0, math.inf)
         fitted = torch.zeros(self.seen, dtype=torch.bool)
         fitted[calibration_split(self.seen)[0]] = True
         mine = fitted[numbers]
         if not mine.any() or mine.all():
-            return Score(*means)
+            return Score(mean, mean_loss)
         smoothing = 1 / (int(mine.sum()) + 2)
         beta = float(fit_inverse_temperature(logits[mine], targets[mine], smoothing=smoothing))
         judged = beta * logits[~mine].double()
         calibrated = nn.functional.cross_entropy(judged, targets[~mine]).item()
-        return Score(*means, beta, calibrated)
+        return Score(mean, mean_loss, beta, calibrated)
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -174,44 +174,28 @@ def task_of(
     """
     if metric is not None and not isinstance(metric, Metric):
         metric = Metric(metric)
-    own = (
-        {}
-        if metric is None
-        else {
-            "metric_name": metric.name or _name_of(metric.function),
-            "share": metric.share,
-            "lower_is_better": metric.lower_is_better,
-        }
-    )
     whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
     shape, known = tuple(outputs.shape), tuple(labels.shape[1:])
-    both = {"loss": loss, "metric": metric, "loss_unit": "nats" if loss is None else ""}
-    if whole and len(shape) == len(known) + 2:
-        axis = _class_axis(shape[1:], known)
-        if axis is not None:
-            shifted = inputs is not None and _are_next(inputs, labels, ignored) and axis == -1 and len(known) == 1
-            return Task(
-                "classes",
-                **{"metric_name": "accuracy", **own},
-                class_axis=axis,
-                shifted=shifted,
-                ignored=ignored,
-                counts_inputs=not known and metric is None,
-                **both,
-            )  # type: ignore[arg-type]
-    same = shape[1:] == known or (shape[1:] == (*known, 1)) or ((*shape[1:], 1) == known)
-    if same and loss is None and _binary(labels) and shape[1:] == known and len(shape) > 1:
-        return Task("labels", **{"metric_name": "accuracy of the labels", **own}, **both)  # type: ignore[arg-type]
-    if same and loss is None and labels.is_floating_point():
-        if len(shape) == 1 or known == ():
-            labels = labels.reshape(len(labels), -1)
+    axis = _class_axis(shape[1:], known) if whole and len(shape) == len(known) + 2 else None
+    same = shape[1:] == known or shape[1:] == (*known, 1) or (*shape[1:], 1) == known
+    unit = "nats" if loss is None else ""
+    if axis is not None:
+        shifted = inputs is not None and _are_next(inputs, labels, ignored) and axis == -1 and len(known) == 1
+        alone = not known and metric is None
+        task = Task("classes", "accuracy", True, False, unit, axis, shifted, ignored, 1.0, alone, loss, metric)
+    elif loss is not None:
+        task = Task("own", "loss", share=False, lower_is_better=True, loss_unit="", loss=loss, metric=metric)
+    elif _binary(labels) and shape[1:] == known and known:
+        task = Task("labels", "accuracy of the labels", metric=metric)
+    elif same and labels.is_floating_point():
         spread = float((labels.double() - labels.double().mean(0)).square().mean()) or 1.0
-        named = {"metric_name": "R²", "share": False, **own}
-        return Task("numbers", **named, variance=spread, loss=None, metric=metric, loss_unit="")  # type: ignore[arg-type]
-    if loss is not None:
-        named = {"metric_name": "loss", "share": False, "lower_is_better": True, **own}
-        return Task("own", **named, **both)  # type: ignore[arg-type]
-    raise DataError(_unknown(shape, labels))
+        task = Task("numbers", "R²", share=False, loss_unit="", variance=spread, metric=metric)
+    else:
+        raise DataError(_unknown(shape, labels))
+    if metric is None:
+        return task
+    name = metric.name or _name_of(metric.function)
+    return replace(task, metric_name=name, share=metric.share, lower_is_better=metric.lower_is_better)
 
 
 def _unknown(shape: tuple[int, ...], labels: Tensor) -> str:

@@ -83,8 +83,8 @@ def test_averages_beside_raw_weights(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="holds no moving average"):
         read_checkpoint(path, ema=True)
     flat = {**prefixed("model."), **{f"ema_model.{name}": value for name, value in average.items()}}
-    for ema, shift in ((False, 0), (True, 1)):
-        found = fit_names(flat, mlp(24), ema=ema)
+    for asked, shift in ((False, 0), (True, 1)):
+        found = fit_names(flat, mlp(24), ema=asked)
         assert torch.equal(found.state["0.bias"], STATE["0.bias"] + shift)  # type: ignore[arg-type]
         assert "took the tensors under" in found.notes[0]
 

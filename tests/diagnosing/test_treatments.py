@@ -105,7 +105,7 @@ def factored(kind: str) -> nn.Sequential:
         if kind == "pruned":
             prune.random_unstructured(layer, "weight", 0.3)
         elif kind == "low rank":
-            net[index] = Adapted(layer)
+            net[index] = Adapted(layer)  # type: ignore[arg-type]
         else:
             wrap = {
                 "spectral": parametrizations.spectral_norm,
@@ -211,7 +211,7 @@ class Quantised(nn.Module):
         self.register_buffer("seen", torch.tensor(seen))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net[1:](F.linear(x, self.codes * self.scale, self.net[0].bias))  # type: ignore[no-any-return, operator]
+        return self.net[1:](F.linear(x, self.codes * self.scale, self.net[0].bias))  # type: ignore[no-any-return, operator, arg-type]
 
 
 def test_whole_numbers_that_differ_are_refused_by_name_unless_they_count() -> None:
