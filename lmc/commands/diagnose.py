@@ -78,7 +78,7 @@ def diagnose(
         permutation=permutation,
         device=settings.device,
         ema=ema,
-        **functions,  # type: ignore[typeddict-item]
+        **functions,
     )
     _tell(replace(found, notes=(*notes, *found.notes)), save, as_json=as_json)
 

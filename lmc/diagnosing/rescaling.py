@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lmc.merging import State
+from lmc.merging.channel_groups import Axis, Mixed, groups_of
 from lmc.merging.permutation_spec import PermutationSpec
 
 APART = 2.0
@@ -195,22 +196,29 @@ def _ratios(one: State, other: State, layer: str) -> Tensor:
 
 
 def _units(spec: PermutationSpec | None, state: State) -> Iterator[tuple[list[str], list[tuple[str, int, int]]]]:
-    """Of every group of channels the tensors that write it last, and those that read it: name, axis, repeats."""
-    for group in spec.groups if spec is not None else ():
-        first: list[str] = []
-        readers: list[tuple[str, int, int]] = []
-        for name, labels in spec.axes.items() if spec is not None else ():
-            for number, axis in enumerate(labels):
-                if axis is not None and axis.group == group and state[name].is_floating_point():
-                    if number == 0:
-                        first.append(name)
-                    else:
-                        readers.append((name, number, axis.repeat))
-        norms = {name.removesuffix("running_mean") for name in first if name.endswith("running_mean")}
+    """Of every group of channels the tensors that write it last, and those that read it: name, axis, repeats.
+
+    Groups that share an axis with others are left out.
+    """
+    if spec is None:
+        return
+    axes = [
+        (name, number, axis)
+        for name, labels in spec.axes.items()
+        if state[name].is_floating_point()
+        for number, axis in enumerate(labels)
+        if axis is not None
+    ]
+    mixed = {group for _, _, axis in axes if isinstance(axis, Mixed) for group in groups_of(axis)}
+    for group in spec.groups:
+        mine = [each for each in axes if isinstance(each[2], Axis) and each[2].group == group]
+        writers = [name for name, number, _ in mine if number == 0]
+        readers = [(name, number, axis.repeat) for name, number, axis in mine if number and isinstance(axis, Axis)]
+        norms = {name.removesuffix("running_mean") for name in writers if name.endswith("running_mean")}
         if norms:
-            first = [name for name in first if name.rpartition(".")[0] + "." in norms and "running_" not in name]
-        if first and readers:
-            yield first, readers
+            writers = [name for name in writers if f"{name.rpartition('.')[0]}." in norms and "running_" not in name]
+        if group not in mixed and writers and readers:
+            yield writers, readers
 
 
 def _scale_units(

@@ -99,7 +99,7 @@ def _held(
     """Inputs on the device as measurements read them; with ``loader`` they are but the first batch."""
     per_input = max(1, sum(math.prod(each.shape[1:]) for each in found.tensors))
     batch = max(8, min(BATCH, BATCH_NUMBERS // per_input))
-    known = torch.cat(targets).to(device)
+    known = torch.cat(list(targets)).to(device)
     known = known.long() if not known.is_floating_point() and known.dtype != torch.bool else known
     test = found.single
     if test is None:

@@ -26,7 +26,7 @@ NET = fitted(lambda: mlp(24), 0)
 
 
 class Sorted(nn.Module):
-    """A net that tracing refuses: it sorts a copy of its hidden units, to no end."""
+    """A net in which tracing finds nothing to permute: it sorts a copy of its hidden units, to no end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,9 +53,7 @@ def test_a_specification_written_by_hand_is_verified_and_used() -> None:
     refused = diagnose(net, other, TEST)
     assert refused.verdict == NOT_AT_ALL
     assert refused.alignment is not None
-    assert "diagnose takes it as permutation=spec" in refused.alignment
-    assert "(call_function sort)" in refused.alignment
-    assert "0x" not in refused.alignment
+    assert refused.alignment == "no channels of this architecture can be reordered without changing its function"
     found = diagnose(net, other, TEST, permutation=spec)
     assert found.verdict == WITH_PERMUTATION
     torch.testing.assert_close(dict(found.merged or {}), dict(net.state_dict()))
@@ -87,12 +85,9 @@ def skewed_where_biases_are_negative(layer: nn.Module, _: object, output: Tensor
 
 def test_a_permutation_that_would_change_this_models_function_is_not_used() -> None:
     nets = [fitted(lambda: mlp(24), seed) for seed in (0, 1)]
+    spec = trace_permutation_spec(nets[0], TEST[0][:2])  # of the nets without what follows
     for net in nets:
         net.get_submodule("0").register_forward_hook(skewed_where_biases_are_negative)
-    trace_permutation_spec(nets[0], TEST[0][:2])  # finds nothing wrong
-    states, reason = alignment.matched(nets[0], [net.state_dict() for net in nets], TEST[0][:2])
+    states, reason = alignment.matched(nets[0], [net.state_dict() for net in nets], TEST[0][:2], spec)
     assert states == []
     assert "permuting Sequential changes its outputs by up to" in str(reason)
-    found = diagnose(nets[0], nets[1], TEST, lams=(0.5,), permutation="always")
-    assert [candidate.permuted for candidate in found.candidates] == [False]
-    assert found.alignment == reason

@@ -179,12 +179,11 @@ def test_norms_without_statistics_leave_out_the_reset(models: int, untracked: tu
         return found
 
     found = diagnose([made() for _ in range(models)], TEST, lams=(0.5,), permutation="always")
-    assert [candidate.name for candidate in found.candidates] == ["as they are"]
+    assert [candidate.name for candidate in found.candidates] == ["as they are", "permuted"]
     assert found.reset_inputs == 0
     (note,) = [note for note in found.notes if "BN reset" in note]
     assert "BatchNorm layer '1' keeps no running statistics (track_running_stats=False)" in note
     assert "track_running_stats=True" in note
-    assert "without running statistics" in str(found.alignment)
 
 
 def test_what_is_not_in_the_state_dict_is_noticed() -> None:
