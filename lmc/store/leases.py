@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import fcntl
-import functools
 import itertools
 import json
 import os
@@ -22,7 +20,9 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from lmc import host
 from lmc.errors import StoreError
+from lmc.store.locks import lock
 
 BEAT = 15.0
 """Seconds between two counts of a holder."""
@@ -33,6 +33,11 @@ UNSIGNED_AFTER = 2.0
 before signing it."""
 POLL = 1.0
 """Seconds between two looks at the leases of others."""
+
+_AS_BYTES = getattr(os, "O_BINARY", 0)
+"""Windows would change what it takes for the end of a line."""
+_OPEN_FILES_STAY = os.name == "nt"
+"""Windows removes no file that is open; between closing and removing it, another may take the lease for dead."""
 
 
 class Leases:
@@ -96,7 +101,7 @@ class Leases:
     def settled(self) -> dict[str, bytes]:
         """As `others`, once those of other hosts have been seen to count on; takes up to `STALE_AFTER` seconds."""
         found = self.others()
-        first = {key: content for key, content in found.items() if _holder(content).get("kernel") != _kernel()}
+        first = {key: content for key, content in found.items() if _holder(content).get("kernel") != host.kernel()}
         while any(found.get(key) == content for key, content in first.items()):
             time.sleep(POLL)
             found = self.others()
@@ -106,18 +111,18 @@ class Leases:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _AS_BYTES, 0o644)
             except FileExistsError:
                 if self._living(path) is not None:
                     return None
-                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _AS_BYTES, 0o644)
         except FileExistsError:
             return None
         except OSError as error:
             remedy = "choose a writable store (--lmc-store or LMC_STORE)"
             raise StoreError(f"cannot write {path}: {error.strerror}; {remedy}") from error
-        locked = _lock(descriptor)
-        holder = {"host": platform.node(), "process": os.getpid(), "kernel": _kernel() if locked else None}
+        locked = lock(descriptor)
+        holder = {"host": platform.node(), "process": os.getpid(), "kernel": host.kernel() if locked else None}
         with contextlib.suppress(OSError):  # on a full disk an empty lease does as well
             os.write(descriptor, b"%12d %s" % (0, json.dumps({**holder, "name": os.urandom(8).hex()}).encode()))
             _flush(descriptor)
@@ -127,26 +132,27 @@ class Leases:
         """What stands in a lease; ``None`` where there is none, or it was dead and is removed."""
         try:
             try:
-                descriptor = os.open(path, os.O_RDWR)
+                descriptor = os.open(path, os.O_RDWR | _AS_BYTES)
             except PermissionError:
-                descriptor = os.open(path, os.O_RDONLY)
+                descriptor = os.open(path, os.O_RDONLY | _AS_BYTES)
         except OSError:
             return None
+        dead = False
         try:
             content, now = os.read(descriptor, 4096), time.monotonic()
             before, since = self._seen.get(path.name, (b"", now))
             if before != content:
                 since = now
             self._seen[path.name] = content, since
-            locked_here = _holder(content).get("kernel") == _kernel()
+            locked_here = _holder(content).get("kernel") == host.kernel()
             unsigned = not content and now - since >= UNSIGNED_AFTER
-            if now - since < STALE_AFTER and not ((locked_here or unsigned) and _lock(descriptor)):
-                return content
-            with contextlib.suppress(OSError):
-                _unlink(path, descriptor)
-            return None
+            dead = now - since >= STALE_AFTER or ((locked_here or unsigned) and lock(descriptor))
+            return None if dead else content
         finally:
-            os.close(descriptor)
+            if dead:
+                _remove(path, descriptor)
+            else:
+                os.close(descriptor)
 
 
 def describe(content: bytes) -> str:
@@ -163,35 +169,24 @@ def _holder(content: bytes) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-@functools.cache
-def _kernel() -> str:
-    """Names this boot of this machine, where the system does; else nothing that a lease could hold."""
+def _remove(path: Path, descriptor: int) -> None:
+    """Close and remove the lease that ``descriptor`` is open on, not one that has taken its place."""
+    ours = False
     with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return ""
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return bool(_kernel())
-
-
-def _unlink(path: Path, descriptor: int) -> None:
-    """Remove the lease that ``descriptor`` is open on, not one that has taken its place."""
-    if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-        os.unlink(path)
+        ours = os.path.samestat(os.stat(path), os.fstat(descriptor))
+    if ours and not _OPEN_FILES_STAY:  # the lock is held until it is gone
+        with contextlib.suppress(OSError):
+            path.unlink()
+    os.close(descriptor)
+    if ours and _OPEN_FILES_STAY:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _release(held: dict[Path, int]) -> None:
     """Give back the leases of descriptors, by their paths."""
     while held:
-        path, descriptor = held.popitem()
-        with contextlib.suppress(OSError):
-            _unlink(path, descriptor)
-        os.close(descriptor)
+        _remove(*held.popitem())
 
 
 def _flush(descriptor: int) -> None:
@@ -211,7 +206,8 @@ def _counting(descriptors: Collection[int]) -> Iterator[None]:
                     return
                 for descriptor in descriptors:
                     with contextlib.suppress(OSError):
-                        os.pwrite(descriptor, b"%12d" % number, 0)
+                        os.lseek(descriptor, 0, os.SEEK_SET)
+                        os.write(descriptor, b"%12d" % number)
                         _flush(descriptor)
 
     _thread.start_new_thread(count, ())  # without memory, threading.Thread.start() may wait forever

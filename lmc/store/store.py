@@ -259,7 +259,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would hide a shared store from others
+            os.chmod(partial, 0o644)  # mkstemp's 0600 would hide a shared store from others
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -90,7 +90,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judge as another host does, which cannot see a lock."""
-    monkeypatch.setattr(leases_module, "_kernel", lambda: "another machine")
+    monkeypatch.setattr("lmc.host.kernel", lambda: "another machine")
 
 
 @pytest.mark.parametrize("count", [2, 8])
@@ -286,3 +286,61 @@ def test_each_lease_that_can_be_had(tmp_path: Path) -> None:
             assert not both
         assert leases.others().keys() == {KEY, OTHER}, "what was not had is not given back"
     assert not list(leases.folder.iterdir())
+
+
+WITHOUT_FCNTL = """
+import sys
+sys.modules["fcntl"] = None  # its import fails, as on systems that have none
+from pathlib import Path
+from lmc import host
+host.ROOT = Path("/nonexistent")
+from lmc.store.leases import Leases
+from lmc.store.locks import lock
+with Leases(Path(sys.argv[1])).claim(["a" * 20]) as held:
+    assert held and not lock(0)
+    with Leases(Path(sys.argv[1])).claim(["a" * 20]) as again:
+        assert not again
+assert not list((Path(sys.argv[1]) / "leases").iterdir())
+"""
+
+
+def test_leases_work_without_fcntl_and_proc(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT_FCNTL, str(tmp_path)], check=True, timeout=60)
+
+
+def test_leases_are_given_back_where_open_files_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where removing an open file is refused."""
+    monkeypatch.setattr(leases_module, "_OPEN_FILES_STAY", True)
+    opened: dict[int, str] = {}
+    open_file, close, unlink = os.open, os.close, Path.unlink
+
+    def opening(path: str | Path, *rest: int) -> int:
+        descriptor = open_file(path, *rest)
+        opened[descriptor] = os.fspath(path)
+        return descriptor
+
+    def closing(descriptor: int) -> None:
+        opened.pop(descriptor, None)
+        close(descriptor)
+
+    def removing(path: Path, missing_ok: bool = False) -> None:
+        if os.fspath(path) in opened.values():
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(os, "close", closing)
+    monkeypatch.setattr(Path, "unlink", removing)
+    with Leases(tmp_path).claim_each([KEY, "b" * 20]) as held:
+        assert held == {KEY, "b" * 20}
+    assert not list((tmp_path / "leases").iterdir())
+    lease = tmp_path / "leases" / KEY
+    lease.write_bytes(b"%12d {}" % 0)
+    watcher, clock = Leases(tmp_path), Clock()
+    monkeypatch.setattr(leases_module, "time", clock)
+    assert list(watcher.others()) == [KEY]
+    clock.now += leases_module.STALE_AFTER
+    assert watcher.others() == {}
+    assert not lease.exists(), "a dead one is removed too"

@@ -159,7 +159,7 @@ def test_while_somebody_works_what_may_be_in_use_stays(littered: Store) -> None:
     with Leases(littered.root).claim([KEY]):
         assert pruned(littered) == {"damaged/0.json"}
     with holder(littered.root, KEY), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leases_module, "_kernel", lambda: "another machine")
+        patch.setattr("lmc.host.kernel", lambda: "another machine")
         patch.setattr(leases_module, "POLL", 0.01)
         (littered.root / "damaged" / "1.json").touch()
         assert pruned(littered) == {"damaged/1.json"}
