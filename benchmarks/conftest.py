@@ -11,8 +11,9 @@ from random_images import random_dataset
 from timing import THREADS, sized
 
 from lmc.data import Dataset, load_dataset
+from lmc.executing.devices import fast_bf16
 from lmc.executing.process import prepare_arithmetic
-from lmc.executing.settings import cores, fast_bf16
+from lmc.host import cores
 
 
 def has_amx() -> bool:

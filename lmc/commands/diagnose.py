@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lmc import host
 from lmc.commands.cli_options import with_settings
 from lmc.errors import SpecError
-from lmc.executing.settings import Settings, cores
+from lmc.executing.settings import Settings
 from lmc.references import find
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def diagnose(
         if taken:
             raise SpecError(f"--save {save} would overwrite {taken[0]}, which is read; name another file")
         check_writable(save)
-    prepare_arithmetic(cores())
+    prepare_arithmetic(host.cores())
     factory = find_factory(model)
     given = {"loss": loss, "metric": metric, "inputs": inputs, "outputs": outputs}
     functions = {name: _function(name, each) for name, each in given.items() if each is not None}

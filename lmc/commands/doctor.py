@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from lmc import host
 from lmc.datasets import Embedded, Torchvision, dataset_info, dataset_names
-from lmc.executing.settings import Settings, cores
+from lmc.executing.devices import CPU, describe_device, fast_bf16, has_float64, kind_of
+from lmc.executing.settings import Settings
 
 MIN_MEMORY_GIB = 2.0
 MIN_DISK_GIB = 1.0
@@ -48,7 +48,7 @@ def _threads(settings: Settings) -> Finding:
     return Finding(
         "threads",
         passive,
-        f"{cores()} cores, {settings.workers} workers of one thread, OMP_WAIT_POLICY {policy}{advice}",
+        f"{host.cores()} cores, {settings.workers} workers of one thread, OMP_WAIT_POLICY {policy}{advice}",
     )
 
 
@@ -73,17 +73,26 @@ def _precision() -> Finding:
 
 
 def _device(settings: Settings) -> Finding:
-    if settings.device == "cpu":
-        return Finding("device", True, "cpu")
+    device = settings.device
+    if device == CPU:
+        return Finding("device", True, f"{device} ({settings.device_because})")
     import torch
 
-    free, total = torch.cuda.mem_get_info()
-    found = f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    if kind_of(device) == "mps":
+        free, total = host.memory()[1], host.memory()[0]
+    else:
+        free, total = torch.accelerator.get_memory_info(torch.device(device))
+    lacks = "" if has_float64(device) else "; no float64: sums, losses and ranks are computed on the CPU"
+    bf16 = "trains in bf16" if fast_bf16(device) else "trains in float32"
+    found = (
+        f"{device} ({settings.device_because}): {describe_device(device)}, {free / 2**30:.1f} of {total / 2**30:.1f} "
+        f"GiB free, {bf16} where a tier leaves it open{lacks}"
+    )
     return Finding("device", free > 1 << 30, found)
 
 
 def _memory() -> Finding:
-    free = psutil.virtual_memory().available / 2**30
+    free = host.memory()[1] / 2**30
     advice = "" if free >= MIN_MEMORY_GIB else f"; the quick tier needs {MIN_MEMORY_GIB:g}, close something"
     return Finding("memory", free >= MIN_MEMORY_GIB, f"{free:.1f} GiB free{advice}")
 

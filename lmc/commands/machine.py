@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from lmc.executing.settings import Settings, cores
+from lmc import host
+from lmc.executing.devices import CPU, describe_device, device_memories
+from lmc.executing.settings import Settings
 
 _PACKAGES = ("lmc", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors", "pytest")
 
@@ -19,21 +19,19 @@ _PACKAGES = ("lmc", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "s
 def machine_facts(settings: Settings) -> dict[str, Any]:
     """Processor, cores, memory, operating system, device and workers."""
     facts: dict[str, Any] = {
-        "processor": _processor(),
-        "cores": cores(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "processor": host.processor(),
+        "cores": host.cores(),
+        "memory_gib": round(host.memory()[0] / 2**30, 1),
         "system": platform.platform(),
         "device": settings.device,
         "workers": settings.workers,
         "executor": settings.executor,
     }
-    if settings.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():  # that of a Ray cluster's nodes
-            return facts
-        facts["gpu"] = torch.cuda.get_device_name()
-        facts["gpu_memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
+    if settings.device != CPU and settings.executor == "local":  # a cluster's nodes have theirs
+        memories = device_memories(settings.device)
+        facts["gpu"] = describe_device(settings.device)
+        facts["gpus"] = len(memories)
+        facts["gpu_memory_gib"] = round(min(memories.values()) / 2**30, 1)
     return facts
 
 
@@ -62,13 +60,3 @@ def commit() -> str:
         return git("rev-parse", "HEAD") + ("+dirty" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -92,7 +92,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return []
     settings = run_of(config).settings
     return [
-        f"lmc: tier {settings.tier}, device {settings.device}, "
+        f"lmc: tier {settings.tier}, device {settings.device} ({settings.device_because}), "
         f"{settings.workers} workers of one thread, store {settings.store}"
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing.connection
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lmc.executing.costs import PER_GPU, Processor, gpu_share
 from lmc.executing.jobs import Job
@@ -17,11 +17,11 @@ class LocalExecutor:
 
     Args:
         workers: how many; on GPUs at most `lmc.executing.costs.PER_GPU` each.
-        gpus: memory of every GPU in bytes; empty to compute on the CPU.
+        gpus: memory in bytes of every accelerator, by its name; empty to compute on the CPU.
     """
 
-    def __init__(self, workers: int, gpus: Sequence[float] = ()) -> None:
-        self.workers, self.gpus = workers, list(gpus)
+    def __init__(self, workers: int, gpus: Mapping[str, float] | None = None) -> None:
+        self.workers, self.gpus = workers, dict(gpus or {})
 
     def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnDone) -> None:
         """See `lmc.executing.supervising.Executor`."""
@@ -33,9 +33,10 @@ class _Processes:
 
     attempts = 2
 
-    def __init__(self, workers: int, gpus: Sequence[float], workplace: Workplace) -> None:
+    def __init__(self, workers: int, gpus: Mapping[str, float], workplace: Workplace) -> None:
         self.devices = assigned(workers, len(gpus))
-        self._gpu = Processor(bytes=min(gpus)) if gpus else None
+        self._names = list(gpus)
+        self._gpu = Processor(bytes=min(gpus.values())) if gpus else None
         self._workplace = workplace
         self._workers: dict[int, Worker] = {}
 
@@ -44,8 +45,7 @@ class _Processes:
 
     def start(self, number: int, job: Job) -> None:
         if number not in self._workers:
-            device = f"cuda:{self.devices[number]}" if self._gpu else self._workplace.device
-            self._workers[number] = Worker(device)
+            self._workers[number] = Worker(self._names[self.devices[number]] if self._gpu else self._workplace.device)
         self._workers[number].start(job, self._workplace)
 
     def wait(self, busy: Collection[int], seconds: float) -> Collection[int]:

@@ -192,4 +192,4 @@ def _gpu_memory_given_back(device: str) -> Iterator[None]:
         if device != "cpu":
             import torch
 
-            torch.cuda.empty_cache()
+            torch.accelerator.memory.empty_cache()

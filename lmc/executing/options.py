@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lmc.errors import SpecError
+from lmc.executing.devices import parse_device
 from lmc.specs import PRECISIONS
 
 HOME = "$LMC_HOME"
@@ -124,9 +125,9 @@ OPTIONS = (
     ),
     Option(
         name="device",
-        help="where to compute: auto (CUDA where there is one), cpu or cuda",
+        help="where to compute: auto (an accelerator where torch can use one), cpu, cuda, mps, xpu, or one as cuda:1",
         metavar="DEVICE",
-        parse=_one_of("device", ("auto", "cpu", "cuda")),
+        parse=parse_device,
         default="auto",
     ),
     Option(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from lmc.errors import LmcError
+from lmc.executing.devices import CPU
 
 T = TypeVar("T")
 
@@ -21,9 +22,17 @@ class LostError(Exception):
     """What was to be made is lost with the process that was making it; another may make it."""
 
 
-def forkserver() -> multiprocessing.context.ForkServerContext:
-    """What starts processes that share all which `lmc.executing.preload` imports, once for all of them."""
+Context = multiprocessing.context.ForkServerContext | multiprocessing.context.SpawnContext
+
+
+def starting() -> Context:
+    """What starts processes: a fork server, whose processes share all which `lmc.executing.preload` imports.
+
+    Where there is none, as on Windows, every process imports that for itself.
+    """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve other workers; read by torch's import
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lmc.executing.preload"])
     return context
@@ -32,8 +41,8 @@ def forkserver() -> multiprocessing.context.ForkServerContext:
 def aside(function: Callable[..., T], *arguments: object) -> T:
     """What ``function`` returns, computed in a process of its own unless torch is loaded in this one.
 
-    Torch would take 350 MiB of a main process that needs it for nothing else. The fork server, which is started for
-    this, goes on to serve the workers.
+    Torch would take 350 MiB of a main process that needs it for nothing else. A fork server that is started for this
+    goes on to serve the workers.
 
     Raises:
         LmcError: the process was killed, or the function raised one.
@@ -41,7 +50,7 @@ def aside(function: Callable[..., T], *arguments: object) -> T:
     """
     if "torch" in sys.modules:
         return function(*arguments)
-    context = forkserver()
+    context = starting()
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(theirs, function, arguments), daemon=True)
     process.start()
@@ -70,19 +79,24 @@ def _answer(
             connection.send(RuntimeError(failed))
 
 
-def prepare_process(threads: int) -> None:
-    """Set up a worker process: its arithmetic, Ctrl-C left to the main process, no life after it."""
+def prepare_process(threads: int, device: str = CPU) -> None:
+    """Set up a worker process: its device and arithmetic, Ctrl-C left to the main process, no life after it."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    prepare_arithmetic(threads)
+    prepare_arithmetic(threads, device)
     _exit_with_parent()
 
 
-def prepare_arithmetic(threads: int) -> None:
-    """Set the threads, and flush the denormals of strong decay: they slow a CPU by up to twelve times."""
+def prepare_arithmetic(threads: int, device: str = CPU) -> None:
+    """Set the threads and the device, and flush the denormals of strong decay: they slow a CPU by up to twelve times.
+
+    The device becomes torch's current one: what is recorded or allocated without naming a device belongs there too.
+    """
     import torch
 
+    if ":" in device and torch.accelerator.is_available():  # else the first tensor that is put there says so
+        torch.accelerator.set_device_index(int(device.partition(":")[2]))
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from lmc.errors import DeviceError, LmcError
-from lmc.executing.costs import gpu_share, host_bytes
+from lmc.executing.costs import ASSUMED, Processor, gpu_share, host_bytes
+from lmc.executing.devices import CPU, device_memories
 from lmc.executing.jobs import Job
 from lmc.executing.making import Workplace
 from lmc.executing.process import LostError, out_of_memory, prepare_arithmetic
@@ -29,6 +30,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warni
 
 try:
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as missing:
     raise LmcError(f"executor 'ray' needs Ray ({missing}): pip install 'lmc[ray]', or use 'local'") from None
 
@@ -36,6 +38,7 @@ SILENT_LOOKS = 24
 """A task whose lease stood still over so many looks hangs, which is as long as makes a lease dead (see
 `lmc.store.leases`), but in looks instead of seconds, so that a driver which was stopped itself blames no task."""
 _CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 60.0
 _OBJECT_STORE_BYTES = 100 << 20  # tasks pass nothing but specs
 
 
@@ -77,6 +80,7 @@ class _Tasks:
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
         self._most_memory = _check_nodes(workplace.device)
+        self._smallest = _smallest_gpu() if workplace.device != CPU else ASSUMED
         self.devices = range(2 * int(ray.cluster_resources().get("CPU", 1)))
         self._pulses = Pulses(workplace.store)
         self._tasks: dict[int, tuple[Any, str, Job]] = {}
@@ -86,9 +90,12 @@ class _Tasks:
         return 1.0
 
     def start(self, number: int, job: Job) -> None:
-        options = _options(job, self._workplace.device, self._most_memory, alone=job.makes[0] in self._lost)
+        options = _options(
+            job, self._workplace.device, self._most_memory, self._smallest, alone=job.makes[0] in self._lost
+        )
         name = f"task-{os.urandom(8).hex()}"
-        self._tasks[number] = _task.options(**options).remote(job, self._workplace, name), name, job
+        task = _gpu_task if options["num_gpus"] else _task
+        self._tasks[number] = task.options(**options).remote(job, self._workplace, name), name, job
 
     def wait(self, busy: Collection[int], seconds: float) -> Collection[int]:
         refs = {self._tasks[number][0]: number for number in busy}
@@ -179,13 +186,40 @@ def _check_reachable(address: str) -> None:
 def _check_nodes(device: str) -> float:
     """The largest node's memory for tasks: more must not be asked for, or a task would wait for ever."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if device != "cpu" and not any(node.get("GPU") for node in nodes):
+    if device != CPU and not any(node.get("GPU") for node in nodes):
         raise DeviceError(f"device {device!r} was asked for, but no node of the Ray cluster has a GPU; use 'cpu'")
     return max(float(node.get("memory", 0.0)) for node in nodes)
 
 
-def _options(job: Job, device: str, most_memory: float, *, alone: bool) -> dict[str, Any]:
-    share = 0.0 if device == "cpu" else 1.0 if alone else round(gpu_share(job.work), 4)
+def _smallest_gpu() -> Processor:
+    """The GPU of the cluster with the least memory: Ray gives a task a share of any.
+
+    Every node with a GPU is asked. One that does not answer, because its GPUs are taken, counts as what is assumed.
+    """
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    asked = [
+        _memories.options(scheduling_strategy=NodeAffinitySchedulingStrategy(each, soft=False)).remote()
+        for each in nodes
+    ]
+    ended, waiting = ray.wait(asked, num_returns=len(asked), timeout=_ANSWER_SECONDS)
+    for ref in waiting:
+        ray.cancel(ref, force=True)
+    found = []
+    for ref in ended:
+        with contextlib.suppress(ray.exceptions.RayError):
+            found += ray.get(ref)
+    return Processor(bytes=min([*found, ASSUMED.bytes] if waiting else found or [ASSUMED.bytes]))
+
+
+def _gpu_memories() -> list[float]:
+    return list(device_memories("cuda").values())
+
+
+_memories = ray.remote(num_cpus=0, num_gpus=0.01, max_calls=1)(_gpu_memories)
+
+
+def _options(job: Job, device: str, most_memory: float, smallest: Processor, *, alone: bool) -> dict[str, Any]:
+    share = 0.0 if device == CPU else 1.0 if alone else round(gpu_share(job.work, smallest), 4)
     return {
         "num_cpus": 1,
         "num_gpus": share,
@@ -198,7 +232,7 @@ def _options(job: Job, device: str, most_memory: float, *, alone: bool) -> dict[
 def _make(job: Job, workplace: Workplace, name: str) -> None:
     try:
         with Leases(workplace.store).claim([name]):
-            prepare_arithmetic(1)
+            prepare_arithmetic(1, workplace.device)
             job.make(workplace)
     except Exception as error:
         if out_of_memory(error):
@@ -207,6 +241,8 @@ def _make(job: Job, workplace: Workplace, name: str) -> None:
 
 
 _task = ray.remote(_make)
+_gpu_task = ray.remote(max_calls=1)(_make)
+"""In a process of its own: one that has used a GPU cannot turn to another, and Ray gives it whichever is free."""
 
 
 def _result(ref: Any) -> None:

@@ -10,11 +10,12 @@ from lmc.claims.cases import Case, cases, needed
 from lmc.claims.claim import Claim
 from lmc.claims.own import all_claims
 from lmc.errors import LmcError, SpecError
+from lmc.executing.devices import device_memories, fast_bf16
 from lmc.executing.jobs import missing_jobs, wait_for_others
 from lmc.executing.local import LocalExecutor
 from lmc.executing.making import Workplace
 from lmc.executing.progress import showing_progress
-from lmc.executing.settings import Settings, fast_bf16, gpu_memories
+from lmc.executing.settings import Settings
 from lmc.executing.supervising import Executor
 from lmc.store.leases import Leases
 from lmc.store.store import Store
@@ -88,8 +89,7 @@ def _executor(settings: Settings) -> Executor:
         from lmc.executing.ray_executor import RayExecutor
 
         return RayExecutor(settings.ray_address, settings.workers)
-    gpus = gpu_memories() if settings.device == "cuda" else []
-    return LocalExecutor(settings.workers, gpus)
+    return LocalExecutor(settings.workers, device_memories(settings.device))
 
 
 def make_missing(selected: Iterable[Case], settings: Settings, executor: Executor | None = None) -> Made:

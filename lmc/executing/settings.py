@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from msgspec import convert
 from msgspec.structs import replace
 
-from lmc.errors import DeviceError, SpecError
-from lmc.executing.options import HOME, OPTION_NAMED, OPTIONS
+from lmc import host
+from lmc.errors import SpecError
+from lmc.executing.devices import resolve_device
+from lmc.executing.options import HOME, OPTIONS
 from lmc.references import Modules
 from lmc.results.document import Selection
 
@@ -25,7 +27,7 @@ class Settings:
         tier: name of the tier, or ``package.module:name`` of somebody else's.
         store: folder of models and measurements.
         data: folder of prepared datasets.
-        device: ``"cpu"`` or ``"cuda"``.
+        device: ``"cpu"`` or the name of an accelerator, see `lmc.executing.devices`.
         workers: worker processes.
         home: the folder everything lives in by default.
         results: where the results file goes; ``None`` for a new file in the results folder.
@@ -41,6 +43,7 @@ class Settings:
         baseline: the results file the run is compared with; ``None`` for none.
         executor: ``"local"`` for processes on this machine, ``"ray"`` for tasks of a Ray cluster.
         ray_address: of that cluster; ``None`` for ``RAY_ADDRESS``, or a Ray of this run's own.
+        device_because: why it is this device.
     """
 
     tier: str
@@ -61,6 +64,7 @@ class Settings:
     baseline: Path | None = None
     executor: str = "local"
     ray_address: str | None = None
+    device_because: str = field(default="", compare=False)
 
     @classmethod
     def resolve(cls, environ: Mapping[str, str] | None = None, **options: str | float | Path | None) -> Settings:
@@ -72,7 +76,7 @@ class Settings:
 
         Raises:
             SpecError: a value is out of range.
-            DeviceError: CUDA is asked for and absent.
+            DeviceError: the device that is asked for is absent.
         """
         environ = os.environ if environ is None else environ
         default_home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmc"
@@ -87,8 +91,9 @@ class Settings:
         executor = found["executor"]
         if executor != "ray" and (address := options.get("ray_address")) is not None:
             raise SpecError(f"a Ray cluster was named, {str(address)!r}, for executor {executor!r}; add --executor ray")
-        device = resolve_device(found.pop("device"), here=executor == "local")
-        return cls(home=home, device=device, workers=found.pop("workers", None) or cores(), **found)
+        device, because = resolve_device(found.pop("device"), here=executor == "local")
+        workers = found.pop("workers", None) or host.cores()
+        return cls(home=home, device=device, device_because=because, workers=workers, **found)
 
     @property
     def modules(self) -> Modules:
@@ -104,55 +109,3 @@ class Settings:
             pilot: whether the seeds are those that thresholds are chosen on.
         """
         return replace(convert(self, Selection, from_attributes=True), pilot=pilot)
-
-
-def resolve_device(name: str, *, here: bool = True) -> str:
-    """``"cpu"`` or ``"cuda"``; ``auto`` takes CUDA where this machine has one.
-
-    Args:
-        name: what was asked for.
-        here: whether this machine will compute; another may have the CUDA device that this one lacks.
-
-    Raises:
-        SpecError: the name is unknown.
-        DeviceError: CUDA is asked for and absent.
-    """
-    OPTION_NAMED["device"].parse(name)
-    if name == "cuda" and not here:
-        return "cuda"
-    if name == "cpu" or (name == "auto" and not Path("/proc/driver/nvidia").exists()):
-        return "cpu"
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve on a busy machine
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if name == "cuda":
-        raise DeviceError("device 'cuda' was asked for, but torch sees no CUDA device; use 'cpu' or 'auto'")
-    return "cpu"
-
-
-def gpu_memories() -> list[int]:
-    """Bytes of every GPU that this process may use."""
-    import torch
-
-    return [torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count())]
-
-
-def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def fast_bf16(device: str) -> bool:
-    """Whether bf16 pays on ``device``: on GPUs, and on CPUs that compute in it; others take 4 to 16 times longer.
-
-    The processor is asked, not timed: the answer is part of every model's key, and a busy moment must not change it.
-    """
-    if device == "cuda":
-        return True
-    try:
-        facts = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "amx_bf16" in facts or "avx512_bf16" in facts

@@ -12,7 +12,7 @@ import psutil
 from lmc.errors import LmcError
 from lmc.executing.jobs import Job
 from lmc.executing.making import Workplace
-from lmc.executing.process import LostError, forkserver, out_of_memory, prepare_process
+from lmc.executing.process import LostError, out_of_memory, prepare_process, starting
 
 SILENT_LOOKS = 60
 """A worker that computes nothing for so many looks hangs. Looks are counted, not seconds, because a machine that was
@@ -30,10 +30,10 @@ class Worker:
     """
 
     def __init__(self, device: str) -> None:
-        context = forkserver()
+        context = starting()
         self.connection, theirs = context.Pipe()
         self.device = device
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, device), daemon=True)
         self.process.start()
         theirs.close()
         self._computed, self._silent = 0.0, 0
@@ -77,8 +77,8 @@ class Worker:
         self.process.join(1.0)  # no longer: one that waits for a dead disk cannot even be killed
 
 
-def _serve(connection: multiprocessing.connection.Connection) -> None:
-    prepare_process(1)
+def _serve(connection: multiprocessing.connection.Connection, device: str) -> None:
+    prepare_process(1, device)
     while True:
         try:
             job, workplace = connection.recv()

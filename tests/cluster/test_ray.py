@@ -25,7 +25,7 @@ from tiny_claim import CLAIM, RECIPE
 from lmc.claims.cases import cases
 from lmc.errors import DataError, DeviceError, LmcError
 from lmc.executing import supervising
-from lmc.executing.costs import host_bytes
+from lmc.executing.costs import Processor, host_bytes
 from lmc.executing.jobs import Job, TrainingJob
 from lmc.executing.local import LocalExecutor
 from lmc.executing.making import Workplace
@@ -275,14 +275,15 @@ def test_what_a_task_asks_for() -> None:
     job = TrainingJob((RECIPE,), 1.0)
     wide = TrainingJob((replace(RECIPE, dataset="cifar10", arch="vgg11", width=8.0),), 1.0)
 
-    def asked(job: Job, device: str, most: float = 1e15, *, alone: bool = False) -> tuple[Any, ...]:
-        options = ray_executor._options(job, device, most, alone=alone)
+    def asked(job: Job, device: str, most: float = 1e15, *, alone: bool = False, gpu: float = 80e9) -> tuple[Any, ...]:
+        options = ray_executor._options(job, device, most, Processor(bytes=gpu), alone=alone)
         return options["num_cpus"], options["num_gpus"], options["memory"]
 
     assert asked(job, "cpu") == (1, 0, int(host_bytes([job.work], "cpu")))
     assert asked(job, "cuda") == (1, 0.25, int(host_bytes([job.work], "cuda")))
     assert asked(job, "cuda", alone=True)[1] == 1
     assert asked(wide, "cuda")[1] > 0.5
+    assert asked(job, "cuda", gpu=1e9)[1] > 0.25, "a share of a smaller GPU is more of it"
     assert asked(wide, "cpu")[2] > asked(job, "cpu")[2]
     assert asked(wide, "cpu", 1e9) == (1, 0, 10**9)
 
@@ -303,6 +304,38 @@ ray_executor._task = ray_executor.ray.remote(slow)
 jobs = [TrainingJob((RECIPE.with_seed(seed),), 1.0) for seed in range(3)]
 ray_executor.RayExecutor("local", 2).run(jobs, Workplace(Path(sys.argv[1]), Path("data"), "cpu"), print)
 """
+
+
+GPUS = """
+import os, sys, time
+from pathlib import Path
+import ray
+from lmc.executing import ray_executor
+from lmc.executing.jobs import TrainingJob
+from lmc.executing.making import Workplace
+from tiny_claim import RECIPE
+
+def look(job, workplace, name):
+    gpu = os.environ["CUDA_VISIBLE_DEVICES"]
+    os.environ.setdefault("FIRST_GPU", gpu)
+    with open(workplace.store / f"{job.specs[0].init_seed}", "w") as file:
+        file.write(f"{os.getpid()} {os.environ['FIRST_GPU']} {gpu}")
+    time.sleep(0.2)
+
+ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)
+ray_executor._gpu_task._function = look
+jobs = [TrainingJob((RECIPE.with_seed(seed),), 1.0) for seed in range(12)]
+ray_executor.RayExecutor("local", 4).run(jobs, Workplace(Path(sys.argv[1]), Path("data"), "cuda"), lambda *_: None)
+"""
+
+
+def test_no_process_moves_from_one_gpu_to_another(tmp_path: Path) -> None:
+    """On two GPUs that are declared and absent: Ray tells processes which is theirs, and nothing is computed."""
+    subprocess.run([sys.executable, "-c", GPUS, str(tmp_path)], env=with_tests(), check=True, timeout=240)
+    seen = [path.read_text().split() for path in tmp_path.iterdir() if path.is_file()]
+    assert len(seen) == 12
+    assert {gpu for _, _, gpu in seen} == {"0", "1"}
+    assert all(first == now for _, first, now in seen)
 
 
 def test_ctrl_c_cancels_what_is_running(tmp_path: Path) -> None:

@@ -196,9 +196,9 @@ def test_what_counts_as_out_of_memory() -> None:
 
 
 def test_workers_compute_on_every_gpu(place: Workplace) -> None:
-    made(place, waiting, LocalExecutor(4, gpus=[80e9, 80e9]))
+    made(place, waiting, LocalExecutor(4, gpus={"cuda:0": 80e9, "cuda:1": 80e9}))
     assert sorted(device for _, device, _ in journal(place)) == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
 
 
 def test_a_gpu_with_memory_for_one_job_makes_one_at_a_time(place: Workplace) -> None:
-    made(place, alone, LocalExecutor(4, gpus=[1e9]))
+    made(place, alone, LocalExecutor(4, gpus={"cuda:0": 1e9}))

@@ -13,10 +13,10 @@ import pytest
 from lmc.architectures import architecture
 from lmc.claims.cases import Case, needed
 from lmc.claims.paper import CLAIMS
-from lmc.errors import DeviceError, SpecError
+from lmc.errors import SpecError
 from lmc.executing import session
 from lmc.executing.session import selected_cases
-from lmc.executing.settings import Settings, resolve_device
+from lmc.executing.settings import Settings
 from lmc.tiers import PILOT_OFFSET, VERDICT_SEEDS
 
 
@@ -40,18 +40,6 @@ def test_precedence() -> None:
 def test_bad_workers(workers: str) -> None:
     with pytest.raises(SpecError, match="at least 1"):
         Settings.resolve({}, workers=workers)
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("cpu") == "cpu"
-    assert resolve_device("auto") == "cpu"
-    with pytest.raises(DeviceError, match="use 'cpu' or 'auto'"):
-        resolve_device("cuda")
-    with pytest.raises(SpecError, match="unknown device 'tpu'"):
-        resolve_device("tpu")
 
 
 def test_by_default_nothing_is_left_out() -> None:
