@@ -33,7 +33,7 @@ def flushing() -> Iterator[None]:
     torch.set_flush_denormal(flushed)
 
 
-Free = namedtuple("Free", "available")
+Memory = namedtuple("Memory", "total available")
 Usage = namedtuple("Usage", "free")
 PROBLEMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "threads": (
@@ -41,7 +41,7 @@ PROBLEMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
         "OMP_WAIT_POLICY ACTIVE; unset OMP_WAIT_POLICY, spinning threads starve other workers",
     ),
     "memory": (
-        lambda patch: patch.setattr(psutil, "virtual_memory", lambda: Free(2**30)),
+        lambda patch: patch.setattr(psutil, "virtual_memory", lambda: Memory(2**34, 2**30)),
         "1.0 GiB free; the quick tier needs 2, close something",
     ),
     "disk": (
@@ -57,7 +57,7 @@ PROBLEMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
 
 def test_a_sound_machine_has_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flushing: None) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: Free(2**33))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(2**34, 2**33))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**33))
     (tmp_path / "mnist.safetensors").touch()
     code, said = lmc("doctor", "--data", str(tmp_path), "--store", str(tmp_path / "absent"))
