@@ -13,6 +13,11 @@ from lmc.claims.asked import Asked
 from lmc.claims.parts import ALPHA, Conjunction, Judgement, OneSided, beyond, judge_tests, of_every_part, too_few
 from lmc.claims.statistics import Estimate, Observation, by_width, estimate, one_sided_p_value
 
+_GRID = np.linspace(-4, 12, 129)
+"""Exponents among which the best is looked for first."""
+
+_STEPS, _HALVINGS = 12, 4
+
 
 @dataclass(frozen=True)
 class PowerLawFit:
@@ -48,9 +53,6 @@ def fit_power_law(points: Mapping[float, Estimate]) -> PowerLawFit:
     Args:
         points: an estimate of the barrier for each width.
     """
-    from scipy import stats
-    from scipy.optimize import curve_fit
-
     nothing = PowerLawFit(Estimate(math.nan, math.nan, 1.0), math.nan, math.nan)
     if len(points) < 3:
         return replace(nothing, problem=f"{len(points)} widths are too few to see a law")
@@ -60,21 +62,54 @@ def fit_power_law(points: Mapping[float, Estimate]) -> PowerLawFit:
     if one_sided_p_value(first, 0.0, above=True) > ALPHA:
         problem = f"the barrier at width {width:g} ({first.mean:.3g}) is not significantly above zero"
         return replace(nothing, problem=problem)
-    positions, means = np.log2(list(points)), np.array([each.mean for each in points.values()])
-    errors = np.maximum([each.total for each in points.values()], 1e-6 * abs(first.mean))
+    return least_squares(points)
 
-    def law(position: Any, scale: float, exponent: float) -> Any:
-        return scale * np.exp2(-exponent * position)
 
-    start = (first.mean * width, 1.0)
-    try:
-        (scale, exponent), covariance = curve_fit(law, positions, means, start, errors, absolute_sigma=True)
-    except RuntimeError as error:
-        return replace(nothing, problem=f"the fit does not converge ({error})")
-    spread = np.square((means - law(positions, scale, exponent)) / errors).sum() / (len(points) - 2)
-    freedom = float(np.mean([each.freedom for each in points.values()]))
-    misfit_p = float(stats.f.sf(spread, len(points) - 2, freedom))  # the errors are estimates themselves
-    return PowerLawFit(Estimate(float(exponent), math.sqrt(covariance[1][1]), freedom), float(scale), misfit_p)
+def least_squares(points: Mapping[float, Estimate]) -> PowerLawFit:
+    """The weighted least-squares fit, whatever the points are; of arrays of replicates, too.
+
+    For each exponent the best scale is linear least squares; the best exponent is looked for on a grid and
+    then by Gauss-Newton steps.
+    """
+    from scipy import special
+
+    shape = np.shape(next(iter(points.values())).mean)
+    estimates = list(points.values())
+    means = np.array([np.broadcast_to(each.mean, shape) for each in estimates], dtype=float)
+    errors = np.array([np.broadcast_to(each.total, shape) for each in estimates], dtype=float)
+    errors = np.maximum(errors, 1e-6 * np.abs(means[0]))
+    positions = (np.log2(list(points)) - np.log2(min(points))).reshape(-1, *(1 for _ in shape))
+
+    def scaled(exponent: Any) -> tuple[Any, Any]:
+        """The law with the best scale, and that scale at the narrowest width; both over the errors."""
+        law = np.exp2(-exponent * positions) / errors
+        return law, (law * means / errors).sum(0) / np.square(law).sum(0)
+
+    def misfit(exponent: Any) -> Any:
+        law, scale = scaled(exponent)
+        return np.square(means / errors - scale * law).sum(0)
+
+    def direction(exponent: Any) -> tuple[Any, Any, Any]:
+        """How the law changes with the exponent, the scale following; the residuals; and the scale."""
+        law, scale = scaled(exponent)
+        by_exponent = -math.log(2) * positions * scale * law
+        across = by_exponent - law * (by_exponent * law).sum(0) / np.square(law).sum(0)
+        return across, means / errors - scale * law, scale
+
+    with np.errstate(all="ignore"):  # a step that leads too far is not taken
+        exponent = _GRID[np.stack([misfit(each) for each in _GRID]).argmin(0)]
+        for _ in range(_STEPS):
+            across, residuals, _ = direction(exponent)
+            step = (across * residuals).sum(0) / np.square(across).sum(0)
+            for _ in range(_HALVINGS):
+                step = np.where(misfit(exponent + step) <= misfit(exponent), step, step / 2)
+            exponent = np.where(misfit(exponent + step) <= misfit(exponent), exponent + step, exponent)
+    across, _, scale = direction(exponent)
+    freedom = np.mean([np.broadcast_to(each.total_freedom, shape) for each in estimates], axis=0)
+    spare = len(points) - 2
+    misfit_p = special.fdtrc(spare, freedom, misfit(exponent) / spare)  # the errors are estimates themselves
+    found = Estimate(exponent[()], (1 / np.sqrt(np.square(across).sum(0)))[()], freedom[()])
+    return PowerLawFit(found, (scale * np.exp2(exponent * math.log2(min(points))))[()], misfit_p)
 
 
 @dataclass(frozen=True)
@@ -110,13 +145,19 @@ class PowerLaw:
         fit = fit_power_law({width: estimate(group) for width, group in by_width(observations).items()})
         if fit.problem:
             return Conjunction(missing=f"no fit is supported: {fit.problem}")
+        return self.of_fit(fit)
+
+    def of_fit(self, fit: PowerLawFit) -> Conjunction:
+        """What is asked of a fit."""
 
         def say() -> str:
             low, high = fit.exponent.interval()
             reached = f"{self.tolerance:g} at width {fit.width_at(self.tolerance):.3g}"
             return f"exponent {fit.exponent.mean:.3g} [{low:.3g}, {high:.3g}], {reached}"
 
+        def say_misfit() -> str:
+            return f"{say()}; the points do not lie on a power law, misfit p = {fit.misfit_p:.2g}"
+
         asked = beyond(fit.exponent, self.exponent, above=True, say=say)
-        misfit = f"the points do not lie on a power law, misfit p = {fit.misfit_p:.2g}"
-        lawful = OneSided(1.0, fit.misfit_p, asked.effect, asked.interval, lambda: f"{say()}; {misfit}")
+        lawful = OneSided(1.0, fit.misfit_p, asked.effect, asked.interval, say_misfit)
         return Conjunction([asked], [lawful])
