@@ -118,7 +118,7 @@ def _reservations(standard: Standard) -> list[str]:
             f"{standard.task.told(standard.commonest)} of an answer that ignores the inputs: check that checkpoints, "
             "labels and normalisation belong together."
         )
-    if standard.task.share and 1 / standard.inputs > standard.allowed_metric / 4:
+    if standard.task.counts_inputs and 1 / standard.inputs > standard.allowed_metric / 4:
         one = f"{100 / standard.inputs:.2g} points of {standard.task.metric_name}"
         found.append(f"One of the {standard.inputs} inputs is {one}: take more for a firm verdict.")
     return found

@@ -16,7 +16,6 @@ from lmc.diagnosing.task import IGNORED, Metric, PerExample
 from lmc.errors import DeviceError, MergeError, SpecError
 from lmc.measuring.measurements import MIDPOINT
 from lmc.measuring.paths import BN_IMAGES
-from lmc.measuring.records import LAYER_IMAGES
 from lmc.merging.permutation_spec import PermutationSpec
 
 LAMS = tuple(step / 10 for step in range(11))
@@ -24,6 +23,9 @@ LAMS = tuple(step / 10 for step in range(11))
 
 RESET_INPUTS = 1000
 """Inputs that BatchNorm statistics are reset on, at most; a mean over 1,000 is known to 3 % of a deviation."""
+
+LAYER_INPUTS = 200
+"""Test inputs that layers are measured on; cosines are means over them, known to a few thousandths."""
 
 CHOICES = ("auto", "always", "never")
 """How a permutation may be asked for."""
@@ -53,7 +55,7 @@ class Options(TypedDict, total=False):
             reason given; with a `lmc.merging.permutation_spec.PermutationSpec` written for it, weight matching is
             always tried.
         device: where to compute; ``None``, the default, stays where model a is.
-        layer_inputs: test inputs that layers are measured on, by default `lmc.measuring.records.LAYER_IMAGES`.
+        layer_inputs: test inputs that layers are measured on, by default `LAYER_INPUTS`.
         reset_inputs: inputs that BatchNorm statistics are reset on, by default `RESET_INPUTS`, at most
             `lmc.measuring.paths.BN_IMAGES`.
         thresholds: what still counts as a good merge, by default `lmc.diagnosing.standard.Thresholds` as it is.
@@ -147,7 +149,7 @@ def checked(options: Options, model: nn.Module) -> Asked:
         lams=_lams(options.get("lams", LAMS)),
         permutation=choice,
         spec=written,
-        layer_inputs=_count("layer_inputs", options.get("layer_inputs", LAYER_IMAGES), least=1),
+        layer_inputs=_count("layer_inputs", options.get("layer_inputs", LAYER_INPUTS), least=1),
         reset_inputs=min(_count("reset_inputs", options.get("reset_inputs", RESET_INPUTS), least=2), BN_IMAGES),
         thresholds=_thresholds(options.get("thresholds")),
         device=_device(options.get("device"), model),

@@ -10,11 +10,10 @@ from diagnosed import digits, mlp
 from torch import nn
 
 from lmc.diagnosing.diagnose import diagnose, diagnose_states
-from lmc.diagnosing.options import CHOICES, LAMS, RESET_INPUTS, Options, checked
+from lmc.diagnosing.options import CHOICES, LAMS, LAYER_INPUTS, RESET_INPUTS, Options, checked
 from lmc.diagnosing.standard import Thresholds
 from lmc.errors import DeviceError, LmcError, SpecError
 from lmc.measuring.paths import BN_IMAGES
-from lmc.measuring.records import LAYER_IMAGES
 from lmc.merging.tracing import trace_permutation_spec
 
 TRAIN, (INPUTS, LABELS) = digits()
@@ -110,7 +109,7 @@ def test_every_option_acts_on_states_as_on_models() -> None:
 def test_what_counts_where_nothing_is_said() -> None:
     found = checked({}, net())
     assert (found.train_data, found.lams, found.permutation, found.spec) == (None, LAMS, "auto", None)
-    assert (found.device, found.layer_inputs) == (torch.device("cpu"), LAYER_IMAGES)
+    assert (found.device, found.layer_inputs) == (torch.device("cpu"), LAYER_INPUTS)
     assert (found.reset_inputs, found.thresholds) == (RESET_INPUTS, Thresholds())
     assert checked({"reset_inputs": 10**6}, net()).reset_inputs == BN_IMAGES
     spec = trace_permutation_spec(net(), TEST[0][:2])
