@@ -19,6 +19,7 @@ from lmc.claims.cases import cases, needed
 from lmc.executing.costs import assumed_pace
 from lmc.executing.jobs import MEASURED_AT_ONCE, Job, MeasuringJob, Missing, TrainingJob, missing_jobs
 from lmc.executing.making import Workplace
+from lmc.executing.measuring_costs import measuring_seconds
 from lmc.executing.schedule import TAIL, shared_out
 from lmc.measuring import records
 from lmc.measuring.measurements import ModelMeasurement, PairMeasurement
@@ -132,22 +133,26 @@ def test_a_family_is_divided_evenly_and_nothing_is_lost() -> None:
     assert len(MeasuringJob((ModelMeasurement(RECIPE),), (9.0,)).parts(8)) == 1
 
 
+def priced(job: MeasuringJob) -> float:
+    """Its models once each, and every measurement."""
+    model, each = measuring_seconds(job.measurements, assumed_pace("cpu")(RECIPE))
+    return len(job.specs) * model + sum(each)
+
+
 def test_no_job_claims_more_than_a_process_may_open(place: Workplace) -> None:
     pairs = [PairMeasurement(a, b) for a, b in combinations([RECIPE.with_seed(seed) for seed in range(30)], 2)]
     found = missing_jobs(pairs, Store(place.store), "cpu")
     assert [len(job.makes) for job in found.measurings] == [MEASURED_AT_ONCE] * 2 + [435 - 2 * MEASURED_AT_ONCE]
     assert found.measurements == pairs
-    pace = assumed_pace("cpu")(RECIPE)
-    assert [job.cost for job in found.measurings] == pytest.approx([job.work.seconds(pace) for job in found.measurings])
+    assert [job.cost for job in found.measurings] == pytest.approx([priced(job) for job in found.measurings])
 
 
 def test_a_part_is_priced_as_a_job_of_its_own(place: Workplace) -> None:
     """All pairs of six models: each part evaluates its own models again."""
     (whole,) = missing(place).measurings
-    pace = assumed_pace("cpu")(RECIPE)
     for most in (1, 2, 4, 15):
         parts = [part for part in whole.parts(most) if isinstance(part, MeasuringJob)]
-        assert [part.cost for part in parts] == pytest.approx([part.work.seconds(pace) for part in parts])
+        assert [part.cost for part in parts] == pytest.approx([priced(part) for part in parts])
     assert sum(part.cost for part in whole.parts(15)) > 1.01 * whole.cost
 
 
