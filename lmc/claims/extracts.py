@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 
 from lmc import theory
-from lmc.claims.studies import Extract, Values
+from lmc.claims.studies import Extract, OfPath, Values
 
 Record = dict[str, Any]
 
 
 def barrier(name: str) -> Extract:
     """The barrier of a pair called ``name`` (``loss``, ``calibrated_loss``, ``accuracy``) at the midpoint."""
-    return lambda record: {"": record["path"]["barriers"][f"{name}_barrier_midpoint"]}
+    key = f"{name}_barrier_midpoint"
+    return OfPath(lambda record: record["path"]["barriers"][key], lambda record: record["path"]["errors"][key] or 0.0)
 
 
 def midpoint(quantity: str) -> Extract:
     """``quantity`` of the model merged at λ = ½."""
-    return lambda record: {"": _middle(record)[quantity]}
+    return OfPath(lambda record: _middle(record)[quantity])
 
 
 def endpoint(quantity: str) -> Extract:

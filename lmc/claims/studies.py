@@ -23,8 +23,33 @@ Values = dict[str, float | None]
 """Numbers of one measurement by part (layer); the part is empty where there is only one number."""
 
 Extract = Callable[[dict[str, Any]], Values]
+
+
+@dataclass(frozen=True)
+class OfPath:
+    """An extract that reads nothing but the path of a pair, which every random permutation gives anew.
+
+    Such numbers are taken of all draws of a pair (see `lmc.tiers.families.Family`), others of the pair as it is.
+
+    Args:
+        read: gives the number of a record.
+        error: gives its standard error that is due to the finite test set, where that is known.
+    """
+
+    read: Callable[[dict[str, Any]], float | None]
+    error: Callable[[dict[str, Any]], float] = lambda _: 0.0
+
+    def __call__(self, record: dict[str, Any]) -> Values:
+        """See `Extract`."""
+        return {"": self.read(record)}
+
+
 Samples = Iterator[tuple[bool, Measurement]]
 """Measurements of a family at one width, each with whether it is one of the independent ones."""
+
+
+Sample = Callable[[Family, float], Samples]
+"""What is measured of a family at one width."""
 
 
 def pairs(family: Family, width: float) -> Samples:
@@ -35,14 +60,22 @@ def pairs(family: Family, width: float) -> Samples:
         yield independent, PairMeasurement(a, b, FULL_PATH if independent else MIDPOINT)
 
 
-def drawn(family: Family, width: float) -> Samples:
-    """The midpoint of every pair, one of its models permuted at random (F.4)."""
-    for seeds in family.pairs:
-        a, b = (family.spec(width, seed) for seed in seeds)
-        yield seeds in family.independent, PairMeasurement(a, b, MIDPOINT, draw=1, layers=False)
+def permuted(family: Family, width: float) -> Samples:
+    """The midpoint of every pair, one of its models permuted at random (F.4), once at least."""
+    for draw in range(1, max(2, family.draws)):
+        for seeds in family.pairs:
+            a, b = (family.spec(width, seed) for seed in seeds)
+            yield seeds in family.independent, PairMeasurement(a, b, MIDPOINT, draw=draw, layers=False)
 
 
-def aligned(alignment: str) -> Callable[[Family, float], Samples]:
+def draws(family: Family, width: float) -> Samples:
+    """Every pair as it is, and as many permutations of it as the family has."""
+    yield from pairs(family, width)
+    if family.draws > 1:
+        yield from permuted(family, width)
+
+
+def aligned(alignment: str) -> Sample:
     """The midpoint of neighbouring pairs, one of whose models was brought into the other's order, which takes long."""
 
     def sample(family: Family, width: float) -> Samples:
@@ -66,7 +99,7 @@ def flatness(family: Family, width: float) -> Samples:
         yield True, FlatnessMeasurement(a, b)
 
 
-def merges(*weights: float, models: int = 0) -> Callable[[Family, float], Samples]:
+def merges(*weights: float, models: int = 0) -> Sample:
     """Averages of disjoint groups of models, with these weights or with equal ones of ``models`` models."""
 
     def sample(family: Family, width: float) -> Samples:
@@ -83,14 +116,30 @@ class Arm:
     Args:
         extract: the numbers of one record.
         family: role of the family that is measured.
-        sample: what is measured of it at one width.
+        sample: what is measured of it at one width; ``None`` for pairs, in all draws where the path is enough.
         label: group of the observations; empty for the family's role.
     """
 
     extract: Extract
     family: str = "strong"
-    sample: Callable[[Family, float], Samples] = pairs
+    sample: Sample | None = None
     label: str = ""
+
+    def samples(self, family: Family, width: float) -> Samples:
+        """What is measured of ``family`` at ``width``."""
+        sample = self.sample or (draws if isinstance(self.extract, OfPath) else pairs)
+        return sample(family, width)
+
+    def observations(
+        self, record: dict[str, Any], width: float, measurement: Measurement, *, independent: bool
+    ) -> Iterator[Observation]:
+        """The numbers of one record, with what they are of."""
+        seeds = tuple(spec.seed for spec in measurement.specs)
+        error = self.extract.error(record) if isinstance(self.extract, OfPath) else 0.0
+        draw = measurement.draw if isinstance(measurement, PairMeasurement) else 0
+        for part, value in self.extract(record).items():
+            group = self.label or self.family
+            yield Observation(width, seeds, value, independent, part, group, draw=draw, error=error)
 
 
 def study(*arms: Arm, widest: bool = False) -> Study:
@@ -102,7 +151,7 @@ def study(*arms: Arm, widest: bool = False) -> Study:
         shared = shared[-1:] if widest else shared
         for arm, family in zip(arms, families, strict=True):
             for width in shared:
-                for independent, measurement in arm.sample(family, width):
+                for independent, measurement in arm.samples(family, width):
                     yield arm, width, independent, measurement
 
     def needs(setting: Setting) -> list[Measurement]:
@@ -110,16 +159,9 @@ def study(*arms: Arm, widest: bool = False) -> Study:
 
     def observe(setting: Setting, records: Records) -> list[Observation]:
         return [
-            Observation(
-                width,
-                tuple(spec.seed for spec in measurement.specs),
-                value,
-                independent=independent,
-                part=part,
-                group=arm.label or arm.family,
-            )
+            observation
             for arm, width, independent, measurement in chosen(setting)
-            for part, value in arm.extract(records[measurement.key]).items()
+            for observation in arm.observations(records[measurement.key], width, measurement, independent=independent)
         ]
 
     return Study(needs, observe, tuple(dict.fromkeys(arm.family for arm in arms)))
@@ -132,8 +174,8 @@ def over_pairs(extract: Extract, *families: str, widest: bool = False) -> Study:
 
 def over_aligned(extract: Extract, *alignments: str, widest: bool = False) -> Study:
     """Pairs merged after ``matching`` or ``random`` permutations, or ``unpermuted``; groups of that name."""
-    samples = {"unpermuted": pairs, "random": drawn}
-    arms = [Arm(extract, sample=samples.get(each) or aligned(each), label=each) for each in alignments]
+    samples: dict[str, Sample | None] = {"unpermuted": None, "random": permuted}
+    arms = [Arm(extract, sample=samples.get(each, aligned(each)), label=each) for each in alignments]
     return study(*arms, widest=widest)
 
 
