@@ -15,6 +15,7 @@ from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, NOT_RUN, Verdict
 from lmc.measuring.measurements import MergeMeasurement, ModelMeasurement
 from lmc.results import document as made
+from lmc.specs import classes_in_words
 from lmc.tiers import Setting, load_tier
 
 LAYERS = {
@@ -159,6 +160,7 @@ def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> made.Evidenc
             recipe = dataclasses.asdict(family.recipe)
             for name in ("width", "init_seed", "data_seed"):
                 del recipe[name]
+            recipe["classes"] = classes_in_words(family.recipe.classes)
             facts = {"kind": setting.kind, "dataset": family.recipe.dataset, "arch": family.recipe.arch}
             widths, seeds = tuple(family.widths), tuple(family.seeds)
             found["families"].append(
