@@ -22,17 +22,19 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "traced.md"
 SIDES = {"inception_v3": 96, "inception_v4": 96, "xception41": 96, "vit_b_16": 224, "maxvit_t": 224}
 """Of images, where 64 is too small."""
 
-TORCHVISION = (
-    "alexnet vgg11 vgg11_bn resnet18 resnet50 resnext50_32x4d wide_resnet50_2 squeezenet1_1 densenet121 googlenet "
-    "inception_v3 shufflenet_v2_x0_5 mobilenet_v2 mobilenet_v3_small efficientnet_b0 efficientnet_v2_s mnasnet0_5 "
-    "regnet_x_400mf regnet_y_400mf convnext_tiny vit_b_16 swin_t maxvit_t"
-).split()
-TIMM = (
-    "vgg11 resnet18 densenet121 inception_v4 xception41 dpn68 dla34 hrnet_w18_small res2net50_14w_8s seresnet50 "
-    "skresnet18 mobilenetv3_small_050 efficientnet_lite0 ghostnet_050 regnety_002 repvgg_a0 nf_resnet26 "
-    "cspresnet50 convnext_atto convmixer_768_32 vit_tiny_patch16_224 deit_tiny_patch16_224 "
-    "mixer_s32_224 swin_tiny_patch4_window7_224 poolformer_s12 eva02_tiny_patch14_224"
-).split()
+TORCHVISION = [
+    "alexnet", "vgg11", "vgg11_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "squeezenet1_1",
+    "densenet121", "googlenet", "inception_v3", "shufflenet_v2_x0_5", "mobilenet_v2", "mobilenet_v3_small",
+    "efficientnet_b0", "efficientnet_v2_s", "mnasnet0_5", "regnet_x_400mf", "regnet_y_400mf", "convnext_tiny",
+    "vit_b_16", "swin_t", "maxvit_t",
+]  # fmt: skip
+TIMM = [
+    "vgg11", "resnet18", "densenet121", "inception_v4", "xception41", "dpn68", "dla34", "hrnet_w18_small",
+    "res2net50_14w_8s", "seresnet50", "skresnet18", "mobilenetv3_small_050", "efficientnet_lite0", "ghostnet_050",
+    "regnety_002", "repvgg_a0", "nf_resnet26", "cspresnet50", "convnext_atto", "convmixer_768_32",
+    "vit_tiny_patch16_224", "deit_tiny_patch16_224", "mixer_s32_224", "swin_tiny_patch4_window7_224",
+    "poolformer_s12", "eva02_tiny_patch14_224",
+]  # fmt: skip
 
 
 def torchvision_net(name: str) -> nn.Module:

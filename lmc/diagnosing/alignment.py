@@ -59,7 +59,7 @@ def matched(
         return [], spec
     try:
         if not spec.groups:
-            return [], "no channels of this architecture can be reordered without changing its function"
+            return [], _nothing_to_reorder(spec)
         found = [states[0]]
         for state in states[1:]:
             permutations = weight_matching(spec, states[0], state, restarts=MATCHING_STARTS).permutations
@@ -70,6 +70,15 @@ def matched(
     except (RuntimeError, TypeError, NotImplementedError) as error:  # from code the tracer runs on strange modules
         return [], f"tracing failed: {in_one_line(error)}"
     return found, None
+
+
+def _nothing_to_reorder(spec: PermutationSpec) -> str:
+    if not spec.fixing:
+        return "no channels of this architecture can be reordered without changing its function"
+    return (
+        f"tracing found no channels to reorder: it does not know what {', '.join(sorted(spec.fixing))} do to their "
+        "order; where you do, write a PermutationSpec by hand: diagnose takes it as permutation=spec"
+    )
 
 
 def check_spec(spec: PermutationSpec, model: nn.Module, states: Sequence[State], example: Tensor) -> None:

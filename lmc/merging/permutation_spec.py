@@ -35,11 +35,13 @@ class PermutationSpec:
             ``None`` (a fixed order) per axis.
         groups: number of channels of each group, named after the first layer that writes it.
         buffers: the names in ``axes`` that are no parameters.
+        fixing: operations that fixed channels because tracing knows no better.
     """
 
     axes: Mapping[str, Labels]
     groups: Mapping[str, int]
     buffers: frozenset[str] = frozenset()
+    fixing: frozenset[str] = frozenset()
 
 
 def permute(state: State, spec: PermutationSpec, permutations: Permutations) -> dict[str, Tensor]:

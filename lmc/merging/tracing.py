@@ -130,7 +130,7 @@ class Watch(TorchDispatchMode):  # type: ignore[misc, no-untyped-call, unused-ig
         self.buffers = frozenset(self.state) - {name for name, _ in model.named_parameters(remove_duplicate=False)}
         self.names = {id(tensor): name for name, tensor in reversed(self.state.items())}
         self.sources: dict[str, list[Elements | None]] = {}
-        self.unknown: set[str] = set()  # operations without a rule that met channels
+        self.fixing: set[str] = set()  # operations on channels that have no rule, or one that fixes them
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -173,13 +173,14 @@ class Watch(TorchDispatchMode):  # type: ignore[misc, no-untyped-call, unused-ig
         if not any(each in self.layouts_of or id(each) in self.names for each in read):
             return result
         name = name.removesuffix("_")  # in place: the same, and the tensor's own layout is that of the result
-        if torch.Tag.pointwise in func.tags:
+        pointwise = torch.Tag.pointwise in func.tags
+        if not pointwise and (name not in RULES or name in view_operations.ORDERING):
+            self.fixing |= {name for each in read if self.known(each).bundles}
+        if pointwise:
             made = elementwise(self.layouts, self.known, read, result)
         elif name in RULES:
             made = RULES[name](self.layouts, self.known, _positional(func, args, kwargs or {}), result)
         else:
-            if any(self.known(each).bundles for each in read):
-                self.unknown.add(name)
             made = unknown(self.layouts, self.known, read, result)
         for tensor, layout in zip(tensors_in(result), [made] if isinstance(made, Layout) else made, strict=True):
             assert layout.shape == tuple(tensor.shape), (name, layout.shape, tensor.shape)
@@ -196,7 +197,7 @@ class Watch(TorchDispatchMode):  # type: ignore[misc, no-untyped-call, unused-ig
             axes[name] = tuple(each if each is None else _label(each, channels, names) for each in known)
         used = {group for labels in axes.values() for axis in labels for group in groups_of(axis)}
         sizes = {name: size for name, size in zip(names, channels.sizes, strict=True) if name in used}
-        return PermutationSpec(axes, sizes, self.buffers)
+        return PermutationSpec(axes, sizes, self.buffers, frozenset(self.fixing))
 
 
 def _positional(func: Any, args: Any, kwargs: dict[str, Any]) -> list[Any]:

@@ -60,7 +60,8 @@ def __grown(layout: Layout, shape: Sequence[int]) -> list[tuple[Any, ...]]:
 
 @rule("slice")
 def _sliced(layouts: Layouts, known: Known, args: Sequence[Any], result: Tensor) -> Any:
-    tensor, axis, start, end, step = [*args, *[None] * (5 - len(args))]
+    tensor = args[0]
+    axis, start, end, step = list(args[1:]) + [None] * (5 - len(args))
     axis = (axis or 0) % tensor.ndim
     indices = np.arange(tensor.shape[axis])[slice(start, end, step)]
     layout = known(tensor)
@@ -142,7 +143,11 @@ def _interleaved(layouts: Layouts, known: Known, args: Sequence[Any], result: Te
     return layouts.reshape(layout.moved([0, 2, 1, *range(3, len(rest) + 3)]), result.shape)
 
 
-@rule("cumsum", "cumprod", "sort", "topk")
+ORDERING = ("cumsum", "cumprod", "sort", "topk")
+"""Operations to which the order along one axis matters."""
+
+
+@rule(*ORDERING)
 def _along(layouts: Layouts, known: Known, args: Sequence[Any], result: Any) -> Any:
     """One axis is fixed, the others stay."""
     first = result if isinstance(result, Tensor) else result[0]

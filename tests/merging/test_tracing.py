@@ -95,6 +95,11 @@ def test_groups_by_operation(case: str) -> None:
     assert trace_permutation_spec(model, example).groups == groups
 
 
+def test_operations_that_fix_channels_are_named() -> None:
+    fixing = {case: trace_permutation_spec(*CASES[case][:2]).fixing for case in ("sorting", "unknown", "slice")}
+    assert fixing == {"sorting": {"sort"}, "unknown": {"_fft_r2c"}, "slice": set()}
+
+
 class Recurrent(nn.Module):
     def __init__(self, kind: Any) -> None:
         super().__init__()
