@@ -265,7 +265,9 @@ def test_data_files(folder: Path) -> None:
     labels = torch.arange(30) % 10
     prepared = {"train_images": images, "train_labels": labels, "test_images": images[:20], "test_labels": labels[:20]}
     save_file({name: each.clone() for name, each in prepared.items()}, "prepared.safetensors")
-    (inputs, found), train = read_data(Path("prepared.safetensors"))
+    batch, train = read_data(Path("prepared.safetensors"))
+    assert isinstance(batch, tuple)
+    inputs, found = batch
     assert inputs.shape == (20, 1, 8, 8)
     assert torch.equal(found, labels[:20])
     assert train is not None

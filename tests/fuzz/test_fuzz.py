@@ -199,8 +199,8 @@ def checked(path: Path, data: bytes) -> None:
         found = read_checkpoint(path)
     except MergeError:
         return
-    assert found
-    assert all(isinstance(each, torch.Tensor) for each in found.values())
+    assert found.state
+    assert all(isinstance(each, torch.Tensor) for each in found.state.values())
 
 
 @target(15)
