@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 
     from lmc.diagnosing.diagnosis import Diagnosis
 
+ModelOption = Annotated[str, typer.Option("--model", help="package.module:factory, a function that builds the model.")]
+DataOption = Annotated[
+    str, typer.Option("--data", help="safetensors of a batch, a prepared data set, a folder, or module:function.")
+]
+LossOption = Annotated[
+    str | None, typer.Option("--loss", help="module:function of (outputs, labels), one number each.")
+]
+MetricOption = Annotated[
+    str | None, typer.Option("--metric", help="module:function of (outputs, labels), or an lmc.Metric.")
+]
+InputsOption = Annotated[str | None, typer.Option("--inputs", help="module:function of a batch: what the models read.")]
+OutputsOption = Annotated[
+    str | None, typer.Option("--outputs", help="module:function: what to judge of a model's output.")
+]
+EmaOption = Annotated[bool, typer.Option("--ema", help="Take the moving average in the checkpoints.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``, and under its former name too, which no help lists."""
@@ -30,17 +46,15 @@ def register(app: typer.Typer) -> None:
 def diagnose(
     settings: Settings,
     checkpoints: Annotated[list[Path], typer.Argument(help="Two or more files of weights: safetensors or torch.save.")],
-    model: Annotated[str, typer.Option(help="package.module:factory, a function that builds the model.")],
-    data: Annotated[
-        str, typer.Option(help="safetensors of a batch, a prepared data set, a folder, or module:function.")
-    ],
+    model: ModelOption,
+    data: DataOption,
     save: Annotated[Path | None, typer.Option(help="Write the recommended merge as safetensors.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    loss: Annotated[str | None, typer.Option(help="module:function of (outputs, labels), one number each.")] = None,
-    metric: Annotated[str | None, typer.Option(help="module:function of (outputs, labels), or an lmc.Metric.")] = None,
-    inputs: Annotated[str | None, typer.Option(help="module:function of a batch: what the models read.")] = None,
-    outputs: Annotated[str | None, typer.Option(help="module:function: what to judge of a model's output.")] = None,
-    ema: Annotated[bool, typer.Option("--ema", help="Take the moving average in the checkpoints.")] = False,
+    loss: LossOption = None,
+    metric: MetricOption = None,
+    inputs: InputsOption = None,
+    outputs: OutputsOption = None,
+    ema: EmaOption = False,
     permutation: Annotated[str, typer.Option(help="auto, always or never: weight matching.")] = "auto",
 ) -> None:
     """Can these checkpoints be merged by averaging their weights, and why? Exits with 1 where none is recommended.
@@ -51,35 +65,20 @@ def diagnose(
     from dataclasses import replace
 
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve on a busy machine
-    from lmc.diagnosing.checkpoints import read_checkpoint
     from lmc.diagnosing.data_files import find_data
-    from lmc.diagnosing.diagnose import diagnose_states
-    from lmc.diagnosing.diagnosis import check_writable
+    from lmc.diagnosing.diagnose import diagnose as diagnose_models
     from lmc.executing.process import prepare_arithmetic
 
     if len(checkpoints) < 2:
         raise SpecError(f"only {checkpoints[0]} was named; name two checkpoints or more")
     if save is not None:
-        taken = [path for path in (*checkpoints, Path(data)) if path.resolve() == save.resolve()]
-        if taken:
-            raise SpecError(f"--save {save} would overwrite {taken[0]}, which is read; name another file")
-        check_writable(save)
+        check_output("--save", save, (*checkpoints, Path(data)))
     prepare_arithmetic(host.cores())
-    factory = find_factory(model)
-    given = {"loss": loss, "metric": metric, "inputs": inputs, "outputs": outputs}
-    functions = {name: _function(name, each) for name, each in given.items() if each is not None}
+    functions = find_functions(loss=loss, metric=metric, inputs=inputs, outputs=outputs)
     batch, train = find_data(data)
-    read = [read_checkpoint(path, ema=ema) for path in checkpoints]
-    states, notes = [each.state for each in read], [note for each in read for note in each.notes]
-    found = diagnose_states(
-        factory,
-        states,
-        batch,
-        train_data=train,
-        permutation=permutation,
-        device=settings.device,
-        ema=ema,
-        **functions,
+    models, notes = read_models(model, checkpoints, ema=ema)
+    found = diagnose_models(
+        models, batch, train_data=train, permutation=permutation, device=settings.device, **functions
     )
     _tell(replace(found, notes=(*notes, *found.notes)), save, as_json=as_json)
 
@@ -104,6 +103,36 @@ def _tell(found: Diagnosis, save: Path | None, *, as_json: bool) -> None:
         typer.echo(f"lmc: {save} was not written: there is no merge to recommend", err=True)
     if found.merged is None:
         raise typer.Exit(1)
+
+
+def check_output(option: str, target: Path, read: Sequence[Path]) -> None:
+    """Refuse a file that is read, or cannot be written, before the work is done.
+
+    Raises:
+        SpecError: it is read.
+        StoreError: it cannot be written.
+    """
+    from lmc.diagnosing.diagnosis import check_writable
+
+    if taken := [path for path in read if path.resolve() == target.resolve()]:
+        raise SpecError(f"{option} {target} would overwrite {taken[0]}, which is read; name another file")
+    check_writable(target)
+
+
+def read_models(factory: str, checkpoints: Sequence[Path], *, ema: bool) -> tuple[list[nn.Module], list[str]]:
+    """The models of checkpoints, and remarks about what was found in them."""
+    from lmc.diagnosing.checkpoints import read_checkpoint
+    from lmc.diagnosing.models import built
+
+    make = find_factory(factory)
+    read = [read_checkpoint(path, ema=ema) for path in checkpoints]
+    models, notes = built(make, [each.state for each in read], ema=ema)
+    return models, [*(note for each in read for note in each.notes), *notes]
+
+
+def find_functions(**names: str | None) -> dict[str, Any]:
+    """What options name, by option, without those that are absent."""
+    return {option: _function(option, name) for option, name in names.items() if name is not None}
 
 
 def _function(option: str, name: str) -> Any:

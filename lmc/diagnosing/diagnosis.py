@@ -98,13 +98,8 @@ class Diagnosis:
             MergeError: there is no merge to recommend.
             StoreError: the file cannot be written.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
         if self.merged is None:
             raise MergeError(f"there is no merge to save: {self.conclusion.sentence}")
-        target = Path(path)
-        partial = _partial(target)
         metadata = {
             "lmc.verdict": self.verdict,
             "lmc.merge": str(self.conclusion.candidate),
@@ -112,15 +107,33 @@ class Diagnosis:
             "lmc.beta": "1" if self.beta is None else repr(self.beta),
             "lmc.beta_folded": str(self.beta_folded).lower(),
         }
-        try:
-            partial.touch()
-            mode = partial.stat().st_mode  # as any new file gets it; safetensors would hide its own from others
-            save_file({name: value.contiguous() for name, value in self.merged.items()}, partial, metadata=metadata)
-            partial.chmod(mode)
-            partial.replace(target)
-        except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
-            raise StoreError(f"cannot write {target}: {error}; choose another place") from error
+        save_weights(self.merged, Path(path), metadata)
+
+
+def save_weights(state: Mapping[str, Tensor], target: Path, metadata: Mapping[str, str]) -> None:
+    """Write a state dict as safetensors.
+
+    Args:
+        state: no two of its tensors share memory.
+        target: where to; appears only once it is whole.
+        metadata: kept beside the tensors.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    partial = _partial(target)
+    try:
+        partial.touch()
+        mode = partial.stat().st_mode  # as any new file gets it; safetensors would hide its own from others
+        save_file({name: value.contiguous() for name, value in state.items()}, partial, metadata=dict(metadata))
+        partial.chmod(mode)
+        partial.replace(target)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {target}: {error}; choose another place") from error
 
 
 def _finite(value: Any) -> Any:
