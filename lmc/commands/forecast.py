@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmc import host
 from lmc.commands.cli_options import with_settings
-from lmc.commands.diagnose import find_factory
-from lmc.executing.settings import Settings, cores
+from lmc.commands.diagnose import (
+    DataOption,
+    EmaOption,
+    InputsOption,
+    LossOption,
+    MetricOption,
+    ModelOption,
+    OutputsOption,
+    find_functions,
+    read_models,
+)
+from lmc.executing.settings import Settings
 
 if TYPE_CHECKING:
-    from lmc.measuring.forecast import Forecast, Spread
+    from lmc.diagnosing.forecasting import Forecast, Spread
 
 
 def register(app: typer.Typer) -> None:
@@ -20,14 +31,19 @@ def register(app: typer.Typer) -> None:
     app.command()(forecast)
 
 
-@with_settings(device="cpu", executor="local")
+@with_settings("device", executor="local")
 def forecast(
     settings: Settings,
     checkpoint: Annotated[Path, typer.Argument(help="A file of weights: safetensors or torch.save.")],
-    model: Annotated[str, typer.Option(help="package.module:factory, a function that builds the model.")],
-    data: Annotated[Path, typer.Option(help="As for lmc diagnose: inputs with labels.")],
+    model: ModelOption,
+    data: DataOption,
     draws: Annotated[int, typer.Option(help="Random permutations of the model to merge it with.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    loss: LossOption = None,
+    metric: MetricOption = None,
+    inputs: InputsOption = None,
+    outputs: OutputsOption = None,
+    ema: EmaOption = False,
 ) -> None:
     """The barrier that an independently trained twin of this model would show if the two were averaged.
 
@@ -35,28 +51,21 @@ def forecast(
     """
     import json
     import os
-    from dataclasses import asdict
+    from dataclasses import replace
 
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve on a busy machine
-    import torch
-
-    from lmc.diagnosing.checkpoints import read_checkpoint, read_data
-    from lmc.diagnosing.models import PROBED, built, check_states, try_out
-    from lmc.diagnosing.samples import check_labels, read_samples, with_training
+    from lmc.diagnosing.data_files import find_data
+    from lmc.diagnosing.forecasting import forecast as forecast_barrier
     from lmc.executing.process import prepare_arithmetic
-    from lmc.measuring.forecast import forecast as forecast_barrier
-    from lmc.measuring.paths import BN_IMAGES
 
-    prepare_arithmetic(cores())
-    state = read_checkpoint(checkpoint)
-    check_states([state])
-    one, spare = built(find_factory(model), [state, state])
-    pair, train = read_data(data)
-    samples = read_samples(pair, one, torch.device("cpu"))
-    check_labels(samples.labels, try_out([one], spare, samples.examples(PROBED)))
-    found = forecast_barrier(one, spare, with_training(samples, train, BN_IMAGES), draws)
+    prepare_arithmetic(host.cores())
+    functions = find_functions(loss=loss, metric=metric, inputs=inputs, outputs=outputs)
+    batch, train = find_data(data)
+    models, notes = read_models(model, [checkpoint], ema=ema)
+    found = forecast_barrier(models[0], batch, draws, train_data=train, device=settings.device, **functions)
+    found = replace(found, notes=(*notes, *found.notes))
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=1))
+        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
         return
     for line in lines(found):
         typer.echo(line)
@@ -64,6 +73,7 @@ def forecast(
 
 def lines(found: Forecast) -> list[str]:
     """The forecast in words."""
+    task, own = found.task, found.model
 
     def row(what: str, spread: Spread, unit: str, scale: float = 1.0) -> str:
         mean, low, high, least, most = (
@@ -71,13 +81,16 @@ def lines(found: Forecast) -> list[str]:
         )
         return f"{what:<24} {mean:.3f} ({low:.3f} to {high:.3f}){unit}; 90 % of single draws {least:.3f} to {most:.3f}"
 
-    own = found.model
+    unit = task.loss_unit and f" {task.loss_unit}"
+    calibrated = "" if own.calibrated_loss is None else f" (calibrated {own.calibrated_loss:.3f})"
+    change = "added" if task.lower_is_better else "lost"
     return [
-        f"the model: accuracy {own.accuracy:.3f}, loss {own.loss:.3f} (calibrated {own.calibrated_loss:.3f})",
+        f"the model: {task.metric_name} {task.told(own.metric)}, loss {own.loss:.3f}{calibrated}",
         f"averaged with {found.draws} random permutations of itself (mean and its 95 % interval):",
-        row("loss barrier", found.loss, " nats"),
-        row("calibrated loss barrier", found.calibrated_loss, " nats"),
-        row("accuracy lost", found.accuracy, " points", 100.0),
+        row("loss barrier", found.loss, unit),
+        *([row("calibrated loss barrier", found.calibrated_loss, unit)] if found.calibrated_loss else []),
+        row(f"{task.metric_name} {change}", found.metric, *((" points", 100.0) if task.share else ("",))),
         "A twin also brings an ensemble's gain, which lowers a real pair's barrier and is not in these numbers;",
         "nor is how far other trainings of this model would differ from this one.",
+        *(f"note: {note}" for note in found.notes),
     ]
