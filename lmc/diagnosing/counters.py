@@ -12,7 +12,7 @@ from lmc.merging import State
 
 
 @torch.no_grad()
-def check_integers(spare: nn.Module, states: Sequence[State], example: Tensor) -> list[str]:
+def check_integers(spare: nn.Module, states: Sequence[State], example: Tensor | None) -> list[str]:
     """Refuse integer tensors that differ between models and are no counters: a merge would take model 1's.
 
     A counter is one number, and the outputs do not change when another model's is put in its place.
@@ -20,7 +20,7 @@ def check_integers(spare: nn.Module, states: Sequence[State], example: Tensor) -
     Args:
         spare: a module of the architecture, overwritten.
         states: of the models.
-        example: a few inputs.
+        example: a few inputs; ``None`` takes every single number for a counter.
 
     Returns:
         The counters that differ.
@@ -50,8 +50,10 @@ def check_integers(spare: nn.Module, states: Sequence[State], example: Tensor) -
     return counters
 
 
-def _acts(spare: nn.Module, state: State, name: str, value: Tensor, example: Tensor) -> bool:
+def _acts(spare: nn.Module, state: State, name: str, value: Tensor, example: Tensor | None) -> bool:
     """Whether outputs change with a tensor."""
+    if example is None:
+        return False
     spare.load_state_dict(state)
     before = spare(example.clone())
     spare.load_state_dict({**state, name: value})

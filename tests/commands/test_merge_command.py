@@ -15,6 +15,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from lmc.commands import forecast, merge
+from lmc.diagnosing.soup import greedy_soup
 from lmc.errors import LmcError, MergeError, SpecError
 from lmc.merging import merge as merge_states
 from lmc.merging.complementary import complementary_permutations
@@ -24,11 +25,18 @@ from lmc.merging.sums import SumParts, sum_merge
 from lmc.merging.tracing import trace_permutation_spec
 
 FACTORY = """
+import torch
 from torch import nn
 def make():
     return nn.Sequential(nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 10))
 def normed():
     return nn.Sequential(nn.Linear(64, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 10))
+class halves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = normed()
+    def forward(self, left, right):
+        return self.net(torch.cat([left, right], 1))
 """
 STATES = [fitted(lambda: mlp(24), seed).state_dict() for seed in range(3)]
 INPUTS, LABELS = digits()[1]
@@ -133,7 +141,15 @@ def test_batch_norm_is_reset_with_data_and_spoken_of_without(folder: Path) -> No
         (["a.safetensors", "b.safetensors", "--weights", "a,b"], SpecError, "--weights is 'a,b'; give one number"),
         (["a.safetensors", "b.safetensors", "--shape", "3,x"], SpecError, "--shape is '3,x'; give the sizes"),
         (["a.safetensors", "nan.safetensors"], MergeError, "0.bias of model 2 holds NaN"),
-        (["a.safetensors", "half.safetensors"], MergeError, "convert them to one dtype"),
+        (["a.safetensors", "wide.safetensors"], MergeError, "checkpoint 2 does not fit the model of make"),
+        (["a.safetensors", "b.safetensors", "--select", "some"], SpecError, "select is 'some'; choose one of all, gr"),
+        (["a.safetensors", "b.safetensors", "--select", "greedy"], SpecError, "what the models do with data; pass --d"),
+        (
+            ["a.safetensors", "b.safetensors", "--select", "greedy", "--rule", "sum"],
+            SpecError,
+            "leave out --align, --rule and --weights",
+        ),
+        (["a.safetensors", "b.safetensors", "--ema"], SpecError, "holds no moving average"),
         (["a.safetensors", "out.safetensors"], SpecError, "would overwrite out.safetensors"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -142,11 +158,54 @@ def test_what_cannot_be_merged_is_one_line(
     folder: Path, arguments: list[str], error: type[Exception], message: str
 ) -> None:
     save_file({**STATES[0], "0.bias": torch.full((24,), torch.nan)}, "nan.safetensors")
-    save_file({name: tensor.half() for name, tensor in STATES[0].items()}, "half.safetensors")
+    save_file(mlp(25).state_dict(), "wide.safetensors")
     with pytest.raises(error, match=message) as caught:
         run(folder, "merge", *arguments, "-o", "out.safetensors")
     assert "\n" not in str(caught.value)
     assert not (folder / "out.safetensors").exists()
+
+
+def test_wrapped_names_and_other_precisions_are_brought_to_the_model(folder: Path) -> None:
+    half = {f"module.{name}": tensor.half() for name, tensor in STATES[1].items()}
+    torch.save({"state_dict": half}, "half.pt")
+    said = run(folder, "merge", "a.safetensors", "half.pt", "-o", "m.safetensors")
+    assert "note: checkpoint 2 is float16, its model float32: converted to that" in said
+    assert_same("m.safetensors", merge_states([STATES[0], {key[7:]: each.float() for key, each in half.items()}]))
+
+
+def test_models_of_two_named_inputs(folder: Path) -> None:
+    """What a model reads by name is matched and reset on as a single input is."""
+    named = {"left": INPUTS[:, :32].contiguous(), "right": INPUTS[:, 32:].contiguous(), "labels": LABELS}
+    save_file(named, "named.safetensors")
+    for name, like in (("p", "n"), ("q", "m")):
+        save_file({f"net.{key}": each for key, each in load_file(f"{like}.safetensors").items()}, f"{name}.safetensors")
+    for align in ("unpermuted", "matching", "complementary"):
+        given = ["-o", "out.safetensors", "--align", align]
+        run(folder, "merge", "n.safetensors", "m.safetensors", *given, "--data", "data.safetensors", factory="normed")
+        expected = {f"net.{key}": each for key, each in load_file("out.safetensors").items()}
+        run(folder, "merge", "p.safetensors", "q.safetensors", *given, "--data", "named.safetensors", factory="halves")
+        assert_same("out.safetensors", expected)
+
+
+def test_a_greedy_soup_holds_what_it_says(folder: Path) -> None:
+    names = ["a.safetensors", "b.safetensors", "c.safetensors"]
+    said = run(folder, "merge", *names, "-o", "m.safetensors", "--select", "greedy", "--data", "data.safetensors")
+    nets = [mlp(24) for _ in STATES]
+    for net, state in zip(nets, STATES, strict=True):
+        net.load_state_dict(state)
+    soup = greedy_soup(nets, (INPUTS, LABELS))
+    assert f"the best mean by accuracy is that of models {', '.join(map(str, soup.members))};" in said
+    assert_same("m.safetensors", merge_states([STATES[number - 1] for number in soup.members], None))
+
+
+def test_a_forecast_of_a_regression_is_in_its_own_terms(folder: Path) -> None:
+    wanted = nn.functional.one_hot(LABELS, 10).float() + 0.5
+    save_file({"inputs": INPUTS, "labels": wanted}, "numbers.safetensors")
+    said = run(folder, "forecast", "a.safetensors", "--data", "numbers.safetensors", "--draws", "3")
+    assert "the model: R² " in said
+    assert "R² lost" in said
+    assert "calibrated" not in said
+    assert "nats" not in said
 
 
 def test_a_forecast_is_that_of_permutations_by_hand(folder: Path) -> None:
