@@ -5,25 +5,28 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import pytest
 
 from lmc.claims.claim import Study
+from lmc.claims.extracts import barrier
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.claims.studies import (
     Arm,
     Values,
     aligned,
     computed,
-    drawn,
+    draws,
     flatness,
     merges,
     models,
     over_aligned,
     over_pairs,
     pairs,
+    permuted,
     self_merge,
     study,
 )
@@ -172,7 +175,7 @@ def test_neighbours_are_matched_and_all_pairs_permuted_at_random() -> None:
     everyone = list(combinations(range(6), 2))
     for sample, expected, how in (
         (aligned("matching"), neighbours, ("matching", 0, True)),
-        (drawn, everyone, ("unpermuted", 1, False)),
+        (permuted, everyone, ("unpermuted", 1, False)),
     ):
         found = list(sample(STRONG, 2.0))
         seeds = [tuple(spec.init_seed for spec in each.specs) for _, each in found]
@@ -180,6 +183,28 @@ def test_neighbours_are_matched_and_all_pairs_permuted_at_random() -> None:
         assert [pair for pair, (free, _) in zip(seeds, found, strict=True) if free] == STRONG.independent
         assert all(isinstance(each, PairMeasurement) and each.lams == MIDPOINT for _, each in found)
         assert {(each.alignment, each.draw, each.layers) for _, each in found} == {how}  # type: ignore[attr-defined]
+
+
+def test_the_path_is_measured_in_every_draw_and_layers_in_the_first() -> None:
+    drawn = replace(STRONG, draws=3)
+    found = [(each.specs, each.draw) for _, each in draws(drawn, 2.0) if isinstance(each, PairMeasurement)]
+    assert len(set(found)) == len(found) == 3 * len(drawn.pairs)
+    assert [each.draw for _, each in draws(STRONG, 2.0) if isinstance(each, PairMeasurement)] == [0] * 15
+
+    def path(value: float, error: float | None) -> dict[str, Any]:
+        name = "calibrated_loss_barrier_midpoint"
+        return {"path": {"barriers": {name: value}, "errors": {name: error}}}
+
+    setting = Setting("drawn", {"strong": drawn}, min_accuracy=0.0)
+    of_path, of_layers = over_pairs(barrier("calibrated_loss")), over_pairs(key_of)
+    needs = of_path.needs(setting)
+    records = {each.key: path(0.1 * number, None if number else 0.02) for number, each in enumerate(needs)}
+    found_there = of_path.observe(setting, records)
+    assert len(found_there) == len(needs) == 3 * len(drawn.pairs) * len(drawn.widths)
+    assert [each.value for each in found_there] == [0.1 * number for number in range(len(needs))]
+    assert [each.error for each in found_there[:2]] == [0.02, 0.0]
+    assert [each.draw for each in found_there] == [each.draw for each in needs if isinstance(each, PairMeasurement)]
+    assert {each.draw for each in of_layers.needs(setting) if isinstance(each, PairMeasurement)} == {0}
 
 
 def test_alignments_are_groups_and_unpermuted_are_all_plain_pairs() -> None:
