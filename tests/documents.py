@@ -9,7 +9,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmc.claims.asked import Asked
-from lmc.results.document import Claim, Document, Evidence, Judged, MadeCounts, Seeds, Value
+from lmc.results.document import Claim, Document, Judged, MadeCounts, Value
+from lmc.results.recorded import Evidence
+from lmc.results.scalars import Seeds
 
 PAIRS: tuple[Seeds, ...] = ((6, 7), (8, 9), (10, 11))
 BELOW = Asked(quantity="value", high=0.2, at="widest", alpha=0.05)

@@ -15,6 +15,7 @@ from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, INVALID, NOT_RUN, Verdict
 from lmc.measuring.measurements import MergeMeasurement, ModelMeasurement
 from lmc.results import document as made
+from lmc.results import recorded, scalars
 from lmc.specs import classes_in_words
 from lmc.tiers import Setting, load_tier
 
@@ -57,7 +58,7 @@ def few(*ids: str) -> made.Document:
     assert len(claims) == len(ids), f"no claim is called one of {ids}"
     evidence = document.evidence
     first = {name: getattr(evidence, name)[:4] for name in evidence.__struct_fields__}
-    return replace(document, claims=claims, evidence=made.Evidence(**first))
+    return replace(document, claims=claims, evidence=recorded.Evidence(**first))
 
 
 @cache
@@ -65,7 +66,7 @@ def nothing_run(tier: str = "quick") -> made.Document:
     """The same where every claim was left out for want of models."""
     document = complete(tier)
     left_out = (_judged("not-run", NOT_RUN, f"tier {tier} has no models for it"),)
-    evidence = made.Evidence(**dict.fromkeys(made.Evidence.__struct_fields__, ()))
+    evidence = recorded.Evidence(**dict.fromkeys(recorded.Evidence.__struct_fields__, ()))
     claims = tuple(replace(claim, verdict=NOT_RUN, settings=left_out) for claim in document.claims)
     return replace(document, claims=claims, evidence=evidence)
 
@@ -153,8 +154,8 @@ def _judged(name: str, verdict: Verdict, reason: str, **more: Any) -> made.Judge
     return made.Judged(name=name, verdict=verdict, reason=reason, **(nothing | more))
 
 
-def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> made.Evidence:
-    found: dict[str, list[Any]] = {name: [] for name in made.Evidence.__struct_fields__}
+def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> recorded.Evidence:
+    found: dict[str, list[Any]] = {name: [] for name in recorded.Evidence.__struct_fields__}
     for setting in settings:
         for role, family in setting.families.items():
             recipe = dataclasses.asdict(family.recipe)
@@ -164,10 +165,10 @@ def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> made.Evidenc
             facts = {"kind": setting.kind, "dataset": family.recipe.dataset, "arch": family.recipe.arch}
             widths, seeds = tuple(family.widths), tuple(family.seeds)
             found["families"].append(
-                made.Family(setting=setting.name, role=role, recipe=recipe, widths=widths, seeds=seeds, **facts)
+                recorded.Family(setting=setting.name, role=role, recipe=recipe, widths=widths, seeds=seeds, **facts)
             )
             for width in widths:
-                at = made.Home(setting.name, role, width)
+                at = recorded.Home(setting.name, role, width)
                 found["models"] += [_model(at, seed, family.recipe.epochs, rng) for seed in seeds]
                 for alignment in ("unpermuted", "matching"):
                     found["paths"] += [_path(at, pair, alignment, rng) for pair in INDEPENDENT]
@@ -175,19 +176,19 @@ def _evidence(settings: tuple[Setting, ...], rng: random.Random) -> made.Evidenc
                     found["outputs"] += [_outputs(at, pair, LAYERS[setting.kind], rng) for pair in INDEPENDENT]
                     found["random_steps"] += [_step(at, pair, rng) for pair in INDEPENDENT]
                     counts = {name: tuple(rng.randrange(9) for _ in range(50)) for name in LAYERS[setting.kind]}
-                    found["histograms"].append(made.Histogram(*_home(at), seed=6, activations=counts))
+                    found["histograms"].append(recorded.Histogram(*_home(at), seed=6, activations=counts))
     for path in list(found["paths"]):
         if path.seeds == INDEPENDENT[0]:
             found["paths"] += [_path(path, pair, path.alignment, rng, ENDS_AND_MIDDLE) for pair in DEPENDENT]
-    return made.Evidence(**{name: tuple(rows) for name, rows in found.items()})
+    return recorded.Evidence(**{name: tuple(rows) for name, rows in found.items()})
 
 
-def _home(at: made.Home) -> tuple[str, str, float]:
+def _home(at: recorded.Home) -> tuple[str, str, float]:
     return at.setting, at.role, at.width
 
 
-def _model(at: made.Home, seed: int, epochs: int, rng: random.Random) -> made.Model:
-    return made.Model(
+def _model(at: recorded.Home, seed: int, epochs: int, rng: random.Random) -> recorded.Model:
+    return recorded.Model(
         *_home(at),
         seed=seed,
         status="trained",
@@ -199,9 +200,9 @@ def _model(at: made.Home, seed: int, epochs: int, rng: random.Random) -> made.Mo
     )
 
 
-def _outputs(at: made.Home, seeds: made.Seeds, layers: tuple[str, ...], rng: random.Random) -> made.Outputs:
+def _outputs(at: recorded.Home, seeds: scalars.Seeds, layers: tuple[str, ...], rng: random.Random) -> recorded.Outputs:
     ends = tuple(10 + rng.random() for _ in layers)
-    return made.Outputs(
+    return recorded.Outputs(
         *_home(at),
         seeds=seeds,
         layers=layers,
@@ -212,11 +213,11 @@ def _outputs(at: made.Home, seeds: made.Seeds, layers: tuple[str, ...], rng: ran
 
 
 def _path(
-    at: made.Home, seeds: made.Seeds, alignment: str, rng: random.Random, lams: tuple[float, ...] = LAMS
-) -> made.Path:
+    at: recorded.Home, seeds: scalars.Seeds, alignment: str, rng: random.Random, lams: tuple[float, ...] = LAMS
+) -> recorded.Path:
     bump = [4 * lam * (1 - lam) / (1 + 4 * at.width) for lam in lams]
     noise = rng.random() * 0.1
-    return made.Path(
+    return recorded.Path(
         *_home(at),
         seeds=seeds,
         alignment=alignment,
@@ -225,14 +226,14 @@ def _path(
         loss=tuple(0.1 + 2 * each + noise * each for each in bump),
         beta=tuple(1 + each for each in bump),
         calibrated_loss=tuple(0.1 + each + noise * each for each in bump),
-        ensemble=made.Ensemble(accuracy=0.98, loss=0.09, beta=1.2, calibrated_loss=0.08),
+        ensemble=recorded.Ensemble(accuracy=0.98, loss=0.09, beta=1.2, calibrated_loss=0.08),
     )
 
 
-def _step(at: made.Home, seeds: made.Seeds, rng: random.Random) -> made.RandomStep:
+def _step(at: recorded.Home, seeds: scalars.Seeds, rng: random.Random) -> recorded.RandomStep:
     alphas = (0.0, 0.25, 0.5, 0.75, 1.0)
     fall = (0.3 + 0.1 * rng.random()) / (1 + at.width)
-    return made.RandomStep(
+    return recorded.RandomStep(
         *_home(at),
         seeds=seeds,
         alphas=alphas,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from lmc.reporting.figures import Mean, Point, Series, width_name
-from lmc.results.document import Home
+from lmc.results.recorded import Home
 
 
 class OfWidth(Protocol):

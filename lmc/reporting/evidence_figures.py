@@ -8,7 +8,8 @@ from itertools import accumulate
 from lmc.reporting.curves import SHARES, by_setting, curves, defined, grouped
 from lmc.reporting.figures import Axis, Figure, Panel, Point, categories
 from lmc.reporting.path_figures import PATH_ITEMS
-from lmc.results.document import Document, Histogram, Outputs
+from lmc.results.document import Document
+from lmc.results.recorded import Histogram, Outputs
 
 _BINS_CAPTION = (
     "Share of an activation's channels whose input has at most this root second moment, as a share of the largest, of "

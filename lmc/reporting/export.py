@@ -11,7 +11,9 @@ from msgspec.structs import asdict
 
 from lmc.claims.asked import Asked
 from lmc.errors import SpecError, StoreError
-from lmc.results.document import Document, Ensemble, Explained, Home, Scalar
+from lmc.results.document import Document, Explained
+from lmc.results.recorded import Ensemble, Home
+from lmc.results.scalars import Scalar
 from lmc.results.wording import asked_in_words, measured_in_words, seeds_in_words
 
 FORMATS = ("csv", "parquet")

@@ -10,7 +10,8 @@ from lmc.claims.asked import Asked
 from lmc.reporting.curves import SHARES, by_setting, by_width, curves, defined
 from lmc.reporting.figures import Axis, Figure, Panel, Point, Series, finite, mean_at, width_name
 from lmc.reporting.zones import needed_change, zone_of_values
-from lmc.results.document import Document, Ensemble, Path, Value
+from lmc.results.document import Document, Value
+from lmc.results.recorded import Ensemble, Path
 
 Rule = tuple[float, str]
 

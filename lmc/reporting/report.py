@@ -16,7 +16,9 @@ from lmc.reporting.marks import MARKS
 from lmc.reporting.sections import sections
 from lmc.reporting.svg import key_svg, panel_svg
 from lmc.results.deciding import Decision
-from lmc.results.document import Document, Model, Scalar
+from lmc.results.document import Document
+from lmc.results.recorded import Model
+from lmc.results.scalars import Scalar
 from lmc.results.selection import command, described
 from lmc.results.wording import asked_in_words, measured_in_words, remark_in_words
 

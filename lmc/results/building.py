@@ -13,7 +13,8 @@ from lmc.claims.cases import CaseResult, claim_verdict
 from lmc.claims.explanation import Explanation
 from lmc.claims.verdicts import FAILS
 from lmc.results.chances import Case, chances_of_inconclusive, committed_chances, failures_beyond_chance
-from lmc.results.document import Claim, Document, Evidence, Explained, Judged, MadeCounts, Selection, Value
+from lmc.results.document import Claim, Document, Explained, Judged, MadeCounts, Selection, Value
+from lmc.results.recorded import Evidence
 
 
 def build_document(

@@ -14,8 +14,9 @@ from lmc.claims.verdicts import SEVERITY
 from lmc.errors import SpecError, StoreError
 from lmc.results.chances import holm
 from lmc.results.difference import BETTER, MOVED, WORSE, Case, Change, Difference, Limit, place
-from lmc.results.document import Document, Found, Judged, Seeds
+from lmc.results.document import Document, Found, Judged
 from lmc.results.durations import HARDWARE, time_change, training_changes
+from lmc.results.scalars import Seeds
 from lmc.results.wording import asked_in_words, measured_in_words, seeds_in_words, subject_in_words
 
 _ROUNDING = ("processor", "device", "gpu", "torch", "numpy")  # what the last bits depend on

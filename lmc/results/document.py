@@ -12,21 +12,10 @@ from msgspec import Meta, Struct, field
 
 from lmc.claims.asked import Asked
 from lmc.claims.verdicts import FAILS, FAILS_BY_CHANCE, FAILS_EXPLAINED, Role, Verdict
+from lmc.results.recorded import Evidence
+from lmc.results.scalars import Count, NonNegative, Number, Positive, Scalar, Seeds, Text
 
 SCHEMA = "lmc-results/4"
-
-_LARGEST = 1e100
-"""No number of float32 is beyond 3.4e38, and what is made of numbers up to here (squares, ranges) is still finite."""
-
-Number = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
-Positive = Annotated[float, Meta(gt=0, le=_LARGEST)]
-NonNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
-Count = Annotated[int, Meta(ge=0, le=2**53)]
-Text = Annotated[str, Meta(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$")]  # what XML, and with it SVG, can hold
-Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
-Scalar = Text | Whole | Number | bool | None
-Seeds = tuple[Count, ...]
-"""Of the models that a number was measured on, one, a pair, or more."""
 
 
 class Value(Struct, frozen=True, omit_defaults=True):
@@ -132,109 +121,6 @@ class Claim(Struct, frozen=True):
 
 Found = tuple[Claim, Judged]
 """A claim, and what was found on one of its settings."""
-
-
-class Family(Struct, frozen=True):
-    """Models of one recipe.
-
-    Args:
-        setting: name of the setting.
-        kind: of its architecture: ``mlp``, ``vgg``, ``resnet`` or somebody's own.
-        role: in the setting.
-        dataset: it was trained on.
-        arch: of the models.
-        recipe: the spec without width and seeds; shown, never read.
-        widths: increasing.
-        seeds: of the models.
-    """
-
-    setting: Text
-    kind: Text
-    role: Text
-    dataset: Text
-    arch: Text
-    recipe: dict[Text, Scalar]
-    widths: tuple[Positive, ...]
-    seeds: Seeds
-
-
-class Home(Struct, frozen=True):
-    """Whose numbers these are."""
-
-    setting: Text
-    role: Text
-    width: Positive
-
-
-class Model(Home, frozen=True):
-    """The training log of one model; ``loss`` by epoch."""
-
-    seed: Count
-    status: Text
-    parameters: Count
-    steps: Count
-    decay_horizon: Number
-    seconds: Number
-    loss: tuple[Number | None, ...]
-
-
-class Ensemble(Struct, frozen=True):
-    """The mean of two models' logits."""
-
-    accuracy: Number
-    loss: Number
-    beta: Number | None
-    calibrated_loss: Number | None
-
-
-class Path(Home, frozen=True):
-    """What lies between two models, point by point."""
-
-    seeds: Seeds
-    alignment: Text
-    lams: Annotated[tuple[Number, ...], Meta(min_length=1)]
-    accuracy: tuple[Number, ...]
-    loss: tuple[Number, ...]
-    beta: tuple[Number | None, ...]
-    calibrated_loss: tuple[Number | None, ...]
-    ensemble: Ensemble
-
-
-class Outputs(Home, frozen=True):
-    """Norms and cosines of two models' and their merge's outputs, by layer."""
-
-    seeds: Seeds
-    layers: tuple[Text, ...]
-    norm_merged: tuple[Number | None, ...]
-    norm_endpoints: tuple[Number | None, ...]
-    endpoint_cosine: tuple[Number | None, ...]
-
-
-class RandomStep(Home, frozen=True):
-    """What lies in a random direction from a model."""
-
-    seeds: Seeds
-    alphas: tuple[Number, ...]
-    accuracy: tuple[Number, ...]
-    loss: tuple[Number, ...]
-
-
-class Histogram(Home, frozen=True):
-    """Counts of root second moments of one model, by activation."""
-
-    seed: Count
-    activations: dict[Text, tuple[Count, ...]]
-
-
-class Evidence(Struct, frozen=True):
-    """Enough to redraw the paper's figures without the store, see `lmc.results.evidence.evidence`."""
-
-    families: tuple[Family, ...]
-    models: tuple[Model, ...]
-    paths: tuple[Path, ...]
-    outputs: tuple[Outputs, ...]
-    random_steps: tuple[RandomStep, ...]
-    histograms: tuple[Histogram, ...]
 
 
 class Selection(Struct, frozen=True, kw_only=True):

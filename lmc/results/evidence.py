@@ -14,7 +14,8 @@ import msgspec
 from lmc.claims.cases import Case, needed
 from lmc.claims.claim import Records
 from lmc.measuring.measurements import MIDPOINT, FlatnessMeasurement, Measurement, ModelMeasurement, PairMeasurement
-from lmc.results.document import Ensemble, Evidence, Family, Histogram, Model, Outputs, Path, RandomStep, Seeds
+from lmc.results.recorded import Ensemble, Evidence, Family, Histogram, Model, Outputs, Path, RandomStep
+from lmc.results.scalars import Seeds
 from lmc.specs import RunSpec, classes_in_words
 from lmc.tiers import Setting
 

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from lmc.errors import StoreError
-from lmc.results.document import SCHEMA, Document, Evidence
+from lmc.results.document import SCHEMA, Document
+from lmc.results.recorded import Evidence
 from lmc.results.wording import seeds_in_words
 
 _SCHEMAS_BEFORE = ("lmc-results/2", "lmc-results/3")

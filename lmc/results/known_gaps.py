@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 
 from lmc.claims.verdicts import CHECK, FOUND_HERE, worst_verdict
 from lmc.results import document as new
-from lmc.results.document import Text
+from lmc.results.scalars import Text
 
 _CHECKS = (
     "control-self-merge",

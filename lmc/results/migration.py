@@ -14,9 +14,10 @@ from msgspec.structs import asdict
 
 from lmc.claims.verdicts import Verdict
 from lmc.results import document as new
-from lmc.results.document import Count, NonNegative, Number, Positive, Text
+from lmc.results import recorded, scalars
 from lmc.results.known_gaps import explained, with_role
 from lmc.results.old_sentences import asked_from, group_from, reason_from, unpermuted
+from lmc.results.scalars import Count, NonNegative, Number, Positive, Text
 from lmc.tiers.seeds import PILOT_OFFSET
 
 _Pair = Annotated[str, Meta(pattern=r"^\d{1,15}(-\d{1,15})*$")]
@@ -118,15 +119,15 @@ class _Claim(Struct, forbid_unknown_fields=True):
 class _Family(Struct, forbid_unknown_fields=True):
     setting: Text
     role: Text
-    recipe: dict[Text, new.Scalar]
+    recipe: dict[Text, scalars.Scalar]
     widths: tuple[Positive, ...]
-    seeds: new.Seeds
+    seeds: scalars.Seeds
 
-    def migrated(self) -> new.Family:
+    def migrated(self) -> recorded.Family:
         arch, dataset = self.recipe.get("arch"), self.recipe.get("dataset")
         if not isinstance(arch, str) or not isinstance(dataset, str):
             raise ValueError(f"the recipe of {self.role} on {self.setting} lacks its arch or dataset")
-        return new.Family(
+        return recorded.Family(
             setting=self.setting,
             kind=next((kind for kind in _KINDS if arch.startswith(kind)), arch),
             role=self.role,
@@ -138,10 +139,10 @@ class _Family(Struct, forbid_unknown_fields=True):
         )
 
 
-class _Model(new.Model, frozen=True, forbid_unknown_fields=True): ...
+class _Model(recorded.Model, frozen=True, forbid_unknown_fields=True): ...
 
 
-class _Ensemble(new.Ensemble, frozen=True, forbid_unknown_fields=True): ...
+class _Ensemble(recorded.Ensemble, frozen=True, forbid_unknown_fields=True): ...
 
 
 class _MadeCounts(new.MadeCounts, frozen=True, forbid_unknown_fields=True): ...
@@ -170,8 +171,8 @@ class _Path(_Home, forbid_unknown_fields=True):
     calibrated_loss: tuple[Number | None, ...]
     ensemble: _Ensemble
 
-    def migrated(self) -> new.Path:
-        return new.Path(
+    def migrated(self) -> recorded.Path:
+        return recorded.Path(
             *self.home,
             seeds=_seeds(self.pair),
             alignment=group_from(self.alignment),
@@ -180,7 +181,7 @@ class _Path(_Home, forbid_unknown_fields=True):
             loss=self.loss,
             beta=self.beta,
             calibrated_loss=self.calibrated_loss,
-            ensemble=new.Ensemble(**asdict(self.ensemble)),
+            ensemble=recorded.Ensemble(**asdict(self.ensemble)),
         )
 
 
@@ -191,9 +192,9 @@ class _Outputs(_Home, forbid_unknown_fields=True):
     norm_endpoints: tuple[Number | None, ...]
     endpoint_cosine: tuple[Number | None, ...]
 
-    def migrated(self) -> new.Outputs:
+    def migrated(self) -> recorded.Outputs:
         numbers = self.norm_merged, self.norm_endpoints, self.endpoint_cosine
-        return new.Outputs(*self.home, _seeds(self.pair), self.layers, *numbers)
+        return recorded.Outputs(*self.home, _seeds(self.pair), self.layers, *numbers)
 
 
 class _RandomStep(_Home, forbid_unknown_fields=True):
@@ -202,16 +203,16 @@ class _RandomStep(_Home, forbid_unknown_fields=True):
     accuracy: tuple[Number, ...]
     loss: tuple[Number, ...]
 
-    def migrated(self) -> new.RandomStep:
-        return new.RandomStep(*self.home, _seeds(self.pair), self.alphas, self.accuracy, self.loss)
+    def migrated(self) -> recorded.RandomStep:
+        return recorded.RandomStep(*self.home, _seeds(self.pair), self.alphas, self.accuracy, self.loss)
 
 
 class _Histogram(_Home, forbid_unknown_fields=True):
     seed: Count
     relus: dict[Text, tuple[Count, ...]]
 
-    def migrated(self) -> new.Histogram:
-        return new.Histogram(*self.home, self.seed, self.relus)
+    def migrated(self) -> recorded.Histogram:
+        return recorded.Histogram(*self.home, self.seed, self.relus)
 
 
 class _Evidence(Struct, forbid_unknown_fields=True):
@@ -222,10 +223,10 @@ class _Evidence(Struct, forbid_unknown_fields=True):
     histograms: list[_Histogram]
     outputs: list[_Outputs] = []  # files from before they were kept lack them
 
-    def migrated(self) -> new.Evidence:
-        return new.Evidence(
+    def migrated(self) -> recorded.Evidence:
+        return recorded.Evidence(
             families=tuple(each.migrated() for each in self.families),
-            models=tuple(new.Model(**asdict(each)) for each in self.models),
+            models=tuple(recorded.Model(**asdict(each)) for each in self.models),
             paths=tuple(each.migrated() for each in self.paths),
             outputs=tuple(each.migrated() for each in self.outputs),
             random_steps=tuple(each.migrated() for each in self.random_steps),
@@ -239,7 +240,7 @@ class _Document(Struct, forbid_unknown_fields=True):
     started: Text
     seconds: NonNegative
     commit: Text
-    machine: dict[Text, new.Scalar]
+    machine: dict[Text, scalars.Scalar]
     versions: dict[Text, Text]
     made: _MadeCounts
     claims: list[_Claim]
@@ -274,5 +275,5 @@ def migrated(found: Mapping[str, Any]) -> new.Document:
     return msgspec.convert(found, _Document).migrated()
 
 
-def _seeds(pair: str) -> new.Seeds:
+def _seeds(pair: str) -> scalars.Seeds:
     return tuple(map(int, pair.split("-")))

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from lmc.claims.asked import Asked
 from lmc.claims.verdicts import FAILS
-from lmc.results.document import Judged, Seeds
+from lmc.results.document import Judged
+from lmc.results.scalars import Seeds
 
 
 class Measured(Protocol):

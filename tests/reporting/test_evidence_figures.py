@@ -14,7 +14,8 @@ from lmc.claims.expectations import Level, Trend
 from lmc.claims.paper import CLAIMS, ITEMS
 from lmc.reporting.evidence_figures import OTHER_ITEMS, evidence_figures, training_figures
 from lmc.reporting.path_figures import PATH_ITEMS
-from lmc.results.document import Claim, Document, Model
+from lmc.results.document import Claim, Document
+from lmc.results.recorded import Model
 
 DOCUMENT = report_documents.complete()
 

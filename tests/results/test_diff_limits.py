@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from lmc.errors import StoreError
 from lmc.results.comparing import difference_between
-from lmc.results.document import Document, MadeCounts, Model
+from lmc.results.document import Document, MadeCounts
 from lmc.results.file import read_results
+from lmc.results.recorded import Model
 
 BASELINES = Path(__file__).parents[2] / "benchmarks" / "baselines"
 

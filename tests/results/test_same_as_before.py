@@ -23,8 +23,9 @@ import pytest
 from page_texts import texts
 
 from lmc.results.comparing import difference_between
-from lmc.results.document import Document, Seeds, Value
+from lmc.results.document import Document, Value
 from lmc.results.file import read_results
+from lmc.results.scalars import Seeds
 from lmc.results.wording import asked_in_words, measured_in_words
 
 FILES = Path(__file__).with_name("schema-2")
