@@ -32,13 +32,7 @@ class Value(Struct, frozen=True, omit_defaults=True):
 
 
 class Explained(Struct, frozen=True):
-    """Why a claim is known to fail on a setting, and the experiment that would refute that.
-
-    Args:
-        why: the reason.
-        refuted_by: the experiment; empty in files from before it was asked for.
-        result: what came of it; empty where it has not been run.
-    """
+    """Why a claim is known to fail on a setting, see `lmc.claims.explanation`; empty where not known or not run."""
 
     why: Text
     refuted_by: Text = ""
