@@ -55,7 +55,7 @@ def test_mlp_layers(benchmark: Any, units: int) -> None:
     pair = make_pair("mlp", units / 512, (1, 28, 28))
     work = f"weight matching, MLP of {units} units"
     rounds = {1024: 3, 2048: 2}.get(units, 5)
-    compare(benchmark, pair, work, target=1.0, rounds=rounds, limit=30.0)
+    compare(benchmark, pair, work, target=1.5, rounds=rounds, limit=12.0)
 
 
 @pytest.mark.parametrize(

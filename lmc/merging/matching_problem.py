@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -28,9 +29,6 @@ class Problem:
         check_same_architecture(a, b)
         self.labels = {name: labels for name, labels in spec.axes.items() if name not in spec.buffers}
         self.sizes, self.a, self.b = spec.groups, a, b
-        for name, state, what in [(name, state, what) for name in self.labels for state, what in ((a, "a"), (b, "b"))]:
-            if not torch.isfinite(state[name]).all():
-                raise MergeError(f"{name} of model {what} holds NaN or infinite values; the model diverged")
         # group -> the (parameter, axis) it orders
         self.uses: dict[str, list[tuple[str, int]]] = {group: [] for group in spec.groups}
         self.neighbours: dict[str, set[str]] = {group: set() for group in spec.groups}
@@ -44,8 +42,14 @@ class Problem:
                 if met.count(group) > 1:
                     self.quadratic[group].add(name)
                 self.neighbours[group] |= {other for other in met if other != group or met.count(group) > 1}
-        norms = [sum(state[name].double().square().sum().item() for name in self.labels) ** 0.5 for state in (a, b)]
-        self.least_gain = LEAST_GAIN * norms[0] * norms[1]
+        self.least_gain = LEAST_GAIN * self._norm(a, "a") * self._norm(b, "b")
+
+    def _norm(self, state: State, what: str) -> float:
+        norms = {name: torch.linalg.vector_norm(state[name], dtype=torch.float64).item() for name in self.labels}
+        for name, norm in norms.items():
+            if not math.isfinite(norm) and not torch.isfinite(state[name]).all():
+                raise MergeError(f"{name} of model {what} holds NaN or infinite values; the model diverged")
+        return math.hypot(*norms.values())
 
     def objective(self, permutations: Permutations, names: Iterable[str] | None = None) -> float:
         """Σ <a, π(b)> over the named parameters, or all; summed in float64."""

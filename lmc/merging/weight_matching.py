@@ -89,16 +89,20 @@ def weight_matching(
     best: MatchingResult | None = None
     with ThreadPoolExecutor(max(torch.get_num_threads(), 1)) as pool:
         for start in range(restarts):
-            current = random_permutations(spec, int(rng.integers(2**62))) if start else _first_start(problem)
-            found = _ascend(problem, current, rng, max_sweeps, pool)
+            if start == 0:
+                current, objective = _first_start(problem)
+            else:
+                current = random_permutations(spec, int(rng.integers(2**62)))
+                objective = problem.objective(current)
+            found = _ascend(problem, current, objective, rng, max_sweeps, pool)
             if best is None or found.objective > best.objective:
                 best = found
     assert best is not None
     return best
 
 
-def _first_start(problem: Problem) -> dict[str, Tensor]:
-    """The identity, or the matching of one pass in the order of the graph where its objective is larger."""
+def _first_start(problem: Problem) -> tuple[dict[str, Tensor], float]:
+    """The identity, or the matching of one pass in the order of the graph where its objective is larger; with that."""
     identity = {group: torch.arange(size) for group, size in problem.sizes.items()}
     found: dict[str, Tensor] = {}
     left = list(problem.sizes)
@@ -110,17 +114,19 @@ def _first_start(problem: Problem) -> dict[str, Tensor]:
                 break
         left.remove(group)
         found[group] = identity[group] if gains is None else torch.from_numpy(assign(gains.numpy()))
-    return found if problem.objective(found) > problem.objective(identity) else identity
+    objectives = problem.objective(identity), problem.objective(found)
+    return (found, objectives[1]) if objectives[1] > objectives[0] else (identity, objectives[0])
 
 
 def _ascend(
     problem: Problem,
     current: dict[str, Tensor],
+    objective: float,
     rng: np.random.Generator,
     max_sweeps: int,
     pool: ThreadPoolExecutor,
 ) -> MatchingResult:
-    history = [problem.objective(current)]
+    history = [objective]
     stale = set(problem.sizes)  # until a group is optimal given its neighbours
     while stale and len(history) <= max_sweeps:
         order = [str(group) for group in rng.permutation(sorted(problem.sizes))]
