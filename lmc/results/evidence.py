@@ -112,8 +112,9 @@ def _models(
 
 
 def _paths(measured: _Measured) -> Iterator[Path]:
+    """One draw of each pair is enough to draw; the barriers of all stand with the claims that rest on them."""
     for measurement, home, record in measured:
-        if isinstance(measurement, PairMeasurement):
+        if isinstance(measurement, PairMeasurement) and measurement.draw <= 1:
             path = record["path"]
             yield Path(
                 *home,
