@@ -84,7 +84,7 @@ def test_a_plan_is_timed_here_by_probing_every_size(tmp_path: Path) -> None:
     words = ("--arch", "mlp", "--max-width", "1/16", "--claims", "fig2b", "--store", str(tmp_path))
     code, said = lmc("plan", *words)
     assert code == 0
-    assert re.search(r"digits +mlp +x0\.0625 .* 6 models .*; 15 measurements", said), said
+    assert re.search(r"digits +mlp +x0\.0625 .* 6 models .*; 60 measurements", said), "15 pairs, four draws each"
     assert re.search(r"time about \d+ s, memory about [\d.]+ GiB, disk", said), said
 
 
