@@ -109,7 +109,7 @@ def test_every_test_is_run_by_some_environment() -> None:
     """Those of ``pytest`` alone, each once, and those whose processes are in the way of others'."""
     paths = [ROOT / each for each in PROJECT["tool"]["pytest"]["testpaths"]]
     commands = "\n".join(section.get("commands", "") for section in TOX.values())
-    paths += [ROOT / each for each in re.findall(r"pytest (tests/\w+)", commands)]
+    paths += [ROOT / each for each in re.findall(r"pytest (tests/\w+) ", commands)]
     found = set((ROOT / "tests").rglob("test_*.py")) | {ROOT / "lmc" / "commands" / "test_paper.py"}
     assert len({path.name for path in found}) == len(found), "tests are no packages: a name can be imported once"
     covered = [sum(each in (path, *path.parents) for each in paths) for path in found]
