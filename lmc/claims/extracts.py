@@ -9,8 +9,10 @@ import numpy as np
 
 from lmc import theory
 from lmc.claims.studies import Extract, OfPath, Values
+from lmc.measuring.layer_fit import layer_fit
 
 Record = dict[str, Any]
+LOGITS = "logits"
 
 
 def barrier(name: str) -> Extract:
@@ -30,6 +32,47 @@ def endpoint(quantity: str) -> Extract:
     def extract(record: Record) -> Values:
         first, last = record["path"]["points"][0], record["path"]["points"][-1]
         return {"": (first[quantity] + last[quantity]) / 2}
+
+    return extract
+
+
+def left_by_calibration(record: Record) -> float:
+    """The calibrated barrier at the midpoint less half of the raw one: below 0 where β removes more than half."""
+    found = record["path"]["barriers"]
+    return float(found["calibrated_loss_barrier_midpoint"] - found["loss_barrier_midpoint"] / 2)
+
+
+def third_share(record: Record) -> Values:
+    """|δ| / (|α| + |γ| + |δ|) of the logits f_merged = α f_a + γ f_b + δ f_c, where c was not merged (Def. 4.1).
+
+    The logits are centred over the classes and over the inputs. Three models that are merely equally good get ⅓.
+    """
+    fit = layer_fit(record["grams"][LOGITS]["centred"])
+    return {"": None if fit is None else abs(fit.delta) / (abs(fit.alpha) + abs(fit.gamma) + abs(fit.delta))}
+
+
+def exponent(record: Record) -> Values:
+    """ℓ in |α / γ| = (λ / (1 - λ))^ℓ of the logits f_merged = α f_a + γ f_b + δ f_c (Def. 4.1).
+
+    The number of layers under LEWC, 1 under LLFC, 2 where every layer is normalised and its statistics were reset: what
+    comes in is cancelled there, and only the last normalised layer and the head weigh.
+    """
+    fit = layer_fit(record["grams"][LOGITS]["centred"])
+    if fit is None or not fit.alpha or not fit.gamma:
+        return {"": None}
+    return {"": math.log(abs(fit.alpha / fit.gamma)) / math.log(record["lam"] / (1 - record["lam"]))}
+
+
+def merge_barrier(quantity: str) -> Extract:
+    """``quantity`` of the merge of k models (``loss``, ``calibrated_loss``, ``accuracy``) above the models' mean.
+
+    Of the accuracy, how far it stays below.
+    """
+    sign = -1 if quantity == "accuracy" else 1
+
+    def extract(record: Record) -> Values:
+        own = float(np.mean([each[quantity] for each in record["models"]]))
+        return {"": sign * (record["merged"][quantity] - own)}
 
     return extract
 

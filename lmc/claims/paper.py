@@ -6,22 +6,28 @@ from dataclasses import dataclass
 
 from lmc.claims.appendix import APPENDIX
 from lmc.claims.claim import Claim
+from lmc.claims.conditions import CONDITIONS
 from lmc.claims.controls import CONTROLS, THEOREMS
 from lmc.claims.extensions import EXTENSIONS
 from lmc.claims.further_results import FURTHER_RESULTS
-from lmc.claims.main_text import MAIN_TEXT
+from lmc.claims.lewc import LEWC
+from lmc.claims.merging import MERGING
 from lmc.claims.other_recipes import OTHER_RECIPES
 from lmc.claims.weak_decay import WEAK_DECAY
+from lmc.claims.width import WIDTH
 
 CLAIMS: tuple[Claim, ...] = (
     *CONTROLS,
-    *MAIN_TEXT,
+    *WIDTH,
+    *LEWC,
+    *CONDITIONS,
     *WEAK_DECAY,
     *APPENDIX,
     *FURTHER_RESULTS,
     *OTHER_RECIPES,
     *THEOREMS,
     *EXTENSIONS,
+    *MERGING,
 )
 
 

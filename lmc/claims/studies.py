@@ -12,6 +12,7 @@ from lmc.measuring.measurements import (
     FULL_PATH,
     MIDPOINT,
     FlatnessMeasurement,
+    LayerFitMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
@@ -109,6 +110,31 @@ def merges(*weights: float, models: int = 0) -> Sample:
     return sample
 
 
+def rings(models: int, rule: str, alignment: str) -> Sample:
+    """Every model merged with the next ones around the ring of seeds, after an alignment and by a rule."""
+
+    def sample(family: Family, width: float) -> Samples:
+        seeds, count = family.seeds, len(family.seeds)
+        for first in range(count):
+            chosen = sorted(seeds[(first + step) % count] for step in range(models))
+            specs = tuple(family.spec(width, seed) for seed in chosen)
+            yield first % models == 0 and first + models <= count, MergeMeasurement(specs, (), alignment, rule)
+
+    return sample
+
+
+def fits(lam: float, alignment: str = "unpermuted") -> Sample:
+    """Neighbouring pairs merged at λ, beside the model after them, which is not merged."""
+
+    def sample(family: Family, width: float) -> Samples:
+        seeds, count = family.seeds, len(family.seeds)
+        for first in range(count):
+            a, b, c = (family.spec(width, seeds[(first + step) % count]) for step in range(3))
+            yield first % 2 == 0 and first + 2 <= count, LayerFitMeasurement(a, b, c, lam, alignment)
+
+    return sample
+
+
 @dataclass(frozen=True)
 class Arm:
     """One side of a study.
@@ -134,7 +160,8 @@ class Arm:
         self, record: dict[str, Any], width: float, measurement: Measurement, *, independent: bool
     ) -> Iterator[Observation]:
         """The numbers of one record, with what they are of."""
-        seeds = tuple(spec.seed for spec in measurement.specs)
+        merged = measurement.specs[:2] if isinstance(measurement, LayerFitMeasurement) else measurement.specs
+        seeds = tuple(spec.seed for spec in merged)  # a third model that is not merged stands for any
         error = self.extract.error(record) if isinstance(self.extract, OfPath) else 0.0
         draw = measurement.draw if isinstance(measurement, PairMeasurement) else 0
         for part, value in self.extract(record).items():

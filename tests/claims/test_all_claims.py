@@ -16,6 +16,7 @@ from lmc.claims.paper import CLAIMS
 from lmc.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from lmc.measuring.measurements import (
     FlatnessMeasurement,
+    LayerFitMeasurement,
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
@@ -69,9 +70,11 @@ def test_all_kinds_of_measurement_are_needed() -> None:
     wanted = needed(CASES)
     assert len({each.key for each in wanted}) == len(wanted)
     kinds = Counter(type(each) for each in wanted)
-    assert set(kinds) == {PairMeasurement, ModelMeasurement, FlatnessMeasurement, MergeMeasurement}
+    assert set(kinds) == {
+        PairMeasurement, ModelMeasurement, FlatnessMeasurement, MergeMeasurement, LayerFitMeasurement
+    }  # fmt: skip
     merges = {(each.alignment, each.draw) for each in wanted if isinstance(each, PairMeasurement)}
-    assert merges == {("unpermuted", 0), ("matching", 0), ("unpermuted", 1)}
+    assert merges == {("unpermuted", 0), ("matching", 0), ("complementary", 0), ("unpermuted", 1)}
     assert {len(each.specs) for each in wanted if isinstance(each, MergeMeasurement)} == set(range(2, 9))
 
 

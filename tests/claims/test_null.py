@@ -14,8 +14,6 @@ from lmc.claims.statistics import by_width
 from lmc.claims.verdicts import FAILS, ROLES
 
 EMPTY = {
-    "fig2a-uncalibrated-loss-stays-above",
-    "fig3-last-layer-approaches-ensemble",
     "fig4-additivity-exceeds-gaussian-null",
     "fig17-matching-suffices-under-weak-decay",
 }

@@ -1,138 +1,25 @@
-"""The claims of Sections 3 to 5.3, in paper order."""
+"""The claims of Sections 5.2 and 5.3 (weak additivity, reciprocal orthogonality), in paper order."""
 
 from __future__ import annotations
 
 from lmc import theory
 from lmc.claims.claim import NOTICEABLE, Claim
-from lmc.claims.equivalence import NonInferior
 from lmc.claims.expectations import Level, Trend
 from lmc.claims.explanation import Experiment, Explanation
-from lmc.claims.extracts import activity, barrier, foreign_share, layers, midpoint, ranks
+from lmc.claims.extracts import (
+    activity,
+    foreign_share,
+    layers,
+    ranks,
+)
 from lmc.claims.null import Null
-from lmc.claims.studies import Arm, models, over_aligned, over_pairs, study
-from lmc.claims.verdicts import CHECK
+from lmc.claims.studies import Arm, models, over_pairs, study
 
 _RISE_WITHOUT_THE_FIRST = Experiment(
     "The mean over the layers above the first, which read different activations: one that does not rise refutes it."
 )
 
-MAIN_TEXT: tuple[Claim, ...] = (
-    Claim(
-        id="fig1-accuracy-rises-with-width",
-        ref="§3.1, Fig. 1",
-        items=("Figure 1",),
-        statement="Without permutation, the merged model's accuracy rises as the models widen.",
-        unit="share",
-        study=over_pairs(midpoint("accuracy")),
-        expect=Trend(increasing=True, by=0.1),
-        null=Null("Narrow models, merged at every width: three in ten right.", 0.3),
-        why="0.1 is well above the spread between pairs at the widest.",
-        history="Pilots: up by 0.3 to 0.6.",
-    ),
-    Claim(
-        id="fig1-accuracy-reaches-endpoints",
-        ref="§3.1, Fig. 1",
-        items=("Figure 1",),
-        statement="At the largest width the merged model is about as accurate as the models it was made of.",
-        unit="share",
-        study=over_pairs(barrier("accuracy")),
-        expect=Level(below=0.07),
-        null=Null("Narrow models lose 0.3 of accuracy or more by merging.", 0.3),
-        why="Seven points of accuracy, against 30 to 65 at the narrowest.",
-        history="Pilots: 0.006 to 0.04.",
-    ),
-    Claim(
-        id="fig2a-uncalibrated-loss-stays-above",
-        ref="§3.1, Fig. 2(a)",
-        items=("Figure 2",),
-        statement="Without calibration the merged model's loss stays above the endpoints' even when wide.",
-        unit="nats",
-        study=over_pairs(barrier("loss")),
-        expect=Level(above=0.2),
-        null=Null("Narrow models, whose merge is bad with or without calibration: 1.4 nats.", 1.4),
-        why="0.2 is far above the calibrated barrier there.",
-        history="Pilots: 0.6 to 1.4 at the widest.",
-    ),
-    Claim(
-        id="fig2b-calibrated-barrier-falls-with-width",
-        ref="§3.1, Fig. 2(b)",
-        items=("Figure 2",),
-        statement="Without permutation, the calibrated loss barrier falls as the models widen.",
-        unit="nats",
-        study=over_pairs(barrier("calibrated_loss")),
-        expect=Trend(increasing=False, by=0.3),
-        null=Null("Narrow models: a barrier of one nat at every width.", 1.0),
-        why="What counts as a barrier of narrow models.",
-        history="Pilots: down by 0.9 to 1.5.",
-    ),
-    Claim(
-        id="fig2b-calibrated-barrier-approaches-zero",
-        ref="§3.1, Fig. 2(b)",
-        items=("Figure 2",),
-        statement="At the largest width the calibrated loss barrier is close to zero.",
-        unit="nats",
-        study=over_pairs(barrier("calibrated_loss")),
-        expect=Level(below=0.2),
-        null=Null("Narrow models: a barrier of one nat.", 1.0),
-        why="A fifth or less of the narrow barrier, and a tenth of chance level ln 10.",
-        history="Pilots: 0.02 to 0.11.",
-    ),
-    Claim(
-        id="table1-permutation-is-not-needed",
-        role=CHECK,
-        ref="§3.1, Table 1",
-        items=("Table 1",),
-        statement="At the largest width models merge about as well without permutation as after weight matching.",
-        unit="nats",
-        study=over_aligned(barrier("calibrated_loss"), "unpermuted", "matching", widest=True),
-        expect=NonInferior("unpermuted", "matching", margin=0.2),
-        null=Null("Narrow models, which matching helps by half a nat or more.", {"unpermuted": 1.0, "matching": 0.5}),
-        why="What counts as close to zero for Fig. 2(b).",
-        core=False,
-    ),
-    Claim(
-        id="sec3.2-random-permutations-do-no-harm",
-        role=CHECK,
-        ref="§3.2, F.4, Fig. 18(a)",
-        items=("Figure 18",),
-        statement="At the largest width models permuted at random merge as accurately as they are.",
-        unit="share",
-        study=over_aligned(barrier("accuracy"), "random", widest=True),
-        expect=Level(below=0.07),
-        null=Null("Narrow models lose 0.3 of accuracy or more by merging.", 0.3),
-        why="The bound of Fig. 1.",
-        core=False,
-    ),
-    Claim(
-        id="fig3-lewc-rises-with-width",
-        ref="§4.2, Fig. 3",
-        items=("Figure 3",),
-        statement="Beyond the first layer, the cosine between the merged layer's output and the endpoints' "
-        "sum rises with width.",
-        unit="cosine",
-        study=over_pairs(layers("outputs", "lewc_cosine", skip=1)),
-        expect=Trend(increasing=True, by=NOTICEABLE, pooled=True, slack=NOTICEABLE),
-        null=Null("Narrow models: the same cosine at every width.", 0.7),
-        why="The paper claims the direction. Layers of ResNet's first block, which collapses, stand at 0.95 at every "
-        "width and vary by 0.03. The first layer is left to Fig. 4: all models read the same input, so LEWC there is "
-        "weak additivity itself.",
-        history="Pilots: the mean rises by 0.09 to 0.24.",
-    ),
-    Claim(
-        id="fig3-last-layer-approaches-ensemble",
-        ref="§4.2, Fig. 3",
-        items=("Figure 3",),
-        statement="At the largest width the merged model's logits point where the ensemble's do.",
-        unit="cosine",
-        study=over_pairs(layers("outputs", "lewc_cosine", only_last=True)),
-        expect=Level(above=0.88),
-        null=Null(
-            "A third, unmerged model answers like the other two's ensemble, as all are good classifiers: 0.95 to 0.99.",
-            0.95,
-        ),
-        why="Two thirds of the way from the narrowest models to the limit, 1.",
-        history="Pilots: 0.92 to 0.96, against 0.6 to 0.7 at the narrowest.",
-    ),
+CONDITIONS: tuple[Claim, ...] = (
     Claim(
         id="fig4-additivity-rises-with-width",
         ref="§5.2, Fig. 4",
