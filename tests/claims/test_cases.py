@@ -35,6 +35,7 @@ class TestJudging:
                     "lams": [0, 0.5, 1],
                     "points": [point] * 3,
                     "barriers": {"calibrated_loss_barrier_midpoint": 1e-4 * at**2},  # equal ones would prove nothing
+                    "errors": {"calibrated_loss_barrier_midpoint": None},
                 },
                 **record,
             }

@@ -14,6 +14,7 @@ from lmc.planning.floor import floor_of
 from lmc.planning.plan import make_floor
 from lmc.planning.text import floor_line
 from lmc.specs import RunSpec
+from lmc.tiers import VERDICT_SEEDS
 
 MLP = RunSpec(dataset="digits", arch="mlp", width=1 / 16, epochs=2)
 MACS = 64 * 32 + 2 * 32 * 32 + 32 * 10
@@ -86,6 +87,6 @@ def test_the_floor_is_that_of_a_whole_tier(tmp_path: object, monkeypatch: pytest
     monkeypatch.setattr(floor, "floor_of", kept)
     settings = Settings.resolve({"LMC_HOME": str(tmp_path)}, tier="quick", arch="resnet", device="cpu")
     make_floor(settings)
-    assert len(specs) == len(set(specs)) > 40
+    assert len(specs) == len(set(specs)) == 30
     assert {spec.arch for spec in specs} == {"resnet8"}
-    assert specs[0].with_seed(96) in specs
+    assert specs[0].with_seed(VERDICT_SEEDS[0]) in specs

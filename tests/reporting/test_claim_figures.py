@@ -9,6 +9,7 @@ import report_documents
 from documents import BELOW, EXACT, PAIRS, RISES, claim, setting, value
 
 from lmc.claims.asked import Asked
+from lmc.claims.statistics import design_factor
 from lmc.reporting.claim_figures import claim_figure
 from lmc.reporting.figures import Mean, Panel, mean_at, width_name
 from lmc.results.document import Value
@@ -33,12 +34,12 @@ def test_widths_are_fractions() -> None:
     assert [width_name(width) for width in (1 / 16, 3 / 4, 1.5, 2)] == ["1/16", "3/4", "3/2", "2"]
 
 
-def test_mean_of_three_pairs_has_the_interval_of_a_t_test() -> None:
+def test_mean_of_three_pairs_has_the_interval_that_its_verdict_rests_on() -> None:
     values = [value(float(at), seeds=seeds) for at, seeds in enumerate(PAIRS, start=1)]
     found = mean_at(0.0, values)
     assert found is not None
     assert found.value == 2
-    assert found.low == pytest.approx(2 - 4.302653 / math.sqrt(3))
+    assert found.low == pytest.approx(2 - design_factor(3, shared=False) * 4.302653 / math.sqrt(3))
     assert mean_at(0.0, values[:2]) == Mean(0.0, 1.5, count=2)
     assert mean_at(0.0, [value(None, seeds=(6,))]) is None
 

@@ -161,7 +161,7 @@ def test_training_has_a_diagram_for_each_family() -> None:
         "training-vgg-digits",
         "training-resnet-digits",
     ]
-    assert [panel.title for panel in figures[1].panels] == ["strong", "weak", "zero"]
+    assert [panel.title for panel in figures[1].panels] == ["strong", "weak", "zero", "spawned"]
 
 
 def test_undefined_losses_are_left_out_of_curves() -> None:
