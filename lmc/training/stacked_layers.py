@@ -33,9 +33,10 @@ class StackedLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (N, M·inputs) to (N, M·outputs)."""
         models, fan_in, fan_out = self.weight.shape
-        outputs: Tensor = _Products.apply(inputs.reshape(-1, models, fan_in).transpose(0, 1), self.weight, True)
+        inputs, weight = _cast(inputs, self.weight)
+        outputs: Tensor = _Products.apply(inputs.reshape(-1, models, fan_in).transpose(0, 1), weight, True)
         flat = outputs.transpose(0, 1).reshape(-1, models * fan_out)
-        return flat if self.bias is None else flat + self.bias
+        return flat if self.bias is None else flat + self.bias.to(flat.dtype)
 
     def joined(self, weights: Sequence[Tensor]) -> Tensor:
         """Weights of the models' own layers, (outputs, inputs) each, as they are held here: (M, inputs, outputs)."""
@@ -65,16 +66,17 @@ class StackedConv(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (N, M·channels, H, W) to (N, M·filters, H', W')."""
         models, fan_in, filters = self.weight.shape
+        inputs, weight = _cast(inputs, self.weight)
         rows = inputs.permute(0, 2, 3, 1)  # (N, H, W, M·channels)
         pad_h, pad_w = self.padding
         if pad_h or pad_w:
             rows = F.pad(rows, (0, 0, pad_w, pad_w, pad_h, pad_h))
         patches: Tensor = _Patches.apply(rows, models, self.kernel, self.stride)
         _, n, height, width = patches.shape[:4]
-        products: Tensor = _Products.apply(patches.reshape(models, -1, fan_in), self.weight, True)
+        products: Tensor = _Products.apply(patches.reshape(models, -1, fan_in), weight, True)
         outputs = products.transpose(0, 1).reshape(n, height, width, models * filters)
         if self.bias is not None:
-            outputs = outputs + self.bias
+            outputs = outputs + self.bias.to(outputs.dtype)
         return outputs.permute(0, 3, 1, 2)
 
     def joined(self, weights: Sequence[Tensor]) -> Tensor:
@@ -180,6 +182,15 @@ class _Overlaid(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         patches: Tensor = _Patches.apply(gradients[0].contiguous(), *ctx.how)
         return patches, None, None, None, None
+
+
+def _cast(inputs: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as autocast casts them for a layer of torch's own; it leaves products of our own as they are."""
+    device = inputs.device.type
+    if not torch.is_autocast_enabled(device):
+        return inputs, weight
+    dtype = torch.get_autocast_dtype(device)
+    return inputs.to(dtype), weight.to(dtype)
 
 
 def _stacked_bias(layers: Sequence[nn.Linear] | Sequence[nn.Conv2d]) -> nn.Parameter | None:

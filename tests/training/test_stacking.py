@@ -76,6 +76,32 @@ def test_forward_and_gradients_agree(
 
 
 @BOTH_WAYS
+def test_both_compute_in_bfloat16_where_that_is_asked_for(
+    arch: str, width: float, grouped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_onednn(grouped, monkeypatch)
+    torch.manual_seed(0)
+    models = [build(arch, width, (2, 8, 8), 10) for _ in range(3)]
+    side_by_side = stack(models)
+    images = torch.randn(3, 7, 2, 8, 8)
+    joined, inputs = images.transpose(0, 1).flatten(1, 2), list(zip(models, images, strict=True))
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = side_by_side(joined)
+        expected = torch.cat([model(batch) for model, batch in inputs], 1)
+    exact = side_by_side(joined).detach()
+    assert outputs.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=0.05 * float(exact.std()))
+    off, off_alone = (float((each.detach() - exact).square().mean().sqrt()) for each in (outputs, expected))
+    assert 0.5 * off_alone < off < 2 * off_alone, "the stack rounds as often as its models"
+    outputs.float().square().sum().backward()
+    expected.float().square().sum().backward()
+    gradients = [torch.cat([p.grad.flatten() for p in each.parameters()]) for each in (side_by_side, *models)]
+    assert gradients[0].dtype == torch.float32
+    norms = float(gradients[0].norm()), float(torch.cat(gradients[1:]).norm())
+    assert norms[0] == pytest.approx(norms[1], rel=0.02)
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_training_agrees_with_the_reference_path(
     arch: str, width: float, optimizer: str, grouped: bool, monkeypatch: pytest.MonkeyPatch
