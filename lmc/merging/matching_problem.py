@@ -21,7 +21,8 @@ class Problem:
     """The parameters of both models, and which groups meet in which of them.
 
     Raises:
-        MergeError: the states do not fit each other or the specification, or a weight is not finite.
+        MergeError: the states do not fit each other or the specification, a weight is not finite, or float64 does not
+            hold ‖a‖·‖b‖.
     """
 
     def __init__(self, spec: PermutationSpec, a: State, b: State) -> None:
@@ -42,7 +43,12 @@ class Problem:
                 if met.count(group) > 1:
                     self.quadratic[group].add(name)
                 self.neighbours[group] |= {other for other in met if other != group or met.count(group) > 1}
-        self.least_gain = LEAST_GAIN * self._norm(a, "a") * self._norm(b, "b")
+        largest = self._norm(a, "a") * self._norm(b, "b")  # no gain exceeds it, nor do the sums on the way to one
+        if not math.isfinite(largest):
+            raise MergeError("the weights are too large to be matched in float64: ‖a‖·‖b‖ overflows; scale them down")
+        self.least_gain = LEAST_GAIN * largest
+        single = torch.finfo(torch.float32)
+        self._fits_single = largest < single.max and (self.least_gain > single.tiny or not largest)
 
     def _norm(self, state: State, what: str) -> float:
         norms = {name: torch.linalg.vector_norm(state[name], dtype=torch.float64).item() for name in self.labels}
@@ -124,4 +130,4 @@ class Problem:
             places = places_of(axis, group, size).flatten().to(tensor.device)
             tensor = tensor.index_select(number, places)
         rows = tensor.movedim(number, 0).reshape(size, -1)
-        return rows if rows.dtype == torch.float64 else rows.float()
+        return rows.float() if self._fits_single and rows.dtype != torch.float64 else rows.double()

@@ -76,6 +76,17 @@ def test_a_planted_permutation_is_recovered_exactly(name: str) -> None:
     assert found.objective == pytest.approx(product(spec, a, a), rel=ROUNDING)
 
 
+@pytest.mark.parametrize("scale", [1e25, 1e-25])
+@pytest.mark.parametrize("name", ["mlp", "resnet8"])
+def test_it_is_recovered_where_float32_does_not_hold_the_products_of_weights(name: str, scale: float) -> None:
+    spec, a, _ = pair(name)
+    a = {key: tensor * scale if tensor.is_floating_point() else tensor for key, tensor in a.items()}
+    planted = random_permutations(spec, 7)
+    found = weight_matching(spec, a, permute(a, spec, planted))
+    assert all(torch.equal(found.permutations[group], order) for group, order in invert(planted).items())
+    assert found.objective == pytest.approx(product(spec, a, a), rel=ROUNDING)
+
+
 @pytest.mark.parametrize("name", ["mlp-bn", "vgg-small", "resnet8"])
 def test_a_planted_permutation_is_recovered_under_noise(name: str) -> None:
     spec, a, other = pair(name)
@@ -369,6 +380,9 @@ def test_bad_input_is_refused() -> None:
         weight_matching(spec, a, {"head.weight": b["head.weight"]})
     with pytest.raises(MergeError, match=r"head.bias of model b holds NaN or infinite values; the model diverged"):
         weight_matching(spec, a, {**b, "head.bias": b["head.bias"] / 0})
+    large = [{**state, "head.bias": state["head.bias"].double() * 1e160} for state in (a, b)]
+    with pytest.raises(MergeError, match=r"‖a‖·‖b‖ overflows; scale them down"):
+        weight_matching(spec, *large)
 
 
 def test_modules_instead_of_state_dicts_are_refused() -> None:
