@@ -24,7 +24,9 @@ from lmc.measuring.measurements import (
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
+    PruneMeasurement,
 )
+from lmc.measuring.mergeable import ALIGNMENTS
 from lmc.measuring.records import measure
 from lmc.nets import build
 from lmc.specs import RunSpec
@@ -91,17 +93,20 @@ EXTREME: dict[str, Callable[[State], State]] = {
 
 def measurements(spec: RunSpec) -> list[Measurement]:
     a, b, c = (spec.with_seed(seed) for seed in range(3))
-    pairs = [PairMeasurement(a, b), PairMeasurement(a, b, alignment="matching"), PairMeasurement(a, b, draw=1)]
+    aligned = [PairMeasurement(a, b, alignment=alignment) for alignment in ALIGNMENTS]
     return [
-        *pairs,
+        *aligned,
+        PairMeasurement(a, b, draw=1),
         ModelMeasurement(a),
         FlatnessMeasurement(a, b),
         MergeMeasurement((a, b, c)),
+        MergeMeasurement((a, b, c), rule="sum", bn="summed"),
+        PruneMeasurement(a, (0.1, 1.0)),
         LayerFitMeasurement(a, b, c),
     ]
 
 
-KINDS = ("pair", "matched pair", "draw", "model", "flatness", "merge", "layer fit")
+KINDS = (*ALIGNMENTS, "draw", "model", "flatness", "merge", "sum", "pruned", "layer fit")
 every_kind = pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
 
 
