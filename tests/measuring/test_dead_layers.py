@@ -46,8 +46,10 @@ def test_where_both_are_dead_they_agree() -> None:
         record = found["layers"]["outputs"][output]
         assert (record["lewc_cosine"], record["endpoint_cosine"]) == (1.0, 1.0)
         assert (record["norm_merged"], record["norm_endpoints"], record["llfc_norm_ratio"]) == (0.0, 0.0, None)
-    nothing = {"active_share": 0.0, "overlap_ratio": 0.0, "overlap_chance": 0.0}
-    known = {"function": "relu", "additivity_null": GAUSSIAN_NULL, "additivity_cosine": 1.0}
+    nothing = {"active_share": 0.0, "overlap_ratio": 0.0, "overlap_chance": 0.0, "sign_disagreement": None}
+    nothing |= {"varying_share_a": 0.0, "varying_share_b": 0.0}
+    known = {"function": "relu", "additivity_null": GAUSSIAN_NULL}
+    known |= {"additivity_cosine": 1.0, "additivity_shuffled": 1.0}
     assert found["layers"]["activations"]["hidden.1.relu"] == {**known, **nothing}
     expected = {"orthogonality_ratio": 0.0, "recovery_cosine": 1.0, "commutativity_distance": 0.0}
     expected |= {"relative_commutativity": 0.0}
@@ -94,3 +96,5 @@ def test_where_one_is_dead_what_is_undefined_is_none() -> None:
     assert relu["additivity_cosine"] == pytest.approx(1.0, abs=1e-12)
     assert (relu["overlap_ratio"], relu["overlap_chance"]) == (0.0, 0.0)
     assert 0.0 < relu["active_share"] <= 0.5  # model b's half of the mean
+    assert 0.0 < relu["sign_disagreement"] < 1.0  # where b's are positive, as none of a's is
+    assert relu["varying_share_a"] == 0.0 < relu["varying_share_b"]
