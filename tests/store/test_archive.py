@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmc.errors import StoreError
+from lmc.specs import RECIPE_VERSION
 from lmc.store.archive import export_cells, import_cells
 from lmc.store.store import Store, cell_of, parse_record, record_bytes
 
@@ -32,7 +33,7 @@ def filled(root: Path) -> Store:
     store.save_model(MODEL, TENSORS, LOG)
     store.write("models", BARE, {**LOG, "weights_sha256": "0" * 64, "weights_bytes": 5})
     store.write("measurements", MEASURED, {"status": "measured", "barrier": 0.1, "seconds": 3.0})
-    store.save_model(STATE, TENSORS, {"step": 5, "specs": [BARE], "recipe": 2}, "checkpoints")
+    store.save_model(STATE, TENSORS, {"step": 5, "specs": [BARE], "recipe": RECIPE_VERSION}, "checkpoints")
     return store
 
 

@@ -218,7 +218,8 @@ def test_what_extra_claims_need_is_kept_however_they_are_named(
     monkeypatch.chdir(tmp_path)
     Path("own_upkeep.py").write_text(OWN)
     (setting,) = load_tier("own_upkeep:tier").settings
-    wanted = setting.families["own"].spec(1 / 64, 60).key  # no claim of the paper needs it
+    own = setting.families["own"]
+    wanted = own.spec(1 / 64, own.seeds[0]).key  # no claim of the paper needs it
     store.save_model(wanted, TENSORS, LOG)
     kept = ("--keep-tier", "own_upkeep:tier")
     pruned(store, *kept, "--extra-claims", "own_upkeep:CLAIMS")
