@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lmc import theory
-from lmc.claims.studies import Extract, OfPath, Values
+from lmc.claims.studies import Extract, Imprecise, Values
 from lmc.measuring.layer_fit import layer_fit
 
 Record = dict[str, Any]
@@ -18,12 +18,14 @@ LOGITS = "logits"
 def barrier(name: str) -> Extract:
     """The barrier of a pair called ``name`` (``loss``, ``calibrated_loss``, ``accuracy``) at the midpoint."""
     key = f"{name}_barrier_midpoint"
-    return OfPath(lambda record: record["path"]["barriers"][key], lambda record: record["path"]["errors"][key] or 0.0)
+    return Imprecise(
+        lambda record: record["path"]["barriers"][key], lambda record: record["path"]["errors"][key] or 0.0
+    )
 
 
 def midpoint(quantity: str) -> Extract:
     """``quantity`` of the model merged at λ = ½."""
-    return OfPath(lambda record: _middle(record)[quantity])
+    return lambda record: {"": _middle(record)[quantity]}
 
 
 def endpoint(quantity: str) -> Extract:
@@ -36,10 +38,10 @@ def endpoint(quantity: str) -> Extract:
     return extract
 
 
-def left_by_calibration(record: Record) -> float:
+def left_by_calibration(record: Record) -> Values:
     """The calibrated barrier at the midpoint less half of the raw one: below 0 where β removes more than half."""
     found = record["path"]["barriers"]
-    return float(found["calibrated_loss_barrier_midpoint"] - found["loss_barrier_midpoint"] / 2)
+    return {"": found["calibrated_loss_barrier_midpoint"] - found["loss_barrier_midpoint"] / 2}
 
 
 def third_share(record: Record) -> Values:

@@ -10,11 +10,11 @@ from lmc.claims.comparisons import Contrast
 from lmc.claims.expectations import Level
 from lmc.claims.extracts import barrier, foreign_share, layers, merge_barrier
 from lmc.claims.null import Null
-from lmc.claims.studies import Arm, over_aligned, rings, study
+from lmc.claims.studies import Arm, merged, over_aligned, study
 from lmc.claims.verdicts import FOUND_HERE
 
-_SUM = rings(2, "sum", "complementary")
-_AVERAGE = rings(2, "mean", "matching")
+_SUM = merged("sum", "complementary")
+_AVERAGE = merged("mean", "matching")
 _PACKED = ("complementary", "unpermuted")
 
 MERGING: tuple[Claim, ...] = (
@@ -71,7 +71,7 @@ MERGING: tuple[Claim, ...] = (
         unit="nats",
         study=study(
             Arm(merge_barrier("loss"), "weak", _SUM, "complementary"),
-            Arm(merge_barrier("loss"), "weak", rings(2, "sum", "matching"), "matching"),
+            Arm(merge_barrier("loss"), "weak", merged("sum", "matching"), "matching"),
             widest=True,
         ),
         expect=Contrast("complementary", "matching", by=NOTICEABLE),

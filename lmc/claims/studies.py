@@ -18,6 +18,7 @@ from lmc.measuring.measurements import (
     ModelMeasurement,
     PairMeasurement,
 )
+from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting
 
 Values = dict[str, float | None]
@@ -27,18 +28,16 @@ Extract = Callable[[dict[str, Any]], Values]
 
 
 @dataclass(frozen=True)
-class OfPath:
-    """An extract that reads nothing but the path of a pair, which every random permutation gives anew.
-
-    Such numbers are taken of all draws of a pair (see `lmc.tiers.families.Family`), others of the pair as it is.
+class Imprecise:
+    """An extract of one number whose error, due to the finite test set, is known.
 
     Args:
         read: gives the number of a record.
-        error: gives its standard error that is due to the finite test set, where that is known.
+        error: gives its standard error.
     """
 
     read: Callable[[dict[str, Any]], float | None]
-    error: Callable[[dict[str, Any]], float] = lambda _: 0.0
+    error: Callable[[dict[str, Any]], float]
 
     def __call__(self, record: dict[str, Any]) -> Values:
         """See `Extract`."""
@@ -55,18 +54,15 @@ Sample = Callable[[Family, float], Samples]
 
 def pairs(family: Family, width: float) -> Samples:
     """Every pair of models: the whole path for independent pairs, else the midpoint."""
-    for seeds in family.pairs:
-        independent = seeds in family.independent
-        a, b = (family.spec(width, seed) for seed in seeds)
+    for independent, a, b in _specs(family, family.pairs, width):
         yield independent, PairMeasurement(a, b, FULL_PATH if independent else MIDPOINT)
 
 
 def permuted(family: Family, width: float) -> Samples:
     """The midpoint of every pair, one of its models permuted at random (F.4), once at least."""
     for draw in range(1, max(2, family.draws)):
-        for seeds in family.pairs:
-            a, b = (family.spec(width, seed) for seed in seeds)
-            yield seeds in family.independent, PairMeasurement(a, b, MIDPOINT, draw=draw, layers=False)
+        for independent, a, b in _specs(family, family.pairs, width):
+            yield independent, PairMeasurement(a, b, MIDPOINT, draw=draw)
 
 
 def draws(family: Family, width: float) -> Samples:
@@ -76,13 +72,45 @@ def draws(family: Family, width: float) -> Samples:
         yield from permuted(family, width)
 
 
+def affordable(family: Family) -> list[tuple[int, int]]:
+    """All pairs where the family is small enough for draws, else neighbours: what has no draws, or takes long."""
+    return family.pairs if family.draws > 1 else family.neighbours
+
+
+def _specs(family: Family, chosen: Sequence[tuple[int, int]], width: float) -> Iterator[tuple[bool, RunSpec, RunSpec]]:
+    for seeds in chosen:
+        a, b = (family.spec(width, seed) for seed in seeds)
+        yield seeds in family.independent, a, b
+
+
 def aligned(alignment: str) -> Sample:
-    """The midpoint of neighbouring pairs, one of whose models was brought into the other's order, which takes long."""
+    """The midpoint of pairs, one of whose models was brought into an order that depends on the other's."""
 
     def sample(family: Family, width: float) -> Samples:
-        for seeds in family.neighbours:
-            a, b = (family.spec(width, seed) for seed in seeds)
-            yield seeds in family.independent, PairMeasurement(a, b, MIDPOINT, alignment)
+        for independent, a, b in _specs(family, affordable(family), width):
+            yield independent, PairMeasurement(a, b, MIDPOINT, alignment)
+
+    return sample
+
+
+def merged(rule: str, alignment: str) -> Sample:
+    """Pairs merged after an alignment, by a rule."""
+
+    def sample(family: Family, width: float) -> Samples:
+        for independent, a, b in _specs(family, affordable(family), width):
+            yield independent, MergeMeasurement((a, b), (), alignment, rule)
+
+    return sample
+
+
+def fits(lam: float, alignment: str = "unpermuted") -> Sample:
+    """Pairs merged at λ, each beside the next model of the family, which is not merged."""
+
+    def sample(family: Family, width: float) -> Samples:
+        for independent, a, b in _specs(family, affordable(family), width):
+            around = [*family.seeds[family.seeds.index(b.seed) :], *family.seeds]
+            third = next(seed for seed in around if seed not in (a.seed, b.seed))
+            yield independent, LayerFitMeasurement(a, b, family.spec(width, third), lam, alignment)
 
     return sample
 
@@ -94,10 +122,9 @@ def models(family: Family, width: float) -> Samples:
 
 
 def flatness(family: Family, width: float) -> Samples:
-    """The first model of every independent pair, along a random direction as long as the pair's distance."""
-    for seeds in family.independent:
-        a, b = (family.spec(width, seed) for seed in seeds)
-        yield True, FlatnessMeasurement(a, b)
+    """The first model of a pair, along a random direction as long as the pair's distance."""
+    for independent, a, b in _specs(family, affordable(family), width):
+        yield independent, FlatnessMeasurement(a, b)
 
 
 def merges(*weights: float, models: int = 0) -> Sample:
@@ -110,31 +137,6 @@ def merges(*weights: float, models: int = 0) -> Sample:
     return sample
 
 
-def rings(models: int, rule: str, alignment: str) -> Sample:
-    """Every model merged with the next ones around the ring of seeds, after an alignment and by a rule."""
-
-    def sample(family: Family, width: float) -> Samples:
-        seeds, count = family.seeds, len(family.seeds)
-        for first in range(count):
-            chosen = sorted(seeds[(first + step) % count] for step in range(models))
-            specs = tuple(family.spec(width, seed) for seed in chosen)
-            yield first % models == 0 and first + models <= count, MergeMeasurement(specs, (), alignment, rule)
-
-    return sample
-
-
-def fits(lam: float, alignment: str = "unpermuted") -> Sample:
-    """Neighbouring pairs merged at λ, beside the model after them, which is not merged."""
-
-    def sample(family: Family, width: float) -> Samples:
-        seeds, count = family.seeds, len(family.seeds)
-        for first in range(count):
-            a, b, c = (family.spec(width, seeds[(first + step) % count]) for step in range(3))
-            yield first % 2 == 0 and first + 2 <= count, LayerFitMeasurement(a, b, c, lam, alignment)
-
-    return sample
-
-
 @dataclass(frozen=True)
 class Arm:
     """One side of a study.
@@ -142,19 +144,14 @@ class Arm:
     Args:
         extract: the numbers of one record.
         family: role of the family that is measured.
-        sample: what is measured of it at one width; ``None`` for pairs, in all draws where the path is enough.
+        sample: what is measured of it at one width.
         label: group of the observations; empty for the family's role.
     """
 
     extract: Extract
     family: str = "strong"
-    sample: Sample | None = None
+    sample: Sample = draws
     label: str = ""
-
-    def samples(self, family: Family, width: float) -> Samples:
-        """What is measured of ``family`` at ``width``."""
-        sample = self.sample or (draws if isinstance(self.extract, OfPath) else pairs)
-        return sample(family, width)
 
     def observations(
         self, record: dict[str, Any], width: float, measurement: Measurement, *, independent: bool
@@ -162,7 +159,7 @@ class Arm:
         """The numbers of one record, with what they are of."""
         merged = measurement.specs[:2] if isinstance(measurement, LayerFitMeasurement) else measurement.specs
         seeds = tuple(spec.seed for spec in merged)  # a third model that is not merged stands for any
-        error = self.extract.error(record) if isinstance(self.extract, OfPath) else 0.0
+        error = self.extract.error(record) if isinstance(self.extract, Imprecise) else 0.0
         draw = measurement.draw if isinstance(measurement, PairMeasurement) else 0
         for part, value in self.extract(record).items():
             group = self.label or self.family
@@ -178,7 +175,7 @@ def study(*arms: Arm, widest: bool = False) -> Study:
         shared = shared[-1:] if widest else shared
         for arm, family in zip(arms, families, strict=True):
             for width in shared:
-                for independent, measurement in arm.samples(family, width):
+                for independent, measurement in arm.sample(family, width):
                     yield arm, width, independent, measurement
 
     def needs(setting: Setting) -> list[Measurement]:
@@ -201,7 +198,7 @@ def over_pairs(extract: Extract, *families: str, widest: bool = False) -> Study:
 
 def over_aligned(extract: Extract, *alignments: str, widest: bool = False) -> Study:
     """Pairs merged after ``matching`` or ``random`` permutations, or ``unpermuted``; groups of that name."""
-    samples: dict[str, Sample | None] = {"unpermuted": None, "random": permuted}
+    samples = {"unpermuted": draws, "random": permuted}
     arms = [Arm(extract, sample=samples.get(each, aligned(each)), label=each) for each in alignments]
     return study(*arms, widest=widest)
 

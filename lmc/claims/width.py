@@ -11,7 +11,7 @@ from lmc.claims.extracts import (
     midpoint,
 )
 from lmc.claims.null import Null
-from lmc.claims.studies import OfPath, over_aligned, over_pairs
+from lmc.claims.studies import over_aligned, over_pairs
 from lmc.claims.verdicts import CHECK
 
 WIDTH: tuple[Claim, ...] = (
@@ -45,7 +45,7 @@ WIDTH: tuple[Claim, ...] = (
         items=("Figure 2",),
         statement="At the largest width, calibration removes more than half of the barrier of the raw loss.",
         unit="nats, calibrated barrier less half of the raw one",
-        study=over_pairs(OfPath(left_by_calibration)),
+        study=over_pairs(left_by_calibration),
         expect=Level(below=0.0),
         null=Null("Narrow models, whose merge is bad with and without calibration: 1.4 nats, and 1.4 left.", 0.7),
         why="Half: what is left is then less than what was a matter of the scale of the logits alone. An uncalibrated "

@@ -20,7 +20,9 @@ from lmc.claims.studies import (
     aligned,
     computed,
     draws,
+    fits,
     flatness,
+    merged,
     merges,
     models,
     over_aligned,
@@ -33,7 +35,7 @@ from lmc.claims.studies import (
 from lmc.measuring.measurements import (
     FULL_PATH,
     MIDPOINT,
-    FlatnessMeasurement,
+    LayerFitMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
@@ -133,14 +135,13 @@ def test_labels_name_the_groups_of_one_family() -> None:
     found = study(Arm(key_of, label="merged"), Arm(key_of, sample=flatness, label="perturbed"), widest=True)
     assert found.groups == ("strong",), "a family is named once"
     observations = observed(found)
-    assert Counter(each.group for each in observations) == {"merged": 15, "perturbed": 3}
+    assert Counter(each.group for each in observations) == {"merged": 15, "perturbed": 6}
     assert {each.width for each in observations} == {2.0}
-    assert len({each.value for each in observations}) == 18
+    assert len({each.value for each in observations}) == 21
 
 
 SAMPLES: list[tuple[Any, type, list[tuple[int, ...]]]] = [
     (models, ModelMeasurement, [(0,), (1,), (2,), (3,), (4,), (5,)]),
-    (flatness, FlatnessMeasurement, [(0, 1), (2, 3), (4, 5)]),
     (merges(models=2), MergeMeasurement, [(0, 1), (2, 3), (4, 5)]),
     (merges(0.5, 0.3, 0.2), MergeMeasurement, [(0, 1, 2), (3, 4, 5)]),
     (merges(models=6), MergeMeasurement, [(0, 1, 2, 3, 4, 5)]),
@@ -170,12 +171,34 @@ def test_the_weights_of_a_merge_reach_the_measurement() -> None:
     assert all(isinstance(each, MergeMeasurement) and each.weights == () for each in eights)
 
 
+NEIGHBOURS = [(0, 1), (0, 5), (1, 2), (2, 3), (3, 4), (4, 5)]
+EVERYONE = list(combinations(range(6), 2))
+
+
+@pytest.mark.parametrize(("family", "expected"), [(STRONG, NEIGHBOURS), (replace(STRONG, draws=2), EVERYONE)])
+def test_what_takes_long_is_measured_of_neighbours_unless_the_family_is_small(
+    family: Family, expected: list[tuple[int, int]]
+) -> None:
+    for sample in (aligned("matching"), merged("sum", "complementary"), fits(0.25), flatness):
+        found = list(sample(family, 2.0))
+        seeds = [tuple(spec.seed for spec in each.specs[:2]) for _, each in found]
+        assert sorted(seeds) == expected
+        assert [pair for pair, (free, _) in zip(seeds, found, strict=True) if free] == family.independent
+
+
+def test_the_third_model_of_a_fit_is_the_next_one() -> None:
+    found = [each for _, each in fits(0.25, "matching")(STRONG, 2.0) if isinstance(each, LayerFitMeasurement)]
+    seeds = {(each.a.seed, each.b.seed): each.c.seed for each in found}
+    assert seeds == {(0, 1): 2, (0, 5): 1, (1, 2): 3, (2, 3): 4, (3, 4): 5, (4, 5): 0}
+    assert {(each.lam, each.alignment) for each in found} == {(0.25, "matching")}
+    study_of_fits = study(Arm(key_of, sample=fits(0.25)), widest=True)
+    assert {each.seeds for each in observed(study_of_fits)} == set(seeds), "the third stands for any"
+
+
 def test_neighbours_are_matched_and_all_pairs_permuted_at_random() -> None:
-    neighbours = [(0, 1), (0, 5), (1, 2), (2, 3), (3, 4), (4, 5)]
-    everyone = list(combinations(range(6), 2))
     for sample, expected, how in (
-        (aligned("matching"), neighbours, ("matching", 0, True)),
-        (permuted, everyone, ("unpermuted", 1, False)),
+        (aligned("matching"), NEIGHBOURS, ("matching", 0, True)),
+        (permuted, EVERYONE, ("unpermuted", 1, True)),
     ):
         found = list(sample(STRONG, 2.0))
         seeds = [tuple(spec.init_seed for spec in each.specs) for _, each in found]
@@ -185,7 +208,7 @@ def test_neighbours_are_matched_and_all_pairs_permuted_at_random() -> None:
         assert {(each.alignment, each.draw, each.layers) for _, each in found} == {how}  # type: ignore[attr-defined]
 
 
-def test_the_path_is_measured_in_every_draw_and_layers_in_the_first() -> None:
+def test_pairs_are_measured_in_every_draw() -> None:
     drawn = replace(STRONG, draws=3)
     found = [(each.specs, each.draw) for _, each in draws(drawn, 2.0) if isinstance(each, PairMeasurement)]
     assert len(set(found)) == len(found) == 3 * len(drawn.pairs)
@@ -196,7 +219,7 @@ def test_the_path_is_measured_in_every_draw_and_layers_in_the_first() -> None:
         return {"path": {"barriers": {name: value}, "errors": {name: error}}}
 
     setting = Setting("drawn", {"strong": drawn}, min_accuracy=0.0)
-    of_path, of_layers = over_pairs(barrier("calibrated_loss")), over_pairs(key_of)
+    of_path = over_pairs(barrier("calibrated_loss"))
     needs = of_path.needs(setting)
     records = {each.key: path(0.1 * number, None if number else 0.02) for number, each in enumerate(needs)}
     found_there = of_path.observe(setting, records)
@@ -204,7 +227,6 @@ def test_the_path_is_measured_in_every_draw_and_layers_in_the_first() -> None:
     assert [each.value for each in found_there] == [0.1 * number for number in range(len(needs))]
     assert [each.error for each in found_there[:2]] == [0.02, 0.0]
     assert [each.draw for each in found_there] == [each.draw for each in needs if isinstance(each, PairMeasurement)]
-    assert {each.draw for each in of_layers.needs(setting) if isinstance(each, PairMeasurement)} == {0}
 
 
 def test_alignments_are_groups_and_unpermuted_are_all_plain_pairs() -> None:
