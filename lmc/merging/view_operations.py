@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,19 @@ def _made(layouts: Layouts, known: Known, args: Sequence[Any], result: Tensor) -
 @rule("view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze", "flatten", "unflatten")
 def _reshaped(layouts: Layouts, known: Known, args: Sequence[Any], result: Tensor) -> Any:
     return layouts.reshape(known(args[0]), result.shape)
+
+
+@rule("as_strided")
+def _restrided(layouts: Layouts, known: Known, args: Sequence[Any], result: Tensor) -> Any:
+    """Pooling to one pixel, channels last, restates the strides of axes of one element: the same elements in order."""
+    layout = known(args[0])
+    sizes = [(size, step) for size, step in zip(result.shape, result.stride(), strict=True) if size > 1]
+    in_order = [step for _, step in sizes] == [
+        math.prod(size for size, _ in sizes[at + 1 :]) for at in range(len(sizes))
+    ]
+    if not in_order or [size for size, _ in sizes] != [size for size in layout.shape if size > 1]:
+        return unknown(layouts, known, args, result)
+    return layouts.reshape(layout, result.shape)
 
 
 @rule("permute", "transpose", "t")

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmc.architectures import architecture, architecture_names
 from lmc.merging.channel_groups import Axis, Mixed, Part
 from lmc.merging.tracing import trace_permutation_spec
+from lmc.nets import build
 
 IMAGES = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 VECTORS = IMAGES[:, :, 0, 0]
@@ -208,3 +210,27 @@ def test_several_outputs_are_verified() -> None:
             return {"one": self.one(hidden), "two": self.two(hidden)}
 
     assert trace_permutation_spec(Two(), VECTORS).groups == {"hidden": 6}
+
+
+@pytest.mark.parametrize("arch", [name for name in architecture_names() if architecture(name).channels_last])
+def test_what_is_free_does_not_depend_on_the_memory_format(arch: str) -> None:
+    """Channels last, pooling to one pixel restates strides; taken for an unknown operation, it would fix channels."""
+    side = max(8, architecture(arch).min_side)
+    example = torch.randn(2, 3, side, side)
+    plain = trace_permutation_spec(build(arch, 1 / 4, (3, side, side), 10).eval(), example)
+    last = build(arch, 1 / 4, (3, side, side), 10).to(memory_format=torch.channels_last).eval()
+    found = trace_permutation_spec(last, example.contiguous(memory_format=torch.channels_last))
+    assert (found.groups, found.axes, found.fixing) == (plain.groups, plain.axes, frozenset())
+
+
+def test_other_strides_fix_channels() -> None:
+    class Strided(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, inputs: Tensor) -> Any:
+            hidden = self.first(inputs).relu()
+            return self.last(hidden.as_strided((4, 2), (1, 4)).mT.contiguous())
+
+    assert trace_permutation_spec(Strided().eval(), torch.randn(2, 5)).groups == {}
