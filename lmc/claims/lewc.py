@@ -46,6 +46,7 @@ LEWC: tuple[Claim, ...] = (
     Claim(
         id="def4.1-coefficients-fall-with-every-layer",
         ref="Def. 4.1",
+        items=("Figure 3",),
         statement="At λ = ¼ the logits of merged bias-free MLPs weigh the models by more than (λ / (1 - λ))^2.5.",
         unit="exponent",
         study=study(Arm(exponent, "many", fits(0.25))),
@@ -58,6 +59,7 @@ LEWC: tuple[Claim, ...] = (
     Claim(
         id="def4.1-exponent-restarts-at-a-normalisation",
         ref="Def. 4.1, §5.1",
+        items=("Figure 3",),
         statement="At λ = ¼ the logits of merged nets with BatchNorm weigh the models by more than (λ / (1 - λ))^1.5.",
         unit="exponent",
         study=study(Arm(exponent, sample=fits(0.25)), widest=True),
@@ -70,6 +72,7 @@ LEWC: tuple[Claim, ...] = (
     Claim(
         id="def4.1-matched-models-weigh-as-llfc-says",
         ref="Def. 4.1, App. C",
+        items=("Figure 3",),
         statement="At λ = ¼ the exponent of the models' weights in the logits is smaller after weight matching.",
         unit="exponent",
         study=study(

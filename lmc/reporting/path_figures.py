@@ -182,7 +182,10 @@ PATH_ITEMS: dict[str, PathFigures] = {
         "figure-2",
         "Loss and calibrated loss",
         (LOSS, CALIBRATED),
-        {"fig2b-calibrated-barrier-approaches-zero": CALIBRATED},
+        {  # the first stands in results of before only
+            "fig2a-uncalibrated-loss-stays-above": LOSS,
+            "fig2b-calibrated-barrier-approaches-zero": CALIBRATED,
+        },
         on=_is_another,
     ),
     "Figure 15": PathFigures("figure-15", "CIFAR-100", (ACCURACY, LOSS, CALIBRATED), on=_is_cifar100),

@@ -25,12 +25,16 @@ def judging(*claims: Claim) -> Document:
     return replace(DOCUMENT, claims=claims)
 
 
+FORMER = {"fig2a-uncalibrated-loss-stays-above"}
+"""Claims that only results of before hold."""
+
+
 def test_what_is_drawn_is_of_items_and_claims_that_there_are() -> None:
     assert {*PATH_ITEMS, *OTHER_ITEMS} <= {item.name for item in ITEMS}
     assert not {*PATH_ITEMS} & {*OTHER_ITEMS}
     items = {claim.id: claim.items for claim in CLAIMS}
     for name, shown in PATH_ITEMS.items():
-        assert all(name in items[claim_id] for claim_id in shown.limits), name
+        assert all(name in items[claim_id] for claim_id in shown.limits if claim_id not in FORMER), name
 
 
 @pytest.mark.parametrize("item", [*PATH_ITEMS, *OTHER_ITEMS])
@@ -83,6 +87,7 @@ def test_figure_19_has_every_architecture() -> None:
     ("item", "at", "claim_id", "asked", "bound", "said"),
     [
         ("Figure 1", 0, "fig1-accuracy-reaches-endpoints", Level(below=0.07).asked, -0.07, "above"),
+        ("Figure 2", 0, "fig2a-uncalibrated-loss-stays-above", Level(above=0.2).asked, 0.2, "above"),
         ("Figure 2", 1, "fig2b-calibrated-barrier-approaches-zero", Level(below=0.3).asked, 0.3, "below"),
         ("Figure 16", 0, "fig16-matched-models-reach-endpoints", Level(below=0.03).asked, -0.03, "above"),
     ],
