@@ -49,18 +49,6 @@ def test_every_verdict_that_holds_has_an_effect_a_p_value_and_three_independent_
                 assert len({value.seeds for value in judged.values if value.independent}) >= 3, named
 
 
-@pytest.mark.parametrize("name", ["quick-cpu", "pilot-quick-cpu"])
-def test_a_sixth_of_the_pairs_of_wide_vggs_carries_more_than_half_of_their_barrier(name: str) -> None:
-    """Why all of them are measured."""
-    document = read_results(BASELINES / f"{name}.json")
-    (claim,) = (each for each in document.claims if each.id == "fig2b-calibrated-barrier-approaches-zero")
-    (values,) = (judged.values for judged in claim.settings if judged.name == "vgg-digits")
-    widest = max(each.width for each in values)
-    barriers = sorted(each.value for each in values if each.width == widest and each.value is not None)
-    assert len(barriers) == 66
-    assert sum(barriers[-11:]) > sum(barriers) / 2
-
-
 def test_thresholds_come_from_other_seeds_than_verdicts() -> None:
     seeds = []
     for name in ("quick-cpu", "pilot-quick-cpu"):
