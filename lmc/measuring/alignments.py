@@ -12,25 +12,24 @@ from lmc.merging import State
 from lmc.merging.complementary import complementary_permutations, distant_permutations, reversed_permutations
 from lmc.merging.permutation_spec import Permutations, PermutationSpec, permute, verify
 from lmc.merging.strengths import norm_strengths
-from lmc.merging.tracing import trace_permutation_spec
 from lmc.merging.weight_matching import weight_matching
 from lmc.nets import memory_format_of
 from lmc.specs import RunSpec
 
 
-def align(alignment: str, models: Sequence[nn.Module], run: RunSpec, example: Tensor) -> None:
+def align(alignment: str, models: Sequence[nn.Module], spec: PermutationSpec, run: RunSpec, example: Tensor) -> None:
     """Permute all models but the first in place; their old tensors are left as they are.
 
     Args:
         alignment: but ``"unpermuted"``, see `lmc.measuring.mergeable.ALIGNMENTS`.
         models: two or more, of ``run`` up to the seeds. The first stays as it is.
-        run: the spec of one of them.
+        spec: of their architecture, see `lmc.merging.tracing.trace_permutation_spec`.
+        run: the recipe of one of them.
         example: two inputs.
 
     Raises:
-        MergeError: the architecture cannot be traced, or a permutation would change a function.
+        MergeError: a permutation would change a function.
     """
-    spec = trace_permutation_spec(models[0], example)
     states = [model.state_dict() for model in models]
     for model, state, permutations in zip(models[1:], states[1:], aligning(alignment, spec, states), strict=True):
         verify(model, state, spec, permutations, example)

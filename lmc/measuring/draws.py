@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lmc.merging.permutation_spec import permute, random_permutations, verify
-from lmc.merging.tracing import trace_permutation_spec
+from lmc.merging.permutation_spec import PermutationSpec, permute, random_permutations, verify
 from lmc.specs import RunSpec, content_key
 
 
@@ -28,19 +27,15 @@ def draw_seed(first: RunSpec, other: RunSpec, draw: int, place: int = 1) -> int:
 
 
 class Draws:
-    """Draws of models of one architecture, which is traced once.
+    """Draws of models of one architecture.
 
     Args:
-        network: a model of the architecture, not changed.
+        spec: of the architecture, see `lmc.merging.tracing.trace_permutation_spec`.
         example: two inputs.
-
-    Raises:
-        MergeError: the architecture cannot be traced.
     """
 
-    def __init__(self, network: nn.Module, example: Tensor) -> None:
-        self._example = example
-        self._spec = trace_permutation_spec(network, example)
+    def __init__(self, spec: PermutationSpec, example: Tensor) -> None:
+        self._spec, self._example = spec, example
         self._verified: set[nn.Module] = set()
 
     def state(self, network: nn.Module, seed: int) -> dict[str, Tensor]:

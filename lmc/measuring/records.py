@@ -35,6 +35,8 @@ from lmc.measuring.merges import measure_merge
 from lmc.measuring.models import measure_model
 from lmc.measuring.pairs import distance, measure_pair
 from lmc.measuring.pruning import measure_pruning
+from lmc.merging.permutation_spec import PermutationSpec
+from lmc.merging.tracing import trace_permutation_spec
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
 
@@ -190,8 +192,13 @@ class _Job:
         return self._network(state)
 
     @functools.cached_property
+    def _spec(self) -> PermutationSpec:
+        """What can be permuted, traced once for all models."""
+        return trace_permutation_spec(self.spare, self.inputs.examples(2))
+
+    @functools.cached_property
     def _draws(self) -> Draws:
-        return Draws(self.spare, self.inputs.examples(2))
+        return Draws(self._spec, self.inputs.examples(2))
 
     def _second(self, measurement: PairMeasurement) -> Endpoint:
         """Model b, its units in the order that is asked for."""
@@ -203,13 +210,13 @@ class _Job:
 
     def _in_order(self, a: RunSpec, b: RunSpec, alignment: str) -> Endpoint:
         """Model b, aligned to a."""
-        if a == b or alignment == "unpermuted":
+        if alignment == "unpermuted" or (a == b and alignment == "matching"):
             return self.models[b]
         if (a, b, alignment) not in self._aligned:
             from lmc.measuring.alignments import align
 
             network = self._network(self.models[b].network.state_dict())
-            align(alignment, [self.models[a].network, network], b, self.inputs.examples(2))
+            align(alignment, [self.models[a].network, network], self._spec, b, self.inputs.examples(2))
             self._aligned[a, b, alignment] = self.models[b].reordered(network)
         return self._aligned[a, b, alignment]
 
@@ -225,11 +232,14 @@ class _Job:
             networks = [self._network(state) for state in states]
         elif measurement.alignment == "unpermuted":
             return models
+        elif len(models) == 2:
+            a, b = measurement.specs
+            return [first, self._in_order(a, b, measurement.alignment)]
         else:
             from lmc.measuring.alignments import align
 
             networks = [self._network(each.network.state_dict()) for each in others]
-            align(measurement.alignment, [first.network, *networks], self.recipe, self.inputs.examples(2))
+            align(measurement.alignment, [first.network, *networks], self._spec, self.recipe, self.inputs.examples(2))
         return [first, *(each.reordered(network) for each, network in zip(others, networks, strict=True))]
 
     def _flatness(self, measurement: FlatnessMeasurement) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import asdict, replace
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 
 from lmc.architectures import Architecture, register_architecture
 from lmc.errors import MergeError
+from lmc.measuring import alignments
 from lmc.measuring.alignments import align
 from lmc.measuring.draws import Draws, draw_seed
 from lmc.measuring.evaluation import evaluate_logits, logits_of
@@ -31,7 +33,7 @@ from lmc.measuring.measurements import (
 from lmc.measuring.ranks import measure_ranks
 from lmc.measuring.records import LAYER_IMAGES, measure, measure_all
 from lmc.merging import reset_bn_stats
-from lmc.merging.permutation_spec import permute, random_permutations
+from lmc.merging.permutation_spec import PermutationSpec, permute, random_permutations
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.specs import RunSpec
 
@@ -199,7 +201,7 @@ def test_an_alignment_reorders_the_units_of_b_and_leaves_the_logits(name: str, a
     specs = seeds(name, 2)
     a, b = (network(spec, state_of(spec)) for spec in specs)
     before = [logits_of(net, inputs_of()) for net in (a, b)]
-    align(alignment, [a, b], specs[1], inputs_of().examples(2))
+    align(alignment, [a, b], trace_permutation_spec(a, inputs_of().examples(2)), specs[1], inputs_of().examples(2))
     for net, spec, logits in zip((a, b), specs, before, strict=True):
         torch.testing.assert_close(logits_of(net, inputs_of()), logits, rtol=1e-4, atol=1e-4)
         assert any(not torch.equal(each, state_of(spec)[key]) for key, each in net.state_dict().items()) == (net is b)
@@ -276,7 +278,7 @@ def test_a_draw_costs_one_merged_evaluation(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_permutation_that_changes_the_function_is_refused() -> None:
     (spec,) = seeds("mlp", 1)
     net = network(spec, state_of(spec))
-    draws = Draws(net, inputs_of().examples(2))
+    draws = Draws(trace_permutation_spec(net, inputs_of().examples(2)), inputs_of().examples(2))
     other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(MergeError, match="the state dict lacks"):
         draws.state(other, 1)
@@ -332,3 +334,28 @@ def test_a_flatness_record_is_a_random_step_as_long_as_the_models_are_apart(name
     assert not differences(found["points"][-1], moved, rel=1e-3, abs=1e-4)
     assert all(set(relu) == {"perturbation_cosine"} for relu in found["activations"].values())
     assert list(found["activations"]) == list(plain["layers"]["activations"])
+
+
+def test_two_measurements_of_an_aligned_pair_align_and_trace_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured of one matched pair, a path and two merges, has one matching."""
+    calls: list[str] = []
+    align_there = alignments.align
+
+    def aligning(alignment: str, *rest: Any) -> None:
+        calls.append(alignment)
+        align_there(alignment, *rest)
+
+    def tracing(*given: Any) -> PermutationSpec:
+        calls.append("traced")
+        return trace_permutation_spec(*given)
+
+    monkeypatch.setattr(alignments, "align", aligning)
+    monkeypatch.setattr("lmc.measuring.records.trace_permutation_spec", tracing)
+    a, b = seeds("mlp", 2)
+    asked: list[Measurement] = [PairMeasurement(a, b, alignment="matching")]
+    asked += [MergeMeasurement((a, b), (), "matching", rule) for rule in ("mean", "sum")]
+    found = dict(measure_all(asked, state_of, DIGITS, "cpu"))
+    assert len(found) == 3
+    assert sorted(calls) == ["matching", "traced"]
+    path, mean = (found[each] for each in asked[:2])
+    assert mean["merged"]["loss"] == pytest.approx(path["path"]["points"][1]["loss"], abs=1e-6)
