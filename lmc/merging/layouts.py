@@ -20,6 +20,7 @@ class Layouts:
 
     def __init__(self) -> None:
         self.orders = Orders()
+        self.given_up = 0  # operations whose effect on the order of channels was not followed
 
     def fix(self, layout: Layout) -> Layout:
         """Fix every channel of a tensor."""

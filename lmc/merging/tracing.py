@@ -173,15 +173,16 @@ class Watch(TorchDispatchMode):  # type: ignore[misc, no-untyped-call, unused-ig
         if not any(each in self.layouts_of or id(each) in self.names for each in read):
             return result
         name = name.removesuffix("_")  # in place: the same, and the tensor's own layout is that of the result
-        pointwise = torch.Tag.pointwise in func.tags
-        if not pointwise and (name not in RULES or name in view_operations.ORDERING):
-            self.fixing |= {name for each in read if self.known(each).bundles}
-        if pointwise:
+        moving = any(self.known(each).bundles for each in read)
+        before = self.layouts.given_up
+        if torch.Tag.pointwise in func.tags:
             made = elementwise(self.layouts, self.known, read, result)
         elif name in RULES:
             made = RULES[name](self.layouts, self.known, _positional(func, args, kwargs or {}), result)
         else:
             made = unknown(self.layouts, self.known, read, result)
+        if moving and (self.layouts.given_up > before or name in view_operations.ORDERING):
+            self.fixing.add(name)
         for tensor, layout in zip(tensors_in(result), [made] if isinstance(made, Layout) else made, strict=True):
             assert layout.shape == tuple(tensor.shape), (name, layout.shape, tensor.shape)
             self.layouts_of[tensor] = layout
