@@ -5,11 +5,7 @@ from __future__ import annotations
 from lmc.claims.claim import NOTICEABLE, Claim
 from lmc.claims.comparisons import Contrast
 from lmc.claims.expectations import Level, Trend
-from lmc.claims.extracts import (
-    exponent,
-    layers,
-    third_share,
-)
+from lmc.claims.extracts import exponent, layers, third_share
 from lmc.claims.null import Null
 from lmc.claims.studies import Arm, fits, over_pairs, study
 
@@ -36,7 +32,7 @@ LEWC: tuple[Claim, ...] = (
         statement="At the largest width the merged model's logits are a sum of those of the two models it was made of, "
         "with next to nothing of a third, equally good one.",
         unit="share of the third model",
-        study=study(Arm(third_share, sample=fits(0.5))),
+        study=study(Arm(third_share, sample=fits(0.5)), widest=True),
         expect=Level(below=1 / 6),
         null=Null("A merged model that is merely another good classifier: all three weigh alike.", 1 / 3),
         why="Half of the third that three equally good classifiers would have.",
@@ -49,7 +45,7 @@ LEWC: tuple[Claim, ...] = (
         items=("Figure 3",),
         statement="At λ = ¼ the logits of merged bias-free MLPs weigh the models by more than (λ / (1 - λ))^2.5.",
         unit="exponent",
-        study=study(Arm(exponent, "many", fits(0.25))),
+        study=study(Arm(exponent, "many", fits(0.25)), widest=True),
         expect=Level(above=2.5),
         null=Null("LLFC: the models weigh as in the parameters.", 1.0),
         why="Midway between the exponents of LLFC, 1, and of LEWC with four layers, 4.",

@@ -5,11 +5,7 @@ from __future__ import annotations
 from lmc.claims.claim import Claim
 from lmc.claims.equivalence import NonInferior
 from lmc.claims.expectations import Level, Trend
-from lmc.claims.extracts import (
-    barrier,
-    left_by_calibration,
-    midpoint,
-)
+from lmc.claims.extracts import barrier, left_by_calibration, midpoint
 from lmc.claims.null import Null
 from lmc.claims.studies import over_aligned, over_pairs
 from lmc.claims.verdicts import CHECK
