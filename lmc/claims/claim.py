@@ -1,7 +1,7 @@
 """A claim is data: what is said, where, what is measured for it, and what it expects of the numbers.
 
-Bounds were chosen before the verdict seeds were trained, from the pilot seeds (``lmc run --pilot``), whose numbers are
-kept in ``benchmarks/baselines/pilot-quick-cpu.json``; a claim's ``history`` says so where it was not so.
+Most bounds were chosen from pilots of earlier recipes, before the models of today's verdicts were trained; a claim's
+``history`` says what had been seen. ``benchmarks/baselines/pilot-quick-cpu.json`` holds pilots of today's recipes.
 """
 
 from __future__ import annotations

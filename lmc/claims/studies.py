@@ -73,7 +73,7 @@ def draws(family: Family, width: float) -> Samples:
 
 
 def affordable(family: Family) -> list[tuple[int, int]]:
-    """All pairs where the family is small enough for draws, else neighbours: what has no draws, or takes long."""
+    """Pairs for what takes long or has no draws: all of them in a family that is measured in draws, else neighbours."""
     return family.pairs if family.draws > 1 else family.neighbours
 
 

@@ -25,8 +25,8 @@ class SeedBlock:
     served: str
 
 
-VERDICTS = SeedBlock(120, 143, "verdicts on the claims and bounds of today")
-PILOTS = SeedBlock(1320, 1343, "bounds of today's claims were chosen on them; no verdict uses them")
+VERDICTS = SeedBlock(120, 143, "verdicts on the claims of today, measured again after a fault of tracing was mended")
+PILOTS = SeedBlock(1320, 1343, "pilots of today's recipes; no bound has been chosen on them yet, no verdict uses them")
 SEED_BLOCKS = (
     SeedBlock(0, 59, "verdicts, after which recipes, claims or bounds were changed"),
     SeedBlock(60, 95, "verdicts, after which VGGs were measured on all pairs and a collapsed branch was defined"),
