@@ -20,8 +20,8 @@ nitpick_ignore_regex = [
     # Other projects' names are found by no build without a network,
     ("py:.*", rf"({_OTHERS})\..*"),
     # annotations that are only imported for type checking are not taken apart,
-    ("py:class", r"Canvas|Environment|Tensor|Verdict|\w+\[.*|.*\._\w+"),
+    ("py:class", r"Canvas|Environment|Role|Tensor|Verdict|\w+\[.*|.*\._\w+"),
     # type variables and the limits of numbers are annotations, too.
-    ("py:class", r"1e\+100|lmc\.reporting\.curves\.(AtHome|AtWidth|Key|Row)|lmc\..*\.[ST]"),
+    ("py:class", r"1e\+100|lmc\.reporting\.curves\.(AtHome|AtWidth|Key|Row)|lmc\.results\.chances\.Key|lmc\..*\.[ST]"),
 ]
 suppress_warnings = ["ref.python"]  # `bytes` is the builtin, whatever properties are called so

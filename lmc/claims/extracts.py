@@ -45,16 +45,17 @@ def left_by_calibration(record: Record) -> Values:
 
 
 def third_share(record: Record) -> Values:
-    """|δ| / (|α| + |γ| + |δ|) of the logits f_merged = α f_a + γ f_b + δ f_c, where c was not merged (Def. 4.1).
+    """δ as a share of the absolute coefficients of f_merged = α f_a + γ f_b + δ f_c (Def. 4.1).
 
-    The logits are centred over the classes and over the inputs. Three models that are merely equally good get ⅓.
+    Model c was not merged. The logits are centred over the classes and over the inputs. Three models that are merely
+    equally good get ⅓.
     """
     fit = layer_fit(record["grams"][LOGITS]["centred"])
     return {"": None if fit is None else abs(fit.delta) / (abs(fit.alpha) + abs(fit.gamma) + abs(fit.delta))}
 
 
 def exponent(record: Record) -> Values:
-    """ℓ in |α / γ| = (λ / (1 - λ))^ℓ of the logits f_merged = α f_a + γ f_b + δ f_c (Def. 4.1).
+    """ℓ where α / γ is (λ / (1 - λ))^ℓ up to its sign, in the logits f_merged = α f_a + γ f_b + δ f_c (Def. 4.1).
 
     The number of layers under LEWC, 1 under LLFC, 2 where every layer is normalised and its statistics were reset: what
     comes in is cancelled there, and only the last normalised layer and the head weigh.

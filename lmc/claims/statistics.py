@@ -78,7 +78,7 @@ class Estimate:
 
     @property
     def vague(self) -> bool:
-        """Whether nothing is known of the error: values without spread are no certainty."""
+        """Whether nothing is known of the error, as of values without spread, which are no certainty."""
         found: bool = (self.total == 0) | np.isinf(self.total)
         return found
 

@@ -39,8 +39,9 @@ WIDTH: tuple[Claim, ...] = (
         id="fig2a-calibration-removes-the-barrier",
         ref="§3.1, Fig. 2(a)",
         items=("Figure 2",),
-        statement="At the largest width, calibration removes more than half of the barrier of the raw loss.",
-        unit="nats, calibrated barrier less half of the raw one",
+        statement="At the largest width, calibration removes more than half of the raw loss barrier (the calibrated "
+        "one less half of the raw one is negative).",
+        unit="nats",
         study=over_pairs(left_by_calibration),
         expect=Level(below=0.0),
         null=Null("Narrow models, whose merge is bad with and without calibration: 1.4 nats, and 1.4 left.", 0.7),

@@ -52,7 +52,7 @@ class Checkpoint:
 def read_checkpoint(path: Path, *, ema: bool = False) -> Checkpoint:
     """The state dict in a safetensors or ``torch.save`` file, wrappers removed, on the CPU.
 
-    Names may still have prefixes, as those of DataParallel: `lmc.diagnosing.names.fitted` knows the model's.
+    Names may still have prefixes, as those of DataParallel: `lmc.diagnosing.loading` knows the model's.
 
     Args:
         path: a file; an index of several (``*.index.json``); or a folder with one of these.

@@ -24,8 +24,11 @@ from lmc.merging.sums import SumParts, sum_merge, sum_parts
 from lmc.shares import checked_shares
 
 ALIGNMENTS = ("unpermuted", "matching", "complementary")
+"""What can be done to models before they are merged, see `lmc.measuring.alignments`."""
 RULES = ("mean", "sum")
+"""How weights can be combined."""
 SELECTIONS = ("all", "greedy")
+"""Which of the models can be merged."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,13 @@ class Way:
     """How to merge.
 
     Args:
-        align: one of `ALIGNMENTS`.
-        rule: one of `RULES`.
+        align: one of `lmc.diagnosing.merging.ALIGNMENTS`.
+        rule: one of `lmc.diagnosing.merging.RULES`.
         weights: of the models; ``None`` for equal ones.
         shape: of one input, without the batch; ``()`` where there is data.
         head: name of the last layer; ``None`` looks for it.
-        select: one of `SELECTIONS`; ``"greedy"`` takes the models that `lmc.diagnosing.soup.greedy_soup` chooses.
+        select: one of `lmc.diagnosing.merging.SELECTIONS`; ``"greedy"`` takes those that
+            `lmc.diagnosing.soup.greedy_soup` chooses.
     """
 
     align: str = "unpermuted"

@@ -84,7 +84,7 @@ class Prepared:
 
     @functools.cached_property
     def references(self) -> list[list[Score]]:
-        """What merges are held against: the models as they are, and given the same treatment."""
+        """The models as they are, and given the same treatment; merges are held against both."""
         return [self.models, self.reset_models] if self.resets else [self.models]
 
     def load_average(self, states: Sequence[State], *, reset: bool) -> nn.Module:

@@ -27,7 +27,7 @@ LEAST = 5
 Samples = HeldInputs | StreamedInputs
 
 Data = Iterable[Any] | tuple[Any, ...] | Mapping[str, Tensor] | Dataset[Any]
-"""A DataLoader of batches, a dataset, or one batch: (inputs, labels), several inputs and labels, or a dict."""
+"""A DataLoader of batches, a dataset, or one batch, which is (inputs, labels), several inputs and labels, or a dict."""
 
 
 @dataclass(frozen=True)

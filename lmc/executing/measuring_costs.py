@@ -19,13 +19,13 @@ from lmc.measuring.measurements import (
 from lmc.specs import RunSpec
 
 MEASUREMENT_SECONDS = 6e-3
-"""Of any measurement: its record is written and reaches the disk."""
+"""Of any measurement, whose record is written and reaches the disk."""
 MODEL_SECONDS, MODEL_BYTES_PER_SECOND = 2e-3, 1e9
-"""Of a model that is loaded: its network is built, its file read, its checksum taken."""
+"""Of a model that is loaded, its network built, its file read, its checksum taken."""
 PRODUCT_FLOPS, EIGEN_SECONDS = 2e10, 1.5e-10
-"""Ranks, in double precision: FLOP per second of a Gram matrix, and seconds of its eigenvalues by rows cubed."""
+"""FLOP per second of a Gram matrix in double precision, and seconds of its eigenvalues by rows cubed, for ranks."""
 SWEEPS, SWEEP_SECONDS, ASSIGNMENT_SECONDS = 5, 6e-4, 1.3e-7
-"""Weight matching: sweeps from one start, seconds of a layer in one, and of its assignment by units squared. Cubed it
+"""Sweeps of weight matching from one start, seconds of a layer in one, and of its assignment by units squared. Cubed it
 would be on noise; on weights, wide layers are assigned faster than narrow ones let fear."""
 
 

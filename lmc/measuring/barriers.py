@@ -10,7 +10,7 @@ import torch
 from lmc.measuring.evaluation import Evaluation, Judged
 
 QUANTITIES = {"loss": 1, "calibrated_loss": 1, "accuracy": -1}
-"""What has a barrier, and its sign: 1 where more is worse."""
+"""What has a barrier, and its sign, 1 where more is worse."""
 
 _BY_IMAGE = {"loss": "losses", "calibrated_loss": "calibrated_losses", "accuracy": "right"}
 

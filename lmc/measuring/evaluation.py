@@ -37,7 +37,7 @@ class Judged:
     Args:
         evaluation: of all.
         predictions: the class with the largest logit, the first of several; int64 (N,).
-        right: bool (N,), see `Evaluation.accuracy`.
+        right: bool (N,), see `lmc.measuring.evaluation.Evaluation`.
         losses: cross-entropies, float64 (N,), nats.
         calibrated_losses: those of softmax(β · logits) on the images that β was not fitted on, float64 (~0.8 N,).
     """

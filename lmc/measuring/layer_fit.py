@@ -49,8 +49,9 @@ def layer_fit(gram: Sequence[float]) -> LayerFit | None:
         The fit; ``None`` where it is not unique, because a layer is dead or two models' agree up to scale.
 
     Example:
-        >>> layer_fit([5.0, 1.0, 2.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0])  # f_a + 2 f_b, all orthonormal
-        LayerFit(alpha=1.0, gamma=2.0, delta=0.0, residual_share=0.0)
+        >>> fit = layer_fit([5.0, 1.0, 2.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0])  # f_a + 2 f_b, all orthonormal
+        >>> [round(each, 6) for each in fit]
+        [1.0, 2.0, 0.0, 0.0]
     """
     matrix = gram_matrix(gram)
     if not (np.isfinite(matrix).all() and (matrix.diagonal() > 0).all()):

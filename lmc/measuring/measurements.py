@@ -55,14 +55,14 @@ class PairMeasurement:
         a: spec of model a, at λ = 1.
         b: spec of model b, at λ = 0; equal to ``a`` up to the seeds. The same spec is a control.
         lams: points of the path, increasing, with 0, ½ and 1.
-        alignment: what is done to model b before the merge, see `ALIGNMENTS`.
+        alignment: what is done to model b before the merge, see `lmc.measuring.mergeable.ALIGNMENTS`.
         draw: from 1 on, model b is permuted at random, by a seed derived from the models' seeds and ``draw`` (F.4);
             0 leaves it as it is.
         layers: whether layers are measured too, which takes longer than the midpoint of the path.
 
     Raises:
         SpecError: ``lams`` lacks a needed point or is not increasing, ``alignment`` is unknown, or there can be no
-            draw of these models (see `check_draw`).
+            draw of these models (see `lmc.measuring.mergeable.check_draw`).
         MergeError: the two specs are of different architecture, width or dataset.
     """
 
@@ -159,7 +159,7 @@ class MergeMeasurement:
     Args:
         specs: the models, equal up to their seeds.
         weights: λ_1 .. λ_k; empty for 1/k each.
-        alignment: what is done to the models after the first, see `ALIGNMENTS`.
+        alignment: what is done to the models after the first, see `lmc.measuring.mergeable.ALIGNMENTS`.
         rule: ``"mean"``, ``"sum"`` (hidden layers are summed, the last averaged) or ``"transplant"``.
         bn: BatchNorm statistics are ``"reset"`` on training images, or ``"summed"``, which needs no data.
         draw: from 1 on, the models after the first are permuted at random; see `PairMeasurement`.
@@ -168,7 +168,7 @@ class MergeMeasurement:
         MergeError: the weights do not fit the models (see `lmc.shares.checked_shares`), or the specs are of
             different architecture, width or dataset, or fewer than two.
         SpecError: ``alignment``, ``rule`` or ``bn`` is unknown, the statistics of a mean are to be summed, or there
-            can be no draw of these models (see `check_draw`).
+            can be no draw of these models (see `lmc.measuring.mergeable.check_draw`).
     """
 
     specs: tuple[RunSpec, ...]

@@ -8,11 +8,11 @@ from lmc.errors import MergeError, SpecError
 from lmc.specs import RunSpec
 
 ALIGNMENTS = ("unpermuted", "matching", "complementary", "reversed", "distance")
-"""What is done to model b before a merge: nothing; permuted to be close to model a by weight matching (App. F.2);
-strong channels where a's are weak; strong where a's are strong; or as far from a as an assignment gets it."""
+"""What is done to model b before a merge. It stays; is permuted to be close to model a by weight matching (App. F.2);
+has its strong channels put where a's are weak, or where a's are strong; or is put as far from a as can be."""
 
 RULES = ("mean", "sum", "transplant")
-"""How weights are combined: see `lmc.merging.weights`, `lmc.merging.sums` and `lmc.merging.pruning`."""
+"""How weights are combined, see `lmc.merging.weights`, `lmc.merging.sums` and `lmc.merging.pruning`."""
 BN_RULES = ("reset", "summed")
 
 

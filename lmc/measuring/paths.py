@@ -265,7 +265,7 @@ def measure_path(
     inputs: Inputs,
     known: Mapping[float, Tensor] | None = None,
 ) -> dict[str, Any]:
-    """JSON-ready record of a path from λ = 0 to 1, see `path_record`.
+    """JSON-ready record of a path from λ = 0 to 1, see `lmc.measuring.path_record.path_record`.
 
     Arguments are those of `interpolation_path`.
 

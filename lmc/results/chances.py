@@ -22,8 +22,8 @@ ALPHA = 0.05
 """The chance that a run in which all is as claimed is red for its failures; as large for its inconclusive cases."""
 
 SHARED = 0.1
-"""Correlation of the scores of two cases on one setting, which rest on the same models: 0.05 to 0.11 in the mean over
-1,266 pairs of cases of the quick tier, by how their effects move when one of twelve models is left out."""
+"""Correlation of the scores of two cases on one setting, which rest on the same models. It is 0.05 to 0.11 in the mean
+over 1,266 pairs of cases of the quick tier, by how their effects move when one of twelve models is left out."""
 
 Key = TypeVar("Key", bound=Hashable)
 Case = tuple[str, str]

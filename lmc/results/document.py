@@ -53,7 +53,7 @@ class Judged(Struct, frozen=True):
         p_value: of the hypothesis that the effect is not what was asked.
         asked: what the effect had to reach; ``None`` where nothing was judged.
         values: the observations.
-        kind: of the setting's networks, see `Family`; empty where nothing was trained for it.
+        kind: of the setting's networks, see `lmc.results.recorded.Family`; empty where nothing was trained for it.
         p_contrary: of the hypothesis that the effect is what was asked; ``None`` where nothing is random.
         explained: why it is known to fail there, if it is.
         predicted: the chance of being inconclusive that an earlier run gave it; ``None`` where there was none.
@@ -164,7 +164,7 @@ class Document(Struct, frozen=True, kw_only=True):
         made: see `MadeCounts`.
         selection: see `Selection`.
         claims: in paper order.
-        evidence: see `Evidence`.
+        evidence: see `lmc.results.recorded.Evidence`.
     """
 
     schema: Text = SCHEMA

@@ -14,9 +14,9 @@ from lmc.tiers.families import Family, Setting, Tier, decays, sophia, variant
 TWO = ((1,), (6,))
 """Automobile against frog."""
 FOUR = ((0,), (1,), (6,), (7,))
-"""Airplane, automobile, frog, horse: the two, and two more."""
+"""Airplane, automobile, frog and horse."""
 TEN_AS_TWO = ((0, 1, 2, 8, 9), (3, 4, 5, 6, 7))
-"""The images of all classes with two labels: vehicles and birds against the other animals."""
+"""The images of all classes with two labels, vehicles and birds against the other animals."""
 
 _VGG = RunSpec(
     dataset="cifar10",
