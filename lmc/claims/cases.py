@@ -61,7 +61,7 @@ def cases(claims: Sequence[Claim], tier: Tier, left_out: Sequence[Setting] = (),
         why: the reason.
     """
     found: list[Case] = []
-    for claim in claims:
+    for claim in (each.asked_of(tier) for each in claims):
         if not claim.kinds:
             found.append(Case(claim, None))
             continue

@@ -6,6 +6,7 @@ Most bounds were chosen from pilots of earlier recipes, before the models of tod
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from lmc.claims.parts import Expectation
 from lmc.claims.statistics import Observation
 from lmc.claims.verdicts import CLAIM, Role
 from lmc.measuring.measurements import Measurement
-from lmc.tiers import Setting
+from lmc.tiers import Setting, Tier
 
 NOTICEABLE = 0.01
 """The least change of a share or cosine that counts as an effect where the paper claims no more than a direction.
@@ -44,6 +45,21 @@ class Study:
 
 
 @dataclass(frozen=True)
+class Small:
+    """What a claim asks of a tier that is too small for the paper's own strength, see `lmc.tiers.Tier.small`.
+
+    Args:
+        statement: says how much less that is: a direction, or a wider bound.
+        expect: the test the numbers must pass.
+        why: the reason for the bound.
+    """
+
+    statement: str
+    expect: Expectation
+    why: str
+
+
+@dataclass(frozen=True)
 class Claim:
     """One statement of the paper (or a control) as a testable expectation.
 
@@ -65,6 +81,7 @@ class Claim:
         role: a claim of the paper, a check of what follows from a symmetry or another bound, or found here.
         core: whether it belongs to the paper's core claims.
         wide: whether it speaks of wide models, see `lmc.tiers.families.Setting`.
+        small: what it asks of a small tier; ``None`` where it asks the same of all.
     """
 
     id: str
@@ -83,3 +100,12 @@ class Claim:
     role: Role = CLAIM
     core: bool = True
     wide: bool = True
+    small: Small | None = None
+
+    def asked_of(self, tier: Tier) -> Claim:
+        """The claim as it is judged at ``tier``."""
+        if self.small is None or not tier.small:
+            return self
+        return dataclasses.replace(
+            self, statement=self.small.statement, expect=self.small.expect, why=self.small.why, small=None
+        )

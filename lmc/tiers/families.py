@@ -132,12 +132,14 @@ class Tier:
         about: one line for the plan and the report.
         mixed_precision: whether to train in bf16 where the device is fast at it, as the authors did; the
             recipes themselves say fp32.
+        small: whether its nets and data are too small for the paper's own bounds, so that claims ask less of it.
     """
 
     name: str
     settings: tuple[Setting, ...]
     about: str
     mixed_precision: bool = False
+    small: bool = False
 
 
 def variant(

@@ -57,6 +57,7 @@ def laptop() -> Tier:
         ),
         "VGG-11 and ResNet-20 on two, four and ten classes of CIFAR-10; hours on a CPU, in parts",
         mixed_precision=True,
+        small=True,
     )
 
 

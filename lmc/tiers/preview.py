@@ -21,6 +21,7 @@ def preview() -> Tier:
         ),
         "narrow nets on a fifth of CIFAR-10; minutes on a CPU, proves the path and nothing about width",
         mixed_precision=True,
+        small=True,
     )
 
 

@@ -83,4 +83,5 @@ def quick() -> Tier:
             ),
         ),
         "scikit-learn's digits, nothing to download; minutes on a laptop",
+        small=True,
     )

@@ -42,4 +42,5 @@ def vit() -> Tier:
             ),
         ),
         "small vision transformers on scikit-learn's digits; minutes on a laptop",
+        small=True,
     )

@@ -8,12 +8,27 @@ import pytest
 from tiny_claim import CLAIM, SETTING, TIER
 
 from lmc.claims.cases import Case, cases, claim_verdict, judge, needed
+from lmc.claims.claim import Small
+from lmc.claims.expectations import Level
 from lmc.claims.explanation import Experiment, Explanation
 from lmc.claims.extracts import barrier
 from lmc.claims.studies import Arm, flatness, models, over_pairs, self_merge, study
 from lmc.claims.verdicts import HOLDS, INVALID, NOT_RUN
 from lmc.tiers.families import variant
 from lmc.tiers.seeds import VERDICT_SEEDS
+
+
+def test_a_small_tier_is_asked_for_less() -> None:
+    less = Small("It falls at all.", Level(below=1.0), "A direction.")
+    claim = dataclasses.replace(CLAIM, small=less)
+    (large,) = cases([claim], TIER)
+    (small,) = cases([claim], dataclasses.replace(TIER, small=True))
+    assert large.claim == claim
+    assert (small.claim.statement, small.claim.expect, small.claim.why) == (less.statement, less.expect, less.why)
+    assert dataclasses.replace(
+        small.claim, **{name: getattr(CLAIM, name) for name in ("statement", "expect", "why")}
+    ) == (CLAIM)
+    assert CLAIM.asked_of(dataclasses.replace(TIER, small=True)) is CLAIM
 
 
 class TestJudging:

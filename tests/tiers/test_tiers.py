@@ -363,6 +363,10 @@ def test_precision_is_changed_everywhere_and_nothing_else(name: str) -> None:
         with_precision(tier, "fp8")
 
 
+def test_tiers_that_train_small_nets_or_few_images_are_small() -> None:
+    assert {name for name in tier_names() if load_tier(name).small} == {"quick", "preview", "laptop", "vit"}
+
+
 # -- Parts of a tier. --
 
 
