@@ -84,6 +84,7 @@ def image_passes(measurement: Measurement, train_images: int, test_images: int) 
         passes, merged, layers = 1, 0, 0
     else:
         passes, merged = 1, int(models > 1)
+        layers = layers if getattr(measurement, "layers", True) else 0
     resets = merged * min(BN_IMAGES, train_images) if architecture(spec.arch).normalised else 0
     return resets + passes * test_images + layers
 

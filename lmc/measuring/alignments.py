@@ -17,7 +17,16 @@ from lmc.nets import memory_format_of
 from lmc.specs import RunSpec
 
 
-def align(alignment: str, models: Sequence[nn.Module], spec: PermutationSpec, run: RunSpec, example: Tensor) -> None:
+def align(
+    alignment: str,
+    models: Sequence[nn.Module],
+    spec: PermutationSpec,
+    run: RunSpec,
+    example: Tensor,
+    *,
+    dose: float = 1.0,
+    seed: int = 0,
+) -> None:
     """Permute all models but the first in place; their old tensors are left as they are.
 
     Args:
@@ -26,18 +35,23 @@ def align(alignment: str, models: Sequence[nn.Module], spec: PermutationSpec, ru
         spec: of their architecture, see `lmc.merging.tracing.trace_permutation_spec`.
         run: the recipe of one of them.
         example: two inputs.
+        dose: see `lmc.merging.complementary.complementary_permutations`.
+        seed: likewise.
 
     Raises:
         MergeError: a permutation would change a function.
     """
     states = [model.state_dict() for model in models]
-    for model, state, permutations in zip(models[1:], states[1:], aligning(alignment, spec, states), strict=True):
+    found = aligning(alignment, spec, states, dose=dose, seed=seed)
+    for model, state, permutations in zip(models[1:], states[1:], found, strict=True):
         verify(model, state, spec, permutations, example)
         model.load_state_dict(permute(state, spec, permutations), assign=True)
         model.to(memory_format=memory_format_of(run.arch))
 
 
-def aligning(alignment: str, spec: PermutationSpec, states: Sequence[State]) -> list[Permutations]:
+def aligning(
+    alignment: str, spec: PermutationSpec, states: Sequence[State], *, dose: float = 1.0, seed: int = 0
+) -> list[Permutations]:
     """What all states but the first are to be permuted with.
 
     Matching and distance compare each with the first; complementary placement also with those placed before it.
@@ -46,6 +60,8 @@ def aligning(alignment: str, spec: PermutationSpec, states: Sequence[State]) -> 
         alignment: see `align`.
         spec: of the architecture.
         states: of two models or more.
+        dose: see `align`.
+        seed: likewise.
 
     Raises:
         MergeError: the states do not fit, or a weight is not finite.
@@ -55,7 +71,10 @@ def aligning(alignment: str, spec: PermutationSpec, states: Sequence[State]) -> 
         return [weight_matching(spec, first, each, restarts=MATCHING_STARTS).permutations for each in others]
     if alignment == "distance":
         return [distant_permutations(spec, states[0], each) for each in states[1:]]
-    place = {"complementary": complementary_permutations, "reversed": reversed_permutations}.get(alignment)
-    if place is None:
+    if alignment == "unpermuted":
         return [{group: torch.arange(size) for group, size in spec.groups.items()} for _ in states[1:]]
-    return [*place(spec, [norm_strengths(spec, state) for state in states])[1:]]
+    strengths = [norm_strengths(spec, state) for state in states]
+    if alignment == "reversed":
+        return [*reversed_permutations(spec, strengths)[1:]]
+    assert alignment == "complementary", alignment
+    return [*complementary_permutations(spec, strengths, dose=dose, seed=seed)[1:]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lmc.errors import MergeError, SpecError
-from lmc.measuring.mergeable import ALIGNMENTS, BN_RULES, RULES, check_draw, check_one_architecture, one_of
+from lmc.measuring import mergeable
 from lmc.shares import checked_shares
 from lmc.specs import RunSpec, content_key
 
@@ -77,8 +77,8 @@ class PairMeasurement:
         whole = set(MIDPOINT) <= set(self.lams) and sorted(set(self.lams)) == list(self.lams)
         if not whole or (self.lams[0], self.lams[-1]) != (0, 1):
             raise SpecError(f"lams {self.lams} must increase from 0 to 1 and include 0.5")
-        check_draw(self.specs, self.alignment, self.draw)
-        check_one_architecture(self.specs)
+        mergeable.check_draw(self.specs, self.alignment, self.draw)
+        mergeable.check_one_architecture(self.specs)
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
@@ -135,7 +135,7 @@ class FlatnessMeasurement:
     alphas: tuple[float, ...] = FLATNESS_STEPS
 
     def __post_init__(self) -> None:
-        check_one_architecture(self.specs)
+        mergeable.check_one_architecture(self.specs)
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
@@ -163,12 +163,16 @@ class MergeMeasurement:
         rule: ``"mean"``, ``"sum"`` (hidden layers are summed, the last averaged) or ``"transplant"``.
         bn: BatchNorm statistics are ``"reset"`` on training images, or ``"summed"``, which needs no data.
         draw: from 1 on, the models after the first are permuted at random; see `PairMeasurement`.
+        dose: share of the channels that a complementary permutation places; those that stay are chosen by the models'
+            seeds.
+        layers: whether layers are measured too, which takes longer than the merge.
 
     Raises:
         MergeError: the weights do not fit the models (see `lmc.shares.checked_shares`), or the specs are of
             different architecture, width or dataset, or fewer than two.
-        SpecError: ``alignment``, ``rule`` or ``bn`` is unknown, the statistics of a mean are to be summed, or there
-            can be no draw of these models (see `lmc.measuring.mergeable.check_draw`).
+        SpecError: ``alignment``, ``rule`` or ``bn`` is unknown, the statistics of a mean are to be summed, there
+            can be no draw of these models (see `lmc.measuring.mergeable.check_draw`), or ``dose`` is out of range or
+            not of a complementary permutation.
     """
 
     specs: tuple[RunSpec, ...]
@@ -177,29 +181,31 @@ class MergeMeasurement:
     rule: str = "mean"
     bn: str = "reset"
     draw: int = 0
+    dose: float = 1.0
+    layers: bool = True
 
     def __post_init__(self) -> None:
         if len(self.specs) < 2:
             raise MergeError(f"{len(self.specs)} models cannot be merged; name at least two")
         checked_shares(self.weights or None, len(self.specs))
-        one_of("rule", self.rule, RULES)
-        one_of("bn", self.bn, BN_RULES)
-        if (self.rule, self.bn) == ("mean", "summed"):
-            raise SpecError("the statistics of a mean cannot be summed; choose bn 'reset' or rule 'sum'")
-        check_draw(self.specs, self.alignment, self.draw)
-        check_one_architecture(self.specs)
+        mergeable.check_rule(self.rule, self.bn, self.alignment, self.dose)
+        mergeable.check_draw(self.specs, self.alignment, self.draw)
+        mergeable.check_one_architecture(self.specs)
 
     @functools.cached_property
     def key(self) -> str:
         """See `Measurement`."""
-        return _key("merge", self.specs, list(self.weights), *_aligned(self.alignment), self.rule, self.bn, self.draw)
+        how = [*_aligned(self.alignment), self.rule, self.bn, self.draw]
+        part = [] if self.dose == 1 and self.layers else [self.dose, self.layers]  # the whole keeps its key
+        return _key("merge", self.specs, list(self.weights), *how, *part)
 
     def describe(self) -> str:
         """See `Measurement`."""
         seeds = ", ".join(str(spec.seed) for spec in self.specs)
         weights = f" with weights {', '.join(f'{each:g}' for each in self.weights)}" if self.weights else ""
         rule = {"mean": "merge"}.get(self.rule, self.rule) + ("" if self.bn == "reset" else f", statistics {self.bn},")
-        return f"{rule} of {seeds}{weights} of {self.specs[0].describe()}{_how(self.alignment, self.draw)}"
+        dose = "" if self.dose == 1 else f" of {self.dose:g} of the channels"
+        return f"{rule} of {seeds}{weights} of {self.specs[0].describe()}{_how(self.alignment, self.draw)}{dose}"
 
 
 @dataclass(frozen=True)
@@ -218,8 +224,7 @@ class PruneMeasurement:
     keeps: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not self.keeps or any(not 0 < keep <= 1 for keep in self.keeps):
-            raise SpecError(f"keeps is {self.keeps}; it must be at least one share of the channels, each in (0, 1]")
+        mergeable.check_keeps(self.keeps)
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
@@ -259,14 +264,9 @@ class LayerFitMeasurement:
     alignment: str = "unpermuted"
 
     def __post_init__(self) -> None:
-        if len(set(self.specs)) < 3:
-            raise SpecError(f"seeds {[spec.seed for spec in self.specs]} name a model twice; name three models")
-        if not 0 < self.lam < 1:
-            raise SpecError(
-                f"lam is {self.lam!r}; it must lie between 0 and 1, where a merge has a part of both models"
-            )
-        one_of("alignment", self.alignment, ALIGNMENTS[:2])
-        check_one_architecture(self.specs)
+        mergeable.check_fit(self.specs, self.lam)
+        mergeable.one_of("alignment", self.alignment, mergeable.ALIGNMENTS[:2])
+        mergeable.check_one_architecture(self.specs)
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:

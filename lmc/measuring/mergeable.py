@@ -45,6 +45,52 @@ def check_draw(specs: Sequence[RunSpec], alignment: str, draw: int) -> None:
         )
 
 
+def check_rule(rule: str, bn: str, alignment: str, dose: float) -> None:
+    """Refuse what cannot be done to weights and statistics.
+
+    Args:
+        rule: how weights are combined.
+        bn: what becomes of BatchNorm's statistics.
+        alignment: what is done to the models before.
+        dose: share of the channels that a complementary permutation places.
+
+    Raises:
+        SpecError: ``rule`` or ``bn`` is unknown, the statistics of a mean are to be summed, or ``dose`` is out of range
+            or not of a complementary permutation.
+    """
+    one_of("rule", rule, RULES)
+    one_of("bn", bn, BN_RULES)
+    if (rule, bn) == ("mean", "summed"):
+        raise SpecError("the statistics of a mean cannot be summed; choose bn 'reset' or rule 'sum'")
+    if not 0 <= dose <= 1 or (dose < 1 and alignment != "complementary"):
+        raise SpecError(
+            f"dose is {dose!r} of {alignment} models; it must be a share in [0, 1] of the channels that a "
+            "complementary permutation places"
+        )
+
+
+def check_fit(specs: Sequence[RunSpec], lam: float) -> None:
+    """Refuse models or a λ at which what a merge consists of cannot be told.
+
+    Raises:
+        SpecError: a model is named twice, or λ is not inside (0, 1).
+    """
+    if len(set(specs)) < len(specs):
+        raise SpecError(f"seeds {[spec.seed for spec in specs]} name a model twice; name three models")
+    if not 0 < lam < 1:
+        raise SpecError(f"lam is {lam!r}; it must lie between 0 and 1, where a merge has a part of both models")
+
+
+def check_keeps(keeps: Sequence[float]) -> None:
+    """Refuse shares of channels that cannot be kept.
+
+    Raises:
+        SpecError: there is none, or one is out of range.
+    """
+    if not keeps or any(not 0 < keep <= 1 for keep in keeps):
+        raise SpecError(f"keeps is {keeps}; it must be at least one share of the channels, each in (0, 1]")
+
+
 def check_one_architecture(specs: tuple[RunSpec, ...]) -> None:
     """Refuse specs whose models cannot be averaged.
 

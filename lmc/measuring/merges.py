@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from lmc.measuring.endpoints import Endpoint, compare
-from lmc.measuring.evaluation import evaluate_logits
+from lmc.measuring.evaluation import evaluate_logits, logits_of
 from lmc.measuring.inputs import Inputs
 from lmc.measuring.paths import BN_IMAGES
+from lmc.measuring.tapping import Seeing
 from lmc.merging import State, merge, reset_bn_stats
+from lmc.merging.permutation_spec import PermutationSpec
 from lmc.merging.pruning import transplant
 from lmc.merging.strengths import norm_strengths
 from lmc.merging.sums import sum_merge, sum_parts
@@ -32,6 +34,7 @@ def measure_merge(
     *,
     rule: str = "mean",
     bn: str = "reset",
+    spec: PermutationSpec | None = None,
 ) -> dict[str, Any]:
     """Evaluate a merge of k models, the models, and their ensemble.
 
@@ -40,41 +43,53 @@ def measure_merge(
         merged: a network of that architecture, overwritten.
         weights: λ_1 .. λ_k; empty for 1/k each.
         inputs: test images, and training images for the BatchNorm reset.
-        limit: layers are measured on the first ``limit`` test inputs, rounded up to whole batches.
+        limit: layers are measured on the first ``limit`` test inputs, rounded up to whole batches; on none with 0.
         rule: ``"mean"``, ``"sum"`` (see `lmc.merging.sums`) or ``"transplant"`` (see `lmc.merging.pruning`).
         bn: ``"reset"`` or, of a sum, ``"summed"``, which leaves what the rule gives.
+        spec: of the architecture, which a transplant needs; ``None`` traces it.
 
     Returns:
         A JSON-ready record, ``accuracies`` of the models, ``models``, ``merged``, ``ensemble`` (of each accuracy,
         loss, β and calibrated loss; the ensemble weights the logits as the λ law does, λ_i^L) and ``mean_logits`` (the
         ensemble Σ λ_i f_L); ``fixed``, losses of the merge at β = k^(L-1), k and √k; and ``outputs``, see
-        `lmc.measuring.layers.measure_layers`. Of a sum the latter compare with Σ f_ℓ, the logits with Σ λ_i f_L.
+        `lmc.measuring.layers.measure_layers`, empty where no layer was measured. Of a sum the latter compare with
+        Σ f_ℓ, the logits with Σ λ_i f_L.
 
     Raises:
         MergeError: there is no model, the weights do not fit, or logits are not finite.
     """
     shares = checked_shares(list(weights) or None, len(models))
     states = [model.network.state_dict() for model in models]
-    merged.load_state_dict(_merged(rule, states, merged, shares, inputs.examples(2)))
+    merged.load_state_dict(_merged(rule, states, merged, shares, inputs.examples(2), spec))
     if bn == "reset":
         reset_bn_stats(merged, inputs.train_batches(BN_IMAGES))
     law = shares if rule == "mean" else [1.0] * len(models)
-    records, of_merged = compare(models, merged, law, inputs, limit)
-    outputs = records["outputs"]
+    outputs, of_merged = _compared(models, merged, law, inputs, limit)
+    depth = len(outputs) or len(Seeing(merged)(inputs.examples(2)).tapped.activations) + 1
     logits = [model.logits() for model in models]
     mean = _combined(shares, logits)
-    if rule != "mean":
+    if outputs and rule != "mean":
         outputs["logits"] |= _against(of_merged, mean)
     evaluated = [evaluate_logits(each, inputs.labels) for each in logits]
     return {
         "accuracies": [each.accuracy for each in evaluated],
         "models": [asdict(each) for each in evaluated],
         "merged": asdict(evaluate_logits(of_merged, inputs.labels)),
-        "ensemble": asdict(evaluate_logits(_combined([lam ** len(outputs) for lam in shares], logits), inputs.labels)),
+        "ensemble": asdict(evaluate_logits(_combined([lam**depth for lam in shares], logits), inputs.labels)),
         "mean_logits": asdict(evaluate_logits(mean, inputs.labels)),
-        "fixed": fixed_losses(of_merged, inputs.labels, len(models), len(outputs)),
+        "fixed": fixed_losses(of_merged, inputs.labels, len(models), depth),
         "outputs": outputs,
     }
+
+
+def _compared(
+    models: Sequence[Endpoint], merged: nn.Module, law: Sequence[float], inputs: Inputs, limit: int | None
+) -> tuple[dict[str, dict[str, Any]], Tensor]:
+    """Outputs by layer, and the logits of the merge."""
+    if limit == 0:
+        return {}, logits_of(merged, inputs)
+    records, of_merged = compare(models, merged, law, inputs, limit)
+    return records["outputs"], of_merged
 
 
 def fixed_losses(logits: Tensor, labels: Tensor, models: int, layers: int) -> dict[str, float]:
@@ -98,7 +113,12 @@ def fixed_losses(logits: Tensor, labels: Tensor, models: int, layers: int) -> di
 
 
 def _merged(
-    rule: str, states: Sequence[State], module: nn.Module, shares: Sequence[float], example: Tensor
+    rule: str,
+    states: Sequence[State],
+    module: nn.Module,
+    shares: Sequence[float],
+    example: Tensor,
+    spec: PermutationSpec | None,
 ) -> dict[str, Tensor]:
     if rule == "mean":
         return merge(states, shares)
@@ -106,7 +126,7 @@ def _merged(
     if rule == "sum":
         return sum_merge(states, parts, shares)
     assert rule == "transplant", rule
-    spec = trace_permutation_spec(module, example)
+    spec = spec or trace_permutation_spec(module, example)
     return transplant(states, spec, [norm_strengths(spec, state) for state in states], parts, shares)
 
 

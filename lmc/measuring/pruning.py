@@ -14,16 +14,18 @@ from lmc.measuring.evaluation import evaluate_logits, logits_of
 from lmc.measuring.inputs import Inputs
 from lmc.measuring.paths import BN_IMAGES
 from lmc.merging import reset_bn_stats
+from lmc.merging.permutation_spec import PermutationSpec
 from lmc.merging.pruning import needed_share, prune, strongest
 from lmc.merging.strengths import norm_strengths
-from lmc.merging.tracing import trace_permutation_spec
 
 WITHIN = 0.01
 """Accuracy that a model may lose to count as the same."""
 
 
 @torch.no_grad()
-def measure_pruning(model: Endpoint, pruned: nn.Module, keeps: Sequence[float], inputs: Inputs) -> dict[str, Any]:
+def measure_pruning(
+    model: Endpoint, pruned: nn.Module, keeps: Sequence[float], inputs: Inputs, spec: PermutationSpec
+) -> dict[str, Any]:
     """Evaluate a model with only its strongest channels, and say how many it needs.
 
     Args:
@@ -31,6 +33,7 @@ def measure_pruning(model: Endpoint, pruned: nn.Module, keeps: Sequence[float], 
         pruned: a network of its architecture, overwritten.
         keeps: shares of the channels of every group that are kept, each in (0, 1].
         inputs: test images, and training images for the BatchNorm reset.
+        spec: of their architecture, see `lmc.merging.tracing.trace_permutation_spec`.
 
     Returns:
         A JSON-ready record, ``accuracies`` and ``model`` of the whole model, ``points``, per share from the largest
@@ -40,10 +43,9 @@ def measure_pruning(model: Endpoint, pruned: nn.Module, keeps: Sequence[float], 
         lies within `WITHIN` of the model's own; ``None`` where not even the largest does.
 
     Raises:
-        MergeError: the architecture cannot be traced, a share is out of range, or logits are not finite.
+        MergeError: the specification does not fit the model, a share is out of range, or logits are not finite.
     """
     state = model.network.state_dict()
-    spec = trace_permutation_spec(pruned, inputs.examples(2))
     strengths = norm_strengths(spec, state)
     whole = evaluate_logits(model.logits(), inputs.labels)
     points: list[dict[str, float]] = []

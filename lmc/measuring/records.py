@@ -147,11 +147,12 @@ class _Job:
                 found = self._flatness(measurement)
             case MergeMeasurement():
                 models, rule, bn = self._merged(measurement), measurement.rule, measurement.bn
-                weights = measurement.weights
-                found = measure_merge(models, self.spare, weights, self.inputs, LAYER_IMAGES, rule=rule, bn=bn)
+                weights, limit = measurement.weights, LAYER_IMAGES if measurement.layers else 0
+                spec = self._spec if rule == "transplant" else None
+                found = measure_merge(models, self.spare, weights, self.inputs, limit, rule=rule, bn=bn, spec=spec)
             case PruneMeasurement():
                 model = self.models[measurement.spec]
-                found = measure_pruning(model, self.spare, measurement.keeps, self.inputs)
+                found = measure_pruning(model, self.spare, measurement.keeps, self.inputs, self._spec)
             case LayerFitMeasurement():
                 a, b, c = (self._in_order(measurement.a, spec, measurement.alignment) for spec in measurement.specs)
                 found = measure_layer_fit([a, b, c], self.spare, measurement.lam, self.inputs, LAYER_IMAGES)
@@ -232,14 +233,17 @@ class _Job:
             networks = [self._network(state) for state in states]
         elif measurement.alignment == "unpermuted":
             return models
-        elif len(models) == 2:
+        elif len(models) == 2 and measurement.dose == 1:
             a, b = measurement.specs
             return [first, self._in_order(a, b, measurement.alignment)]
         else:
             from lmc.measuring.alignments import align
 
             networks = [self._network(each.network.state_dict()) for each in others]
-            align(measurement.alignment, [first.network, *networks], self._spec, self.recipe, self.inputs.examples(2))
+            network, example = first.network, self.inputs.examples(2)
+            seed = draw_seed(*measurement.specs[:2], draw=0)
+            how = {"dose": measurement.dose, "seed": seed}
+            align(measurement.alignment, [network, *networks], self._spec, self.recipe, example, **how)
         return [first, *(each.reordered(network) for each, network in zip(others, networks, strict=True))]
 
     def _flatness(self, measurement: FlatnessMeasurement) -> dict[str, Any]:

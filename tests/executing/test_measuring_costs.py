@@ -38,6 +38,7 @@ NOTHING = Pace(0.0, 0.0)
         (PruneMeasurement(VGG[0], (0.5, 0.25)), 2 * (1000 + 797)),
         (ModelMeasurement(VGG[0]), 797),
         (MergeMeasurement(tuple(VGG)), 1000 + 797 + 6 * 400),
+        (MergeMeasurement(tuple(VGG), layers=False), 1000 + 797),
     ],
 )
 def test_forward_passes(measurement: Measurement, expected: int) -> None:

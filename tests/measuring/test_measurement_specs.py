@@ -21,7 +21,7 @@ from lmc.measuring.measurements import (
     PruneMeasurement,
 )
 from lmc.measuring.mergeable import ALIGNMENTS
-from lmc.specs import RunSpec
+from lmc.specs import RunSpec, content_key
 
 RECIPE = RunSpec(dataset="digits", arch="mlp", width=1 / 4)
 A, B, C = (RECIPE.with_seed(seed) for seed in range(3))
@@ -60,6 +60,10 @@ DIFFERENT: list[Measurement] = [
     MergeMeasurement((A, B), draw=1),
     MergeMeasurement((A, B), rule="sum"),
     MergeMeasurement((A, B), rule="sum", bn="summed"),
+    MergeMeasurement((A, B), layers=False),
+    MergeMeasurement((A, B), alignment="complementary", layers=False),
+    *(MergeMeasurement((A, B), alignment="complementary", dose=dose) for dose in (0.0, 0.5)),
+    MergeMeasurement((A, B), alignment="complementary", dose=0.5, layers=False),
     PruneMeasurement(A, (0.5,)),
     PruneMeasurement(B, (0.5,)),
     PruneMeasurement(A, (0.5, 0.25)),
@@ -86,6 +90,13 @@ def test_equal_measurements_have_equal_keys(index: int) -> None:
     assert hash(again) == hash(each)
 
 
+def test_a_whole_merge_keeps_the_key_that_it_had_without_a_dose() -> None:
+    """Stored measurements stay: only what is new has a new key."""
+    settings = [[], "complementary", "sum", "reset", 0]
+    expected = content_key(["merge", measurements.MEASURE_VERSION, [A.key, B.key], *settings])
+    assert MergeMeasurement((A, B), (), "complementary", "sum").key == expected
+
+
 def test_keys_change_with_the_version_of_the_measuring_code(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [each.key for each in DIFFERENT]
     monkeypatch.setattr(measurements, "MEASURE_VERSION", measurements.MEASURE_VERSION + 1)
@@ -110,6 +121,8 @@ def test_one_line_says_what_is_measured() -> None:
     summed = MergeMeasurement((A, B), (0.25, 0.75), "complementary", "sum", "summed")
     how = "statistics summed, of 0, 1 with weights 0.25, 0.75"
     assert summed.describe() == f"sum, {how} of {model} (complementary permutation)"
+    half = MergeMeasurement((A, B), (), "complementary", "sum", dose=0.5)
+    assert half.describe() == f"sum of 0, 1 of {model} (complementary permutation) of 0.5 of the channels"
     assert PruneMeasurement(A, (0.5,)).describe() == f"pruning of {model}"
     assert LayerFitMeasurement(A, C, B, 0.25).describe() == f"layer fit of 0-2 at 0.25 with 1 of {model}"
 
@@ -173,6 +186,14 @@ def test_unknown_rules_are_refused_and_so_are_summed_statistics_of_a_mean() -> N
         MergeMeasurement((A, B), bn="kept")
     with pytest.raises(SpecError, match="statistics of a mean cannot be summed"):
         MergeMeasurement((A, B), bn="summed")
+
+
+@pytest.mark.parametrize(
+    ("alignment", "dose"), [("unpermuted", 0.5), ("matching", 0.0), ("complementary", 1.5), ("complementary", -0.1)]
+)
+def test_a_dose_is_of_a_complementary_permutation(alignment: str, dose: float) -> None:
+    with pytest.raises(SpecError, match=f"dose is {dose!r} of {alignment} models; it must be a share"):
+        MergeMeasurement((A, B), alignment=alignment, dose=dose)
 
 
 @pytest.mark.parametrize("keeps", [(), (0.0,), (0.5, 1.5), (-0.5,), (float("nan"),)])

@@ -36,6 +36,7 @@ from torch import nn
 
 from lmc.errors import MergeError
 from lmc.measuring.alignments import aligning
+from lmc.measuring.draws import draw_seed
 from lmc.measuring.endpoints import Endpoint
 from lmc.measuring.evaluation import evaluate_logits, logits_of
 from lmc.measuring.inputs import HeldInputs
@@ -43,7 +44,9 @@ from lmc.measuring.measurements import MergeMeasurement
 from lmc.measuring.merges import fixed_losses, measure_merge
 from lmc.measuring.records import measure
 from lmc.merging import reset_bn_stats
+from lmc.merging.complementary import complementary_permutations
 from lmc.merging.permutation_spec import permute
+from lmc.merging.strengths import norm_strengths
 from lmc.merging.tracing import trace_permutation_spec
 
 WEIGHTS = [(), (0.5, 0.3, 0.2), (0.0, 0.25, 0.75)]
@@ -289,6 +292,58 @@ def test_a_transplant_keeps_the_strongest_of_the_union() -> None:
     found = measure(MergeMeasurement(specs, rule="transplant"), states, DIGITS, "cpu")
     logits = logits_of(network(specs[0], states[0]), inputs_of()) / 2
     assert found["merged"]["loss"] == pytest.approx(evaluate_logits(logits, inputs_of().labels).loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mlp", "vgg", "resnet"])
+@pytest.mark.parametrize("rule", ["mean", "sum"])
+def test_without_layers_a_merge_is_the_same_but_for_them(name: str, rule: str) -> None:
+    specs = seeds(name, 2)
+    whole, part = (measured(MergeMeasurement(specs, rule=rule, layers=layers)) for layers in (True, False))
+    assert part["outputs"] == {}
+    assert whole["outputs"]
+    for key in ("accuracies", "models", "merged", "ensemble", "mean_logits", "fixed"):
+        assert not differences(part[key], whole[key], rel=1e-6), key
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet"])
+def test_a_dose_places_its_share_of_the_channels(name: str) -> None:
+    """All of them is the complementary sum, none the sum of models as they are, half something else."""
+    specs = seeds(name, 2)
+    doses = (0.0, 0.5, 1.0)
+    none, half, full = (
+        measured(MergeMeasurement(specs, (), "complementary", "sum", dose=dose))["merged"] for dose in doses
+    )
+    plain = measured(MergeMeasurement(specs, rule="sum"))["merged"]
+    assert not differences(none, plain, rel=1e-6)
+    assert half not in (none, full)
+    spec = trace_permutation_spec(network(specs[0], state_of(specs[0])), inputs_of().examples(2))
+    strengths = [norm_strengths(spec, state_of(each)) for each in specs]
+    seed = draw_seed(specs[0], specs[1], 0)
+    order = complementary_permutations(spec, strengths, dose=0.5, seed=seed)[1]
+    moved = {group: float((each != torch.arange(len(each))).double().mean()) for group, each in order.items()}
+    assert all(share <= 0.5 for share in moved.values()), moved
+    assert any(share > 0.25 for share in moved.values()), moved
+    by_hand = measure(
+        MergeMeasurement(specs, rule="sum"),
+        [state_of(specs[0]), permute(state_of(specs[1]), spec, order)],
+        DIGITS,
+        "cpu",
+    )
+    assert not differences(half, by_hand["merged"], rel=1e-4, abs=1e-6)
+
+
+def test_a_sum_of_nets_without_biases_is_a_mean_whose_logits_are_multiplied() -> None:
+    """By k^(L-1) in plain nets; where every layer is normalised and reset, by k but for the head's bias and the eps."""
+    spec = replace(SPECS["mlp"], bias=False)
+    specs = tuple(spec.with_seed(seed) for seed in range(3))
+    mean, total = (measured(MergeMeasurement(specs, rule=rule, layers=False)) for rule in ("mean", "sum"))
+    assert total["merged"]["loss"] == pytest.approx(mean["fixed"]["k^(L-1)"], rel=1e-5)
+    assert total["merged"]["calibrated_loss"] == pytest.approx(mean["merged"]["calibrated_loss"], rel=1e-3)
+    skip = replace(SPECS["mlp"], arch="mlp-skip", bias=False)
+    specs = tuple(skip.with_seed(seed) for seed in range(3))
+    mean, total = (measured(MergeMeasurement(specs, rule=rule, layers=False)) for rule in ("mean", "sum"))
+    nearest = min(mean["fixed"].values(), key=lambda loss: abs(loss - total["merged"]["loss"]))
+    assert abs(nearest - total["merged"]["loss"]) > 0.01, "with skips that nothing normalises it is another rule"
 
 
 def test_fixed_inverse_temperatures() -> None:

@@ -13,6 +13,7 @@ from lmc.measuring.measurements import PruneMeasurement
 from lmc.measuring.pruning import measure_pruning
 from lmc.measuring.records import measure
 from lmc.merging import reset_bn_stats
+from lmc.merging.tracing import trace_permutation_spec
 
 KEEPS = (0.25, 0.5, 1.0)
 
@@ -65,5 +66,6 @@ def test_function_is_the_smallest_share_down_to_which_accuracy_is_kept(monkeypat
 def test_shares_out_of_range_are_refused() -> None:
     spec = SPECS["mlp"]
     net = network(spec, state_of(spec))
+    order = trace_permutation_spec(net, inputs_of().examples(2))
     with pytest.raises(MergeError, match=r"keep is 1\.5; it must be a share"):
-        measure_pruning(Endpoint(net, inputs_of()), network(spec, state_of(spec)), (1.5,), inputs_of())
+        measure_pruning(Endpoint(net, inputs_of()), network(spec, state_of(spec)), (1.5,), inputs_of(), order)
