@@ -9,10 +9,13 @@ from lmc.claims.claim import Claim
 from lmc.claims.conditions import CONDITIONS
 from lmc.claims.controls import CONTROLS, THEOREMS
 from lmc.claims.extensions import EXTENSIONS
+from lmc.claims.forecasts import FORECASTS
 from lmc.claims.further_results import FURTHER_RESULTS
 from lmc.claims.lewc import LEWC
 from lmc.claims.merging import MERGING
 from lmc.claims.other_recipes import OTHER_RECIPES
+from lmc.claims.packing import PACKING
+from lmc.claims.placing import PLACING
 from lmc.claims.weak_decay import WEAK_DECAY
 from lmc.claims.width import WIDTH
 
@@ -28,6 +31,9 @@ CLAIMS: tuple[Claim, ...] = (
     *THEOREMS,
     *EXTENSIONS,
     *MERGING,
+    *PLACING,
+    *PACKING,
+    *FORECASTS,
 )
 
 

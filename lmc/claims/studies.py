@@ -17,6 +17,7 @@ from lmc.measuring.measurements import (
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
+    PruneMeasurement,
 )
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting
@@ -43,6 +44,9 @@ class Imprecise:
         """See `Extract`."""
         return {"": self.read(record)}
 
+
+KEEPS = (1 / 2, 1 / 3, 1 / 4)
+"""Shares of its channels that a model is cut down to: what two, three and four models have of one width."""
 
 Samples = Iterator[tuple[bool, Measurement]]
 """Measurements of a family at one width, each with whether it is one of the independent ones."""
@@ -93,12 +97,12 @@ def aligned(alignment: str) -> Sample:
     return sample
 
 
-def merged(rule: str, alignment: str) -> Sample:
-    """Pairs merged after an alignment, by a rule."""
+def merged(rule: str, alignment: str, *, few: bool = False) -> Sample:
+    """Pairs merged after an alignment, by a rule, without their layers; neighbours alone where a ``few`` will do."""
 
     def sample(family: Family, width: float) -> Samples:
-        for independent, a, b in _specs(family, affordable(family), width):
-            yield independent, MergeMeasurement((a, b), (), alignment, rule)
+        for independent, a, b in _specs(family, family.neighbours if few else affordable(family), width):
+            yield independent, MergeMeasurement((a, b), (), alignment, rule, layers=False)
 
     return sample
 
@@ -119,6 +123,12 @@ def models(family: Family, width: float) -> Samples:
     """Every model by itself."""
     for seed in family.seeds:
         yield True, ModelMeasurement(family.spec(width, seed))
+
+
+def pruned(family: Family, width: float) -> Samples:
+    """Every model by itself, cut down to a half, a third and a quarter of its channels."""
+    for seed in family.seeds:
+        yield True, PruneMeasurement(family.spec(width, seed), KEEPS)
 
 
 def flatness(family: Family, width: float) -> Samples:
@@ -166,13 +176,19 @@ class Arm:
             yield Observation(width, seeds, value, independent, part, group, draw=draw, error=error)
 
 
-def study(*arms: Arm, widest: bool = False) -> Study:
-    """A study of one or more arms, at the widths that all arms' families have, or at the widest of them."""
+def study(*arms: Arm, widest: bool = False, past_narrowest: bool = False) -> Study:
+    """A study of one or more arms, at the widths that all arms' families have.
+
+    Args:
+        arms: what is measured.
+        widest: at the widest of those widths alone.
+        past_narrowest: at all of them but the narrowest.
+    """
 
     def chosen(setting: Setting) -> Iterator[tuple[Arm, float, bool, Measurement]]:
         families = [setting.families[arm.family] for arm in arms]
         shared = [width for width in families[0].widths if all(width in each.widths for each in families)]
-        shared = shared[-1:] if widest else shared
+        shared = shared[-1:] if widest else shared[int(past_narrowest) :]
         for arm, family in zip(arms, families, strict=True):
             for width in shared:
                 for independent, measurement in arm.sample(family, width):

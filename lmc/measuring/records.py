@@ -240,10 +240,9 @@ class _Job:
             from lmc.measuring.alignments import align
 
             networks = [self._network(each.network.state_dict()) for each in others]
-            network, example = first.network, self.inputs.examples(2)
-            seed = draw_seed(*measurement.specs[:2], draw=0)
-            how = {"dose": measurement.dose, "seed": seed}
-            align(measurement.alignment, [network, *networks], self._spec, self.recipe, example, **how)
+            seed, example = draw_seed(measurement.specs[0], measurement.specs[1], 0), self.inputs.examples(2)
+            of_all, dose = [first.network, *networks], measurement.dose
+            align(measurement.alignment, of_all, self._spec, self.recipe, example, dose=dose, seed=seed)
         return [first, *(each.reordered(network) for each, network in zip(others, networks, strict=True))]
 
     def _flatness(self, measurement: FlatnessMeasurement) -> dict[str, Any]:
