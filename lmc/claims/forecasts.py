@@ -6,6 +6,7 @@ gain of an ensemble is in the barrier of a pair, not in the forecast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -21,7 +22,7 @@ from lmc.claims.verdicts import FOUND_HERE
 from lmc.measuring.measurements import MIDPOINT, Measurement, PairMeasurement
 from lmc.tiers import Family, Setting
 
-_DRAWS = (1, 2)
+_DRAWS = (1, 2, 3)
 """Permutations of each model that it is merged with."""
 
 LEAST = 0.1
@@ -43,20 +44,20 @@ class _Width:
 
     Args:
         width: where.
-        pairs: of pairs, the mean over their draws.
+        pairs: of pairs, by draw.
         own: of models with permutations of themselves, likewise.
         independent: the pairs that share no model.
     """
 
     width: float
-    pairs: Mapping[Seeds, float]
-    own: Mapping[int, float]
+    pairs: Mapping[Seeds, Sequence[float]]
+    own: Mapping[int, Sequence[float]]
     independent: frozenset[Seeds]
 
     @property
     def mean(self) -> float:
         """Of the pairs."""
-        return fmean(self.pairs.values())
+        return fmean(fmean(drawn) for drawn in self.pairs.values())
 
 
 def _needs(setting: Setting) -> list[Measurement]:
@@ -68,17 +69,16 @@ def _needs(setting: Setting) -> list[Measurement]:
 def _widths(setting: Setting, records: Records) -> list[_Width]:
     family, barrier_of = setting.families["strong"], barrier("calibrated_loss")
 
-    def mean(measurements: Sequence[Measurement]) -> float:
-        values = [barrier_of(records[each.key])[""] for each in measurements]
-        return fmean([float("nan") if value is None else value for value in values])
+    def value(measurement: Measurement) -> float:
+        found = barrier_of(records[measurement.key])[""]
+        return math.nan if found is None else found
 
     found = []
     for width in family.widths:
-        of_pairs: dict[Seeds, list[Measurement]] = {}
+        pairs: dict[Seeds, list[float]] = {}
         for _, each in draws(family, width):
-            of_pairs.setdefault(tuple(spec.seed for spec in each.specs), []).append(each)
-        pairs = {seeds: mean(some) for seeds, some in of_pairs.items()}
-        own = {seed: mean(some) for seed, some in _own(family, width).items()}
+            pairs.setdefault(tuple(spec.seed for spec in each.specs), []).append(value(each))
+        own = {seed: [value(each) for each in some] for seed, some in _own(family, width).items()}
         found.append(_Width(width, pairs, own, frozenset(family.independent)))
     return found
 
@@ -88,11 +88,12 @@ def _shares(widths: Sequence[_Width]) -> Iterator[Observation]:
     for each in widths:
         if each.mean <= LEAST:
             continue
-        for seeds, value in each.pairs.items():
-            forecast = fmean([each.own[seed] for seed in seeds])
-            independent = seeds in each.independent
-            yield Observation(each.width, seeds, value / each.mean, independent, group="pairs")
-            yield Observation(each.width, seeds, forecast / each.mean, independent, group="forecast")
+        for seeds, drawn in each.pairs.items():
+            forecasts = [fmean(both) for both in zip(*(each.own[seed] for seed in seeds), strict=True)]
+            for group, values in (("pairs", drawn), ("forecast", forecasts)):
+                for draw, value in enumerate(values):
+                    independent, share = seeds in each.independent, value / each.mean
+                    yield Observation(each.width, seeds, share, independent, group=group, draw=draw)
 
 
 def _errors(widths: Sequence[_Width]) -> Iterator[Observation]:
@@ -105,9 +106,10 @@ def _errors(widths: Sequence[_Width]) -> Iterator[Observation]:
         if each.mean <= LEAST:
             continue
         around = [widths[at].mean for at in (place - 1, place + 1) if 0 <= at < len(widths)]
-        neighbour = min(around, key=lambda mean: abs(mean - each.mean), default=float("nan"))
-        for seeds, value in each.pairs.items():
-            forecast = fmean([abs(each.own[seed] - value) for seed in seeds])
+        neighbour = min(around, key=lambda mean: abs(mean - each.mean), default=math.nan)
+        for seeds, drawn in each.pairs.items():
+            value = fmean(drawn)
+            forecast = fmean(abs(fmean(each.own[seed]) - value) for seed in seeds)
             independent = seeds in each.independent
             yield Observation(each.width, seeds, forecast / each.mean, independent, group="forecast")
             yield Observation(each.width, seeds, abs(neighbour - value) / each.mean, independent, group="neighbour")

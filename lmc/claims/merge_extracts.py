@@ -25,6 +25,11 @@ def lacking_additivity(record: Record) -> Values:
     return {name: None if each is None else math.log2(max(1 - each, LEAST_LACK)) for name, each in cosines.items()}
 
 
+def occupied_share(record: Record) -> Values:
+    """Share of its channels that hold nearly all of a model's strength, see `lmc.merging.pruning.needed_share`."""
+    return {"": record["occupancy"]["norm"]}
+
+
 def needed_share(record: Record) -> Values:
     """The smallest share of its channels, of those tried, that leaves a model within a point of its accuracy.
 
