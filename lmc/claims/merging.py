@@ -140,7 +140,7 @@ MERGING: tuple[Claim, ...] = (
         id="sum-with-skips-needs-no-temperature",
         role=FOUND_HERE,
         ref="F.11 (skips)",
-        statement="At the largest width such a sum of MLPs with skips that nothing normalises has the models' loss, too.",
+        statement="At the largest width such a sum of MLPs with skips, unnormalised, has the models' loss, too.",
         unit="nats",
         study=study(Arm(merge_barrier("loss"), "skip", _FEW), widest=True),
         expect=Level(below=0.02),

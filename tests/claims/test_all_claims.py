@@ -20,6 +20,7 @@ from lmc.measuring.measurements import (
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
+    PruneMeasurement,
 )
 from lmc.measuring.records import measure
 
@@ -71,10 +72,20 @@ def test_all_kinds_of_measurement_are_needed() -> None:
     assert len({each.key for each in wanted}) == len(wanted)
     kinds = Counter(type(each) for each in wanted)
     assert set(kinds) == {
-        PairMeasurement, ModelMeasurement, FlatnessMeasurement, MergeMeasurement, LayerFitMeasurement
-    }  # fmt: skip
+        PairMeasurement,
+        ModelMeasurement,
+        FlatnessMeasurement,
+        MergeMeasurement,
+        LayerFitMeasurement,
+        PruneMeasurement,
+    }
     merges = {(each.alignment, each.draw) for each in wanted if isinstance(each, PairMeasurement)}
-    assert merges == {("unpermuted", 0), ("matching", 0), ("complementary", 0), ("unpermuted", 1)}
+    assert merges == {
+        ("unpermuted", 0),
+        ("matching", 0),
+        ("complementary", 0),
+        *(("unpermuted", draw) for draw in (1, 2, 3)),
+    }
     assert {len(each.specs) for each in wanted if isinstance(each, MergeMeasurement)} == set(range(2, 9))
 
 

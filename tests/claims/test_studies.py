@@ -29,6 +29,7 @@ from lmc.claims.studies import (
     over_pairs,
     pairs,
     permuted,
+    pruned,
     self_merge,
     study,
 )
@@ -40,6 +41,7 @@ from lmc.measuring.measurements import (
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
+    PruneMeasurement,
 )
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting
@@ -184,6 +186,29 @@ def test_what_takes_long_is_measured_of_neighbours_unless_the_family_is_small(
         seeds = [tuple(spec.seed for spec in each.specs[:2]) for _, each in found]
         assert sorted(seeds) == expected
         assert [pair for pair, (free, _) in zip(seeds, found, strict=True) if free] == family.independent
+
+
+def test_a_few_merges_are_of_neighbours_and_none_has_layers() -> None:
+    for few, expected in ((True, NEIGHBOURS), (False, EVERYONE)):
+        found = [each for _, each in merged("sum", "reversed", few=few)(replace(STRONG, draws=2), 2.0)]
+        assert sorted(tuple(spec.seed for spec in each.specs) for each in found) == expected
+        assert all(isinstance(each, MergeMeasurement) and not each.layers for each in found)
+        assert {(each.rule, each.alignment) for each in found if isinstance(each, MergeMeasurement)} == {
+            ("sum", "reversed")
+        }
+
+
+def test_every_model_is_pruned_to_what_two_three_and_four_have() -> None:
+    found = list(pruned(STRONG, 2.0))
+    assert all(free for free, _ in found)
+    assert [each for _, each in found] == [
+        PruneMeasurement(STRONG.spec(2.0, seed), (1 / 2, 1 / 3, 1 / 4)) for seed in STRONG.seeds
+    ]
+
+
+def test_the_narrowest_width_can_be_left_out() -> None:
+    found = study(Arm(key_of), past_narrowest=True)
+    assert {each.width for each in observed(found)} == {1.0, 2.0}
 
 
 def test_the_third_model_of_a_fit_is_the_next_one() -> None:
