@@ -26,7 +26,7 @@ _DRAWS = (1, 2, 3)
 """Permutations of each model that it is merged with."""
 
 LEAST = 0.1
-"""Nats: where pairs show less on average, there is nothing to forecast."""
+"""Nats: where pairs show less on average, there is little to forecast."""
 
 
 def _own(family: Family, width: float) -> dict[int, list[PairMeasurement]]:
@@ -59,6 +59,16 @@ class _Width:
         """Of the pairs."""
         return fmean(fmean(drawn) for drawn in self.pairs.values())
 
+    @property
+    def unit(self) -> float:
+        """What barriers are shares of: the pairs' mean, `LEAST` at least."""
+        return max(self.mean, LEAST)
+
+
+def _telling(widths: Sequence[_Width]) -> list[_Width]:
+    """Those at which pairs show more than `LEAST`; all of them where none does."""
+    return [each for each in widths if each.mean > LEAST] or list(widths)
+
 
 def _needs(setting: Setting) -> list[Measurement]:
     family = setting.families["strong"]
@@ -85,14 +95,12 @@ def _widths(setting: Setting, records: Records) -> list[_Width]:
 
 def _shares(widths: Sequence[_Width]) -> Iterator[Observation]:
     """Barriers of pairs, and what their two models forecast, as shares of the pairs' mean at that width."""
-    for each in widths:
-        if each.mean <= LEAST:
-            continue
+    for each in _telling(widths):
         for seeds, drawn in each.pairs.items():
             forecasts = [fmean(both) for both in zip(*(each.own[seed] for seed in seeds), strict=True)]
             for group, values in (("pairs", drawn), ("forecast", forecasts)):
                 for draw, value in enumerate(values):
-                    independent, share = seeds in each.independent, value / each.mean
+                    independent, share = seeds in each.independent, value / each.unit
                     yield Observation(each.width, seeds, share, independent, group=group, draw=draw)
 
 
@@ -102,17 +110,16 @@ def _errors(widths: Sequence[_Width]) -> Iterator[Observation]:
     Both as shares of the pairs' mean. The neighbour is the one that is nearer, which only somebody could choose who
     knew the answer.
     """
-    for place, each in enumerate(widths):
-        if each.mean <= LEAST:
-            continue
+    for each in _telling(widths):
+        place = widths.index(each)
         around = [widths[at].mean for at in (place - 1, place + 1) if 0 <= at < len(widths)]
         neighbour = min(around, key=lambda mean: abs(mean - each.mean), default=math.nan)
         for seeds, drawn in each.pairs.items():
             value = fmean(drawn)
             forecast = fmean(abs(fmean(each.own[seed]) - value) for seed in seeds)
             independent = seeds in each.independent
-            yield Observation(each.width, seeds, forecast / each.mean, independent, group="forecast")
-            yield Observation(each.width, seeds, abs(neighbour - value) / each.mean, independent, group="neighbour")
+            yield Observation(each.width, seeds, forecast / each.unit, independent, group="forecast")
+            yield Observation(each.width, seeds, abs(neighbour - value) / each.unit, independent, group="neighbour")
 
 
 def _study(tell: Callable[[Sequence[_Width]], Iterator[Observation]]) -> Study:

@@ -190,6 +190,14 @@ def test_forecasts_are_compared_with_pairs_as_shares_of_their_mean(factor: float
     assert CLAIMS["self-permutation-forecasts-pairs"].expect.judge(found).verdict == verdict
 
 
+def test_where_no_width_shows_a_barrier_errors_are_shares_of_the_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmc.claims.forecasts.LEAST", 2.0)
+    found = observed("self-permutation-forecasts-pairs", forecasting(1.5))
+    assert {each.width for each in found} == {0.5, 1.0, 2.0}
+    half = [each.value or 0 for each in found if (each.width, each.group) == (0.5, "forecast")]
+    assert sum(half) / len(half) == pytest.approx(1.5 / 2.0, rel=0.01)
+
+
 def test_a_forecast_is_of_both_models_of_its_pair() -> None:
     def make(each: Measurement) -> dict[str, Any]:
         a, b = each.specs
