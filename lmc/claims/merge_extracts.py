@@ -45,7 +45,17 @@ def lost_by_pruning(record: Record, keep: float) -> float:
     Raises:
         KeyError: that share was not measured.
     """
+    return float(record["model"]["accuracy"] - _point(record, keep)["accuracy"])
+
+
+def pruning_barrier(record: Record) -> Values:
+    """Calibrated loss of a model that keeps half of its channels, above its own."""
+    return {"": _point(record, 1 / 2)["calibrated_loss"] - record["model"]["calibrated_loss"]}
+
+
+def _point(record: Record, keep: float) -> dict[str, float]:
     for point in record["points"]:
         if abs(point["keep"] - keep) < 1e-9:
-            return float(record["model"]["accuracy"] - point["accuracy"])
+            found: dict[str, float] = point
+            return found
     raise KeyError(f"there is no point at {keep:g} of the channels, only at {[p['keep'] for p in record['points']]}")

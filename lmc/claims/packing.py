@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lmc.claims.claim import NOTICEABLE, Claim
+from lmc.claims.claim import Claim
 from lmc.claims.comparisons import Contrast
 from lmc.claims.derived import Derived, Record, derived, rank_correlation
 from lmc.claims.equivalence import NonInferior
 from lmc.claims.expectations import Level, Trend
 from lmc.claims.extracts import barrier, merge_barrier
-from lmc.claims.merge_extracts import lost_by_pruning, needed_share, occupied_share
+from lmc.claims.merge_extracts import lost_by_pruning, needed_share, occupied_share, pruning_barrier
 from lmc.claims.null import Null
 from lmc.claims.studies import KEEPS, Arm, Values, affordable, pruned, study
 from lmc.claims.verdicts import FOUND_HERE
@@ -137,24 +137,26 @@ PACKING: tuple[Claim, ...] = (
         id="pruning-to-half-costs-less-with-width",
         role=FOUND_HERE,
         ref="§5.2, §5.3 (occupancy)",
-        statement="The accuracy that models lose by keeping the stronger half of their channels falls with width.",
-        unit="share",
-        study=study(Arm(_lost_by_half, sample=pruned)),
-        expect=Trend(increasing=False, by=NOTICEABLE),
-        null=Null("It costs the same at every width.", 0.02),
-        why="What counts as an effect.",
+        statement="What keeping the stronger half of their channels adds to models' calibrated loss falls with width.",
+        unit="nats",
+        study=study(Arm(pruning_barrier, sample=pruned)),
+        expect=Trend(increasing=False, by=0.02),
+        null=Null("It adds the same at every width.", 0.1),
+        why="A hundredth of chance level, ln 10.",
+        history="Asked of the accuracy, until six models were too few to tell a point.",
         core=False,
     ),
     Claim(
         id="pruning-to-half-costs-less-with-decay",
         role=FOUND_HERE,
         ref="§5.4 (occupancy)",
-        statement="Weakly decayed models lose more by it.",
-        unit="share",
-        study=study(Arm(_lost_by_half, "weak", pruned), Arm(_lost_by_half, "strong", pruned), widest=True),
-        expect=Contrast("weak", "strong", by=NOTICEABLE),
-        null=Null("Decay does not matter.", {"weak": 0.01, "strong": 0.01}),
-        why="What counts as an effect. Packing is easy because strong decay makes it so.",
+        statement="To that of weakly decayed models it adds more.",
+        unit="nats",
+        study=study(Arm(pruning_barrier, "weak", pruned), Arm(pruning_barrier, "strong", pruned), widest=True),
+        expect=Contrast("weak", "strong", by=0.02),
+        null=Null("Decay does not matter.", {"weak": 0.05, "strong": 0.05}),
+        why="A hundredth of chance level, ln 10. Packing is easy because strong decay makes it so.",
+        history="As of its fall with width.",
         core=False,
     ),
     Claim(

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from lmc.claims.forecasts import FORECASTS, LEAST
-from lmc.claims.merge_extracts import above_ensemble, lacking_additivity, lost_by_pruning, needed_share, occupied_share
+from lmc.claims.merge_extracts import (
+    above_ensemble,
+    lacking_additivity,
+    lost_by_pruning,
+    needed_share,
+    occupied_share,
+    pruning_barrier,
+)
 from lmc.claims.merging import MERGING
 from lmc.claims.packing import PACKING
 from lmc.claims.placing import PLACING
@@ -72,6 +79,9 @@ def test_numbers_of_single_records() -> None:
     assert needed_share(pruning(0.1)) == {"": 1.0}
     assert occupied_share(pruning(0.1, norm=0.375)) == {"": 0.375}
     assert lost_by_pruning(pruning(0.01, 0.02, 0.04), 1 / 3) == pytest.approx(0.02)
+    losses: dict[str, Any] = {"model": {"calibrated_loss": 0.25}, "points": [{"keep": 1.0, "calibrated_loss": 0.5}]}
+    losses["points"].append({"keep": 0.5, "calibrated_loss": 1.0})
+    assert pruning_barrier(losses) == {"": 0.75}
     with pytest.raises(KeyError, match=r"no point at 0\.3 of the channels, only at \[0\.5\]"):
         lost_by_pruning(pruning(0.01), 0.3)
     cosines = {"one": 0.75, "other": 1.0, "above": 1.5, "dead": None}
