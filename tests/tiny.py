@@ -72,8 +72,10 @@ def tier() -> Tier:
         "many": variant(mlp, bias=False, seeds=tuple(range(12))),
         "crowd": variant(mlp, bias=False, widths=mlp.widths[2:], seeds=tuple(range(24))),
     }
+    vit = variant(mlp, arch="vit", bias=False, widths=(1 / 8, 1 / 4, 1 / 2))
     settings = (
         ("mlp-tiny", mlps),
+        ("vit-tiny", {"strong": vit, "weak": variant(vit, weight_decay=1e-4, widths=(1 / 2,))}),
         ("vgg-tiny", roles(vgg)),
         ("resnet-tiny", {role: each for role, each in roles(resnet).items() if role != "sophia"}),
         ("vgg-cifar100", {"strong": variant(vgg, dataset="cifar100")}),

@@ -16,6 +16,7 @@ from lmc.claims.merging import MERGING
 from lmc.claims.other_recipes import OTHER_RECIPES
 from lmc.claims.packing import PACKING
 from lmc.claims.placing import PLACING
+from lmc.claims.transformers import TRANSFORMERS
 from lmc.claims.weak_decay import WEAK_DECAY
 from lmc.claims.width import WIDTH
 
@@ -34,6 +35,7 @@ CLAIMS: tuple[Claim, ...] = (
     *PLACING,
     *PACKING,
     *FORECASTS,
+    *TRANSFORMERS,
 )
 
 
