@@ -207,8 +207,8 @@ def measured(measurements: Sequence[Measurement], store: Store, data: Path) -> R
 
 HEAD = """# Ways to merge, side by side
 
-Written by `python benchmarks/merging_table.py` from the models of tier `{tier}`, {seeds}. Numbers are means over six
-pairs of six models (each model and the next), barriers in nats against the models' own mean: raw, of the worst pair,
+Written by `python benchmarks/merging_table.py` from the models of tier `{tier}`,
+{seeds}. Numbers are means over six pairs of six models (each model and the next), barriers in nats against the models' own mean: raw, of the worst pair,
 and where the merge and the models each have their own β; then the points of accuracy lost, below 0 where the merge is
 better. BatchNorm's statistics are reset on unlabelled training images unless the row says that they are summed, which
 needs no data. No order but *matching* and *distance* compares weights: *complementary* sorts norms, *reversed* is the

@@ -140,7 +140,6 @@ FORECASTS: tuple[Claim, ...] = (
         why="A fifth: what a width more or less changes several times over.",
         history="Pilots of an earlier recipe: within the error in 12 of 13 settings, but not of narrow ResNets.",
         core=False,
-        wide=False,
     ),
     Claim(
         id="forecast-beats-the-neighbouring-width",
@@ -154,6 +153,5 @@ FORECASTS: tuple[Claim, ...] = (
         null=Null("It is as wrong as the neighbour is.", {"neighbour": 0.5, "forecast": 0.5}),
         why="Half of the fifth that the forecast may be off by.",
         core=False,
-        wide=False,
     ),
 )

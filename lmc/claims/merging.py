@@ -90,7 +90,6 @@ MERGING: tuple[Claim, ...] = (
         history="Pilots of an earlier recipe: -0.07 against 0.33 at a quarter of the width.",
         kinds=("vgg",),
         core=False,
-        wide=False,
     ),
     Claim(
         id="sum-beats-matching-past-the-narrowest",
