@@ -211,8 +211,8 @@ Written by `python benchmarks/merging_table.py` from the models of tier `{tier}`
 Numbers are means over six pairs of six models (each model and the next), barriers in nats against the models' own mean:
 raw, of the worst pair, and where the merge and the models each have their own β; then the points of accuracy lost,
 below 0 where the merge is better. BatchNorm's statistics are reset on unlabelled training images unless the row says
-that they are summed, which needs no data. No order but *matching* and *distance* compares weights: *complementary* sorts
-norms, *reversed* is the same sort turned, *random* a random permutation, whose law is that of *unpermuted*.
+that they are summed, which needs no data. Only *matching* and *distance* compare weights; *complementary* sorts norms,
+*reversed* is the same sort turned, *random* a random permutation, whose law is that of *unpermuted*.
 
 A mean has three more columns: its raw barrier at inverse temperatures that need no fitting, k^(L-1) (averages without
 biases and normalisation), k (every layer normalised) and √k (2404.04616).

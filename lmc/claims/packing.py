@@ -137,7 +137,7 @@ PACKING: tuple[Claim, ...] = (
         id="pruning-to-half-costs-less-with-decay",
         role=FOUND_HERE,
         ref="§5.4 (occupancy)",
-        statement="Keeping the stronger half of their channels adds more to the calibrated loss of weakly decayed models.",
+        statement="Keeping the stronger half of its channels adds more calibrated loss to a weakly decayed model.",
         unit="nats",
         study=study(Arm(pruning_barrier, "weak", pruned), Arm(pruning_barrier, "strong", pruned), widest=True),
         expect=Contrast("weak", "strong", by=0.02),
