@@ -26,7 +26,7 @@ _DRAWS = (1, 2, 3)
 """Permutations of each model that it is merged with."""
 
 LEAST = 0.1
-"""Nats: where pairs show less on average, there is little to forecast."""
+"""Nats. Where pairs show less on average, there is little to forecast."""
 
 
 def _own(family: Family, width: float) -> dict[int, list[PairMeasurement]]:

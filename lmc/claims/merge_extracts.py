@@ -11,7 +11,7 @@ from lmc.claims.studies import Values
 Record = dict[str, Any]
 
 LEAST_LACK = 1e-3
-"""Of a cosine over the few hundred images that layers are measured on: less is not told from nothing."""
+"""Of a cosine over the few hundred images that layers are measured on. Less is not told from nothing."""
 
 
 def above_ensemble(record: Record) -> Values:

@@ -46,7 +46,7 @@ class Imprecise:
 
 
 KEEPS = (1 / 2, 1 / 3, 1 / 4)
-"""Shares of its channels that a model is cut down to: what two, three and four models have of one width."""
+"""Shares of its channels that a model is cut down to, as many as two, three and four models have of one width."""
 
 Samples = Iterator[tuple[bool, Measurement]]
 """Measurements of a family at one width, each with whether it is one of the independent ones."""
