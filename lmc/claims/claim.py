@@ -1,7 +1,7 @@
 """A claim is data: what is said, where, what is measured for it, and what it expects of the numbers.
 
-Most bounds were chosen from pilots of earlier recipes, before the models of today's verdicts were trained; a claim's
-``history`` says what had been seen. ``benchmarks/baselines/pilot-quick-cpu.json`` holds pilots of today's recipes.
+Bounds come from the paper's words, theory or a claim's null. A pilot says only whether a design can reach them; a
+claim's ``history`` says what had been seen when its bound was set.
 """
 
 from __future__ import annotations
@@ -19,11 +19,28 @@ from lmc.claims.verdicts import CLAIM, Role
 from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting, Tier
 
+CHANCE = "share of ln C"
+"""The unit of a loss barrier: the loss of chance on C classes, so that bounds mean the same for two classes and for a
+hundred."""
+
 NOTICEABLE = 0.01
-"""The least change of a share or cosine that counts as an effect where the paper claims no more than a direction.
+"""The least change, in the claim's unit, that counts as an effect where the paper claims no more than a direction.
 
 History: any change in the direction counted, until every recorded one was larger (0.014 at least, mostly above 0.1).
+Barriers had bounds of their own, in nats.
 """
+
+NEARLY_ZERO = 0.02
+"""The largest barrier, as a share of ln C, that counts as "nearly zero", as the paper has it at its widest nets."""
+
+ONSET = 0.1
+"""The largest barrier, as a share of ln C, with which a small tier counts as past the onset of merging."""
+
+SEEN = (
+    "Set from the paper's words, theory or the null alone, but not blindly: verdicts on seeds 120 to 143 and pilots "
+    "had been seen, under earlier bounds."
+)
+"""What to say of the bounds of today in a ``history``."""
 
 Records = Mapping[str, dict[str, Any]]
 """Measured records by measurement key."""
@@ -52,11 +69,15 @@ class Small:
         statement: says how much less that is: a direction, or a wider bound.
         expect: the test the numbers must pass.
         why: the reason for the bound.
+        study: where the numbers come from, if they are others.
+        null: what they would be if there were nothing in it, if that is another.
     """
 
     statement: str
     expect: Expectation
     why: str
+    study: Study | None = None
+    null: Null | None = None
 
 
 @dataclass(frozen=True)
@@ -104,8 +125,18 @@ class Claim:
 
     def asked_of(self, tier: Tier) -> Claim:
         """The claim as it is judged at ``tier``."""
-        if self.small is None or not tier.small:
+        return self.at_small_strength() if tier.small else self
+
+    def at_small_strength(self) -> Claim:
+        """The claim as it is judged at a small tier."""
+        if self.small is None:
             return self
         return dataclasses.replace(
-            self, statement=self.small.statement, expect=self.small.expect, why=self.small.why, small=None
+            self,
+            statement=self.small.statement,
+            expect=self.small.expect,
+            why=self.small.why,
+            study=self.small.study or self.study,
+            null=self.small.null or self.null,
+            small=None,
         )

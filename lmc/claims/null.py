@@ -26,11 +26,12 @@ class Null:
 
     Args:
         text: says so, in one sentence.
-        values: what would be measured at every width: one number, or one for each group that is compared.
+        values: what would be measured: one number at every width, one for each of three widths, or one for each group
+            that is compared.
     """
 
     text: str
-    values: float | Mapping[str, float]
+    values: float | tuple[float, float, float] | Mapping[str, float]
 
     def observations(self, groups: Sequence[str] = ()) -> list[Observation]:
         """Every pair of twelve models at three widths, as the null has them; always the same.
@@ -44,8 +45,7 @@ class Null:
         noise = random.Random(0)
         found = []
         for group in groups or ("strong",):
-            value = self._value(group)
-            for width in _WIDTHS:
+            for width, value in zip(_WIDTHS, self._along(group), strict=True):
                 shift = [noise.gauss(0, _SPREAD) for _ in range(_MODELS)]
                 found += [
                     Observation(width, (a, b), value + shift[a] + shift[b], a % 2 == 0 and b == a + 1, group=group)
@@ -53,19 +53,24 @@ class Null:
                 ]
         return found
 
-    def _value(self, group: str) -> float:
-        if not isinstance(self.values, Mapping):
+    def _along(self, group: str) -> Sequence[float]:
+        """At every width."""
+        if isinstance(self.values, tuple):
             return self.values
+        if not isinstance(self.values, Mapping):
+            return [self.values] * len(_WIDTHS)
         if group not in self.values:
             raise ValueError(f"the null has no value for {group}, only for {', '.join(self.values)}")
-        return self.values[group]
+        return [self.values[group]] * len(_WIDTHS)
 
 
 def holds_at_its_null(claim: Claim) -> bool:
-    """Whether ``claim`` would hold where there is nothing in it, so that its holding says nothing.
+    """Whether ``claim`` would hold, at either strength, where there is nothing in it, so that its holding says nothing.
 
     Raises:
         ValueError: its null has no number for one of the groups that it compares.
     """
-    groups = claim.expect.asked.groups
-    return claim.expect.judge(claim.null.observations(groups)).verdict == HOLDS
+    return any(
+        each.expect.judge(each.null.observations(each.expect.asked.groups)).verdict == HOLDS
+        for each in (claim, claim.at_small_strength())
+    )
