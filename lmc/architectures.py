@@ -32,6 +32,8 @@ class Architecture:
             Zeros where stacks do not pay off.
         any_depth: whether the ``depth`` of a `lmc.specs.RunSpec` may be chosen.
         min_side: pixels that the shorter side of an image must have.
+        chain: whether every layer lies on the only path from input to output, as where nothing is added beside it: then
+            a layer that does not vary with the input leaves nothing of it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Architecture:
     stacked: tuple[float, float] = (0.0, 0.0)
     any_depth: bool = False
     min_side: int = 1
+    chain: bool = False
 
     def builder(self) -> Callable[..., nn.Module]:
         """The function that builds it; imports torch."""
@@ -70,11 +73,11 @@ def _convolutional(kind: str, name: str, **row: Any) -> Architecture:
 _TABLE = {
     each.name: each
     for each in (
-        _mlp("mlp"),
-        _mlp("mlp-bn", variant={"batch_norm": True}, normalised=True),
+        _mlp("mlp", chain=True),
+        _mlp("mlp-bn", variant={"batch_norm": True}, normalised=True, chain=True),
         _mlp("mlp-skip", variant={"skip": True}),
-        _convolutional("vgg", "vgg11", min_side=32, stacked=(0.0, 1 / 16)),
-        _convolutional("vgg", "vgg-small", variant={"small": True}, min_side=4, stacked=(3 / 4, 1)),
+        _convolutional("vgg", "vgg11", min_side=32, stacked=(0.0, 1 / 16), chain=True),
+        _convolutional("vgg", "vgg-small", variant={"small": True}, min_side=4, stacked=(3 / 4, 1), chain=True),
         _convolutional("resnet", "resnet20", variant={"blocks": 3}, stacked=(1 / 8, 1 / 4)),
         _convolutional("resnet", "resnet8", variant={"blocks": 1}, stacked=(2, 4)),
         Architecture(name="vit", kind="vit", build="lmc.nets.vit:build", min_side=2),

@@ -50,6 +50,11 @@ class Size:
                 )
 
     @property
+    def largest_class(self) -> float:
+        """The largest class's share of the test images, an even one where they are not counted."""
+        return max(self.test_counts) / self.test_images if self.test_counts else 1 / self.classes
+
+    @property
     def uncounted(self) -> Size:
         """The same without the counts of every class."""
         return replace(self, train_counts=(), test_counts=())

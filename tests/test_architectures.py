@@ -41,6 +41,21 @@ def test_a_row_says_what_is_true_of_the_net(name: str) -> None:
     assert row.normalised == any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in layers)
 
 
+@pytest.mark.parametrize("name", architecture_names())
+def test_a_chain_is_cut_by_any_layer_that_does_not_vary(name: str) -> None:
+    net = build(name, 1 / 4, (1, 8, 8) if architecture(name).min_side < 32 else (3, 32, 32), 10).eval()
+    images = torch.rand(3, *((1, 8, 8) if architecture(name).min_side < 32 else (3, 32, 32)))
+    cut = []
+    for each in net.modules():
+        if isinstance(each, nn.ReLU | nn.GELU):
+            hook = each.register_forward_hook(lambda _, __, output: torch.zeros_like(output))
+            logits = net(images)
+            hook.remove()
+            cut.append(bool((logits - logits[0]).abs().max() < 1e-6))
+    assert cut
+    assert architecture(name).chain == all(cut)
+
+
 def test_the_least_side_is_the_least_that_works() -> None:
     for name in architecture_names():
         row = architecture(name)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from lmc.architectures import architecture
 from lmc.claims.claim import Claim, Records
 from lmc.claims.explanation import Explanation
 from lmc.claims.parts import Judgement
 from lmc.claims.statistics import Observation
 from lmc.claims.verdicts import INVALID, NOT_RUN, Verdict, worst_verdict
+from lmc.datasets import size_of
 from lmc.measuring.measurements import Measurement
+from lmc.specs import RunSpec
 from lmc.tiers import Setting, Tier
 
 
@@ -100,6 +104,10 @@ def needed(selected: Iterable[Case]) -> list[Measurement]:
 def judge(case: Case, records: Records) -> CaseResult:
     """The verdict on ``case``.
 
+    It is invalid where two models are identical, or where one is undertrained or has collapsed: where it is below the
+    setting's floor, no better than naming one class whatever the image, or has a layer on the only path from input to
+    output no channel of which varies with the input. A residual branch that has died is none.
+
     Args:
         case: what to judge.
         records: finished measurements by key; those the case needs must be there.
@@ -126,14 +134,32 @@ def _unmet(claim: Claim, setting: Setting, records: Records) -> str:
             return f"{what}: {record['status']}"
         if len(set(measurement.specs)) > 1 and record.get("distance") == 0:
             return f"{what}: the two models are identical"
-        for spec, accuracy in zip(measurement.specs, record["accuracies"], strict=True):
-            floor = setting.accuracy_floor(spec.width)
-            if accuracy < floor:
-                return (
-                    f"{spec.describe()} reaches an accuracy of {accuracy:.3f}, "
-                    f"below the {floor:g} that counts as trained"
-                )
+        if setting.min_accuracy:
+            for which, spec in enumerate(measurement.specs):
+                if why := _untrained(setting, spec, record, which):
+                    return f"{spec.describe()} {why}"
     return ""
+
+
+def _untrained(setting: Setting, spec: RunSpec, record: Mapping[str, Any], which: int) -> str:
+    """Why one of a record's models tells nothing of trained ones, or nothing."""
+    accuracy, floor = record["accuracies"][which], setting.accuracy_floor(spec.width)
+    reaches = f"reaches an accuracy of {accuracy:.3f}"
+    if accuracy < floor:
+        return f"{reaches}, below the {floor:g} that counts as trained"
+    if accuracy <= (constant := size_of(spec.dataset, spec.classes).largest_class):
+        return f"{reaches}, no more than the {constant:.3f} of naming one class whatever the image"
+    if architecture(spec.arch).chain and (layers := _collapsed(record, which)):
+        return f"has collapsed: nothing in {', '.join(layers)} varies with the image"
+    return ""
+
+
+def _collapsed(record: Mapping[str, Any], which: int) -> list[str]:
+    """Layers of one of the models, no channel of which varies with the input; none where none was looked for."""
+    if by_model := record.get("collapsed"):
+        return list(by_model[which])
+    activations = record.get("activations", {})
+    return [name for name, each in activations.items() if each.get("varying_share") == 0]
 
 
 def claim_verdict(results: Sequence[CaseResult]) -> Verdict:

@@ -94,7 +94,8 @@ class Setting:
             MLP), ``sophia`` (another optimizer) and ``sophia-first-order``, ``sophia-coupled`` and ``sophia-horizon``
             (closer to the first one's conditions, see `sophias`), ``spawned`` (siblings), ``many`` and ``crowd``
             (without biases and of more seeds, for merging more than two).
-        min_accuracy: below this an endpoint counts as undertrained and its claims are invalid.
+        min_accuracy: below this an endpoint counts as undertrained and its claims are invalid, as they are where one
+            has collapsed (see `lmc.claims.cases.judge`); 0 judges whatever was trained.
         narrow_accuracy: the same for models narrower than ``wide``, where strong decay leaves a net too few
             channels to reach ``min_accuracy`` at all; ``None`` where they reach it too.
         wide: claims about wide models are not run where the widest is narrower than this.

@@ -12,6 +12,7 @@ from lmc.claims.claim import Small
 from lmc.claims.expectations import Level
 from lmc.claims.explanation import Experiment, Explanation
 from lmc.claims.extracts import barrier
+from lmc.claims.null import Null
 from lmc.claims.studies import Arm, flatness, models, over_pairs, self_merge, study
 from lmc.claims.verdicts import HOLDS, INVALID, NOT_RUN
 from lmc.tiers.families import variant
@@ -31,10 +32,19 @@ def test_a_small_tier_is_asked_for_less() -> None:
     assert CLAIM.asked_of(dataclasses.replace(TIER, small=True)) is CLAIM
 
 
+def test_a_small_tier_may_be_asked_of_other_numbers() -> None:
+    less = Small("-", Level(below=1.0), "-", over_pairs(barrier("loss")), Null("-", 5.0))
+    claim = dataclasses.replace(CLAIM, small=less)
+    small = claim.asked_of(dataclasses.replace(TIER, small=True))
+    assert (small.study, small.null) == (less.study, less.null)
+    assert claim.asked_of(TIER) is claim
+
+
 class TestJudging:
     """Preconditions come before expectations."""
 
     (case,) = cases([CLAIM], TIER)
+    lenient = Case(CLAIM, dataclasses.replace(SETTING, min_accuracy=0.05))
 
     def records(self, **changes: object) -> dict[str, dict[str, object]]:
         point = {"accuracy": 0.9, "loss": 0.1, "beta": 1.0, "calibrated_loss": 0.1}
@@ -83,6 +93,50 @@ class TestJudging:
         seed = VERDICT_SEEDS[accuracies.index(0.9)]
         assert f"seed {seed} reaches an accuracy of 0.900" in found.reason
         assert judge(Case(CLAIM, strict), self.records(accuracies=[0.92, 0.94])).judgement.verdict == HOLDS
+
+    def test_models_that_name_one_class_whatever_the_image_are_invalid(self) -> None:
+        """Of 797 test images 91 are of the largest class."""
+        bad = judge(self.lenient, self.records(accuracies=[91 / 797, 0.9])).judgement
+        assert bad.verdict == INVALID
+        assert "no more than the 0.114 of naming one class whatever the image" in bad.reason
+        assert judge(self.lenient, self.records(accuracies=[92 / 797, 0.9])).judgement.verdict == HOLDS
+        assert judge(self.case, self.records(accuracies=[0.0, 0.9])).judgement.verdict == HOLDS, "it asks for nothing"
+
+    @pytest.mark.parametrize("which", [0, 1])
+    def test_a_collapsed_layer_of_a_chain_is_invalid(self, which: int) -> None:
+        collapsed = [["hidden.1.relu"] if each == which else [] for each in (0, 1)]
+        found = judge(self.lenient, self.records(collapsed=collapsed)).judgement
+        assert found.verdict == INVALID
+        assert f"seed {VERDICT_SEEDS[which]} has collapsed: nothing in hidden.1.relu varies" in found.reason
+        assert judge(self.lenient, self.records(collapsed=[[], []])).judgement.verdict == HOLDS
+        assert judge(self.lenient, self.records(collapsed=None)).judgement.verdict == HOLDS, "layers were not measured"
+
+    def test_a_collapsed_branch_of_a_net_with_shortcuts_is_not(self) -> None:
+        family = variant(SETTING.families["strong"], arch="mlp-skip")
+        case = Case(CLAIM, dataclasses.replace(SETTING, families={"strong": family}, min_accuracy=0.05))
+        records = dict(
+            zip(
+                [each.key for each in needed([case])],
+                self.records(collapsed=[["hidden.1.relu"], []]).values(),
+                strict=True,
+            )
+        )
+        assert judge(case, records).judgement.verdict == HOLDS
+
+    def test_a_collapsed_layer_of_a_single_model_is_invalid(self) -> None:
+        study_ = study(Arm(lambda record: {"": record["at"]}, sample=models))
+        case = Case(dataclasses.replace(CLAIM, study=study_), dataclasses.replace(SETTING, min_accuracy=0.05))
+        for share, verdict in ((0.0, INVALID), (0.01, HOLDS)):
+            records = {
+                each.key: {
+                    "status": "measured",
+                    "accuracies": [0.9],
+                    "at": 1e-4 * at**2,
+                    "activations": {"first": {"varying_share": 1.0}, "second": {"varying_share": share}},
+                }
+                for at, each in enumerate(needed([case]))
+            }
+            assert judge(case, records).judgement.verdict == verdict
 
     def test_narrow_models_have_a_floor_of_their_own(self) -> None:
         lenient = dataclasses.replace(SETTING, min_accuracy=0.95, narrow_accuracy=0.5, wide=64.0)
