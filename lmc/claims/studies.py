@@ -8,6 +8,7 @@ from typing import Any
 
 from lmc.claims.claim import Records, Study
 from lmc.claims.statistics import Observation
+from lmc.datasets import size_of
 from lmc.measuring.measurements import (
     FULL_PATH,
     MIDPOINT,
@@ -26,6 +27,8 @@ Values = dict[str, float | None]
 """Numbers of one measurement by part (layer); the part is empty where there is only one number."""
 
 Extract = Callable[[dict[str, Any]], Values]
+"""Takes numbers from a record, which holds what `lmc.measuring.records.measure` gives, and ``size``, the
+`lmc.datasets.Size` of the dataset it was measured on."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,12 @@ def draws(family: Family, width: float) -> Samples:
     yield from pairs(family, width)
     if family.draws > 1:
         yield from permuted(family, width)
+
+
+def whole_paths(family: Family, width: float) -> Samples:
+    """The whole path between neighbours, where they are not independent without their layers."""
+    for independent, a, b in _specs(family, family.neighbours, width):
+        yield independent, PairMeasurement(a, b, FULL_PATH, layers=independent)
 
 
 def affordable(family: Family) -> list[tuple[int, int]]:
@@ -169,6 +178,7 @@ class Arm:
         """The numbers of one record, with what they are of."""
         merged = measurement.specs[:2] if isinstance(measurement, LayerFitMeasurement) else measurement.specs
         seeds = tuple(spec.seed for spec in merged)  # a third model that is not merged stands for any
+        record = {**record, "size": size_of(measurement.specs[0].dataset, measurement.specs[0].classes)}
         error = self.extract.error(record) if isinstance(self.extract, Imprecise) else 0.0
         draw = measurement.draw if isinstance(measurement, PairMeasurement) else 0
         for part, value in self.extract(record).items():

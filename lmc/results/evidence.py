@@ -33,8 +33,9 @@ _Measured = Sequence[tuple[Measurement, _Home, Mapping[str, Any]]]
 def evidence(cases: Iterable[Case], records: Records, logs: Mapping[str, Mapping[str, Any]]) -> Evidence:
     """What the cases rest on.
 
-    Paths are kept of every pair: of independent pairs as finely as they were measured, of the others at λ = 0, ½
-    and 1. Outputs are of independent pairs of strongly decayed models as they are, histograms of one model per width.
+    Paths are kept of every pair whose layers were measured: of independent pairs as finely as they were measured, of
+    the others at λ = 0, ½ and 1. Outputs are of independent pairs of strongly decayed models as they are, histograms of
+    one model per width.
     A model that several families share stands in the first of them.
 
     Args:
@@ -114,7 +115,7 @@ def _models(
 def _paths(measured: _Measured) -> Iterator[Path]:
     """One draw of each pair is enough to draw; the barriers of all stand with the claims that rest on them."""
     for measurement, home, record in measured:
-        if isinstance(measurement, PairMeasurement) and measurement.draw <= 1:
+        if isinstance(measurement, PairMeasurement) and measurement.draw <= 1 and measurement.layers:
             path = record["path"]
             yield Path(
                 *home,
@@ -133,6 +134,7 @@ def _outputs(measured: _Measured) -> Iterator[Outputs]:
             and home[1] == "strong"
             and (measurement.alignment, measurement.draw) == ("unpermuted", 0)
             and len(measurement.lams) > len(MIDPOINT)
+            and measurement.layers
         ):
             layers = record["layers"]["outputs"]
             yield Outputs(*home, seeds=_seeds(measurement), layers=tuple(layers), **_along(layers.values(), _OUTPUTS))

@@ -32,6 +32,7 @@ from lmc.claims.studies import (
     pruned,
     self_merge,
     study,
+    whole_paths,
 )
 from lmc.measuring.measurements import (
     FULL_PATH,
@@ -95,6 +96,33 @@ def test_pairs_are_all_pairs_with_whole_paths_where_they_are_independent() -> No
         assert each.seeds == (measurement.specs[0].init_seed, measurement.specs[1].init_seed)
         assert (each.width, each.group, each.part) == (measurement.specs[0].width, "strong", "")
         assert each.independent == (each.seeds in ((0, 1), (2, 3), (4, 5)))
+
+
+def test_whole_paths_are_of_neighbours_and_have_layers_where_pairs_have_them_anyway() -> None:
+    found = study(Arm(key_of, sample=whole_paths), widest=True)
+    wanted, _ = recorded(found)
+    assert [tuple(spec.seed for spec in each.specs) for each in wanted] == [
+        (0, 1),
+        (0, 5),
+        (1, 2),
+        (2, 3),
+        (3, 4),
+        (4, 5),
+    ]
+    for each in wanted:
+        assert isinstance(each, PairMeasurement)
+        assert (each.lams, each.alignment, each.draw) == (FULL_PATH, "unpermuted", 0)
+        assert each.layers == ((each.a.seed, each.b.seed) in STRONG.independent)
+    every_pair = {each.key for each in over_pairs(key_of).needs(SETTING)}
+    assert sum(each.key in every_pair for each in wanted) == 3, "they are measured once"
+
+
+def test_an_extract_knows_the_dataset_s_size() -> None:
+    setting = replace(SETTING, families={"strong": variant(STRONG, classes=((0,), (1, 2)))})
+    found = over_pairs(lambda record: {"": record["size"].test_images / record["size"].classes})
+    for where, share in ((setting, (78 + 80 + 91) / 2), (SETTING, 79.7)):
+        records: dict[str, dict[str, Any]] = {each.key: {} for each in found.needs(where)}
+        assert {each.value for each in found.observe(where, records)} == {share}
 
 
 def test_every_part_of_a_record_is_an_observation() -> None:
@@ -331,7 +359,9 @@ def test_a_claim_named_after_a_figure_stands_for_it_and_for_no_other(number: int
 
 
 def test_a_reason_tells_no_history() -> None:
-    told = re.compile(r"pilots: |(bound|it) was .* before|verdicts among them|fresh seeds|in sight", re.IGNORECASE)
+    told = re.compile(
+        r"pilots: |(bound|it) was .* before|verdicts among them|fresh seeds|in sight|verdicts on seeds", re.IGNORECASE
+    )
     assert not [claim.id for claim in CLAIMS if told.search(claim.why)]
     assert sum(bool(told.search(claim.history)) for claim in CLAIMS) > 20  # the pattern finds what it should
 
