@@ -9,10 +9,8 @@ import numpy as np
 
 from lmc import theory
 from lmc.claims.studies import Extract, Imprecise, Values
-from lmc.measuring.layer_fit import layer_fit
 
 Record = dict[str, Any]
-LOGITS = "logits"
 
 
 def barrier(name: str) -> Extract:
@@ -36,34 +34,6 @@ def endpoint(quantity: str) -> Extract:
         return {"": (first[quantity] + last[quantity]) / 2}
 
     return extract
-
-
-def left_by_calibration(record: Record) -> Values:
-    """The calibrated barrier at the midpoint less half of the raw one: below 0 where β removes more than half."""
-    found = record["path"]["barriers"]
-    return {"": found["calibrated_loss_barrier_midpoint"] - found["loss_barrier_midpoint"] / 2}
-
-
-def third_share(record: Record) -> Values:
-    """δ as a share of the absolute coefficients of f_merged = α f_a + γ f_b + δ f_c (Def. 4.1).
-
-    Model c was not merged. The logits are centred over the classes and over the inputs. Three models that are merely
-    equally good get ⅓.
-    """
-    fit = layer_fit(record["grams"][LOGITS]["centred"])
-    return {"": None if fit is None else abs(fit.delta) / (abs(fit.alpha) + abs(fit.gamma) + abs(fit.delta))}
-
-
-def exponent(record: Record) -> Values:
-    """ℓ where α / γ is (λ / (1 - λ))^ℓ up to its sign, in the logits f_merged = α f_a + γ f_b + δ f_c (Def. 4.1).
-
-    The number of layers under LEWC, 1 under LLFC, 2 where every layer is normalised and its statistics were reset: what
-    comes in is cancelled there, and only the last normalised layer and the head weigh.
-    """
-    fit = layer_fit(record["grams"][LOGITS]["centred"])
-    if fit is None or not fit.alpha or not fit.gamma:
-        return {"": None}
-    return {"": math.log(abs(fit.alpha / fit.gamma)) / math.log(record["lam"] / (1 - record["lam"]))}
 
 
 def merge_barrier(quantity: str) -> Extract:
@@ -101,6 +71,12 @@ def layers(group: str, quantity: str, *, skip: int = 0, only_last: bool = False)
         return {name: values[quantity] for name, values in (found[-1:] if only_last else found[skip:])}
 
     return extract
+
+
+def additivity_null(record: Record) -> Values:
+    """What weak additivity of other models has to exceed: that of these at every ReLU, and the level of Theorem 5.4."""
+    found = layers("activations", "additivity_cosine")(record)
+    return {name: None if value is None else max(value, theory.GAUSSIAN_NULL) for name, value in found.items()}
 
 
 def foreign_share(record: Record) -> Values:

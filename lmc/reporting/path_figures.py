@@ -63,8 +63,9 @@ class PathFigures:
         name: of its figures begins with it.
         title: of its figures begins with it.
         quantities: a diagram for each on every setting.
-        limits: by the id of a claim, the quantity it is about. The claim is about the quantity's barrier (its bound is
-            then as far from the endpoints' mean at the widest), or about the change of the quantity's mean with width.
+        limits: by the id of a claim, the quantity it is about, in its unit. The claim is about the quantity's barrier
+            (its bound is then as far from the endpoints' mean at the widest), or about the change of the quantity's
+            mean with width.
         role: of the models in their setting.
         alignment: of the paths.
         on: whether a dataset is shown, by its name.
@@ -175,17 +176,13 @@ PATH_ITEMS: dict[str, PathFigures] = {
         "figure-1",
         "Accuracy of merged models",
         (ACCURACY,),
-        {"fig1-accuracy-reaches-endpoints": ACCURACY},
         on=_is_another,
     ),
     "Figure 2": PathFigures(
         "figure-2",
         "Loss and calibrated loss",
         (LOSS, CALIBRATED),
-        {  # the first stands in results of before only
-            "fig2a-uncalibrated-loss-stays-above": LOSS,
-            "fig2b-calibrated-barrier-approaches-zero": CALIBRATED,
-        },
+        {"fig2a-uncalibrated-loss-stays-above": LOSS},  # in results of before only
         on=_is_another,
     ),
     "Figure 15": PathFigures("figure-15", "CIFAR-100", (ACCURACY, LOSS, CALIBRATED), on=_is_cifar100),

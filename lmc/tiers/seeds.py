@@ -34,6 +34,7 @@ SEED_BLOCKS = (
     VERDICTS,
     SeedBlock(1230, 1299, "pilots, on which the bounds of earlier verdicts were chosen"),
     PILOTS,
+    SeedBlock(1344, 1349, "an experiment on MLPs twice as wide as the quick tier's, for explanations; no bound"),
     SeedBlock(9000, None, "left alone, for somebody who doubts the rest"),
 )
 """Every block that something was decided on, or is to be, in order; seeds between them are free."""

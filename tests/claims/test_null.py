@@ -7,32 +7,50 @@ import dataclasses
 import pytest
 from tiny_claim import CLAIM
 
-from lmc.claims.claim import Claim
+from lmc.claims.claim import Claim, Small
+from lmc.claims.expectations import Level
 from lmc.claims.null import Null, holds_at_its_null
 from lmc.claims.paper import CLAIMS
 from lmc.claims.statistics import by_width
 from lmc.claims.verdicts import FAILS, ROLES
 
 EMPTY = {
-    "fig4-additivity-exceeds-gaussian-null",
     "fig17-matching-suffices-under-weak-decay",
 }
 """Claims that hold where there is nothing in them: a contrast must take their place. No other may join them."""
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
-def test_a_claim_fails_at_its_null(claim: Claim) -> None:
-    found = claim.expect.judge(claim.null.observations(claim.expect.asked.groups))
+def test_a_claim_fails_at_its_null_at_either_strength(claim: Claim) -> None:
     assert holds_at_its_null(claim) == (claim.id in EMPTY)
-    if claim.id not in EMPTY:
-        assert found.verdict == FAILS, f"{claim.id}: {found.reason}"
-    assert claim.null.text.endswith(".")
+    for asked in (claim, claim.at_small_strength()):
+        found = asked.expect.judge(asked.null.observations(asked.expect.asked.groups))
+        if claim.id not in EMPTY:
+            assert found.verdict == FAILS, f"{claim.id}: {found.reason}"
+        assert asked.null.text.endswith(".")
     assert claim.role in ROLES
 
 
 def test_a_claim_that_asks_for_nothing_is_found_out() -> None:
     assert not holds_at_its_null(CLAIM)
     assert holds_at_its_null(dataclasses.replace(CLAIM, null=Null("A small barrier.", 9.0)))  # it asks for below 10
+
+
+def test_a_claim_that_asks_a_small_tier_for_nothing_is_found_out() -> None:
+    for less in (
+        Small("-", Level(below=30.0), "-"),
+        Small("-", CLAIM.expect, "-", null=Null("A small barrier.", 9.0)),
+    ):
+        assert holds_at_its_null(dataclasses.replace(CLAIM, small=less))
+    assert not holds_at_its_null(dataclasses.replace(CLAIM, small=Small("-", Level(below=19.0), "-")))
+
+
+def test_a_null_may_have_a_value_for_every_width() -> None:
+    widths = by_width(Null("-", (0.3, 0.9, 0.6)).observations())
+    assert list(widths) == [0.25, 1.0, 4.0]
+    for pairs, value in zip(widths.values(), (0.3, 0.9, 0.6), strict=True):
+        assert len(pairs) == 66
+        assert max(abs((each.value or 0.0) - value) for each in pairs) < 1e-3
 
 
 def test_the_observations_of_a_null_are_pairs_around_its_values() -> None:

@@ -86,9 +86,7 @@ def test_figure_19_has_every_architecture() -> None:
 @pytest.mark.parametrize(
     ("item", "at", "claim_id", "asked", "bound", "said"),
     [
-        ("Figure 1", 0, "fig1-accuracy-reaches-endpoints", Level(below=0.07).asked, -0.07, "above"),
         ("Figure 2", 0, "fig2a-uncalibrated-loss-stays-above", Level(above=0.2).asked, 0.2, "above"),
-        ("Figure 2", 1, "fig2b-calibrated-barrier-approaches-zero", Level(below=0.3).asked, 0.3, "below"),
         ("Figure 16", 0, "fig16-matched-models-reach-endpoints", Level(below=0.03).asked, -0.03, "above"),
     ],
 )
