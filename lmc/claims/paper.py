@@ -17,6 +17,7 @@ from lmc.claims.other_recipes import OTHER_RECIPES
 from lmc.claims.packing import PACKING
 from lmc.claims.placing import PLACING
 from lmc.claims.transformers import TRANSFORMERS
+from lmc.claims.permutations import PERMUTATIONS
 from lmc.claims.weak_decay import WEAK_DECAY
 from lmc.claims.width import WIDTH
 
@@ -27,6 +28,7 @@ CLAIMS: tuple[Claim, ...] = (
     *CONDITIONS,
     *WEAK_DECAY,
     *APPENDIX,
+    *PERMUTATIONS,
     *FURTHER_RESULTS,
     *OTHER_RECIPES,
     *THEOREMS,
