@@ -6,11 +6,12 @@ k^-ℓ but its bias only by 1/k, so that with biases eight models' average answe
 
 from __future__ import annotations
 
-from lmc.claims.claim import Claim
+from lmc.claims.claim import NEARLY_ZERO, Claim
 from lmc.claims.comparisons import Ordered
 from lmc.claims.expectations import Trend
-from lmc.claims.extracts import barrier, merged_accuracy, merged_accuracy_loss, merged_last_lewc, merged_lewc
+from lmc.claims.extracts import merged_accuracy, merged_accuracy_loss, merged_last_lewc, merged_lewc
 from lmc.claims.null import Null
+from lmc.claims.path_extracts import barrier_of_chance
 from lmc.claims.scaling import PowerLaw
 from lmc.claims.studies import Arm, merges, over_pairs, study
 from lmc.claims.verdicts import FOUND_HERE
@@ -87,9 +88,9 @@ EXTENSIONS: tuple[Claim, ...] = (
         ref="Fig. 2(b) (extension)",
         statement="The calibrated barrier falls at least as fast as the fourth root of the width.",
         unit="exponent",
-        study=over_pairs(barrier("calibrated_loss")),
-        expect=PowerLaw(exponent=0.25, tolerance=0.1),
-        null=Null("Narrow models: a barrier of one nat at every width.", 1.0),
+        study=over_pairs(barrier_of_chance()),
+        expect=PowerLaw(exponent=0.25, tolerance=NEARLY_ZERO),
+        null=Null("Narrow models: the same barrier at every width.", 0.4),
         why="Sixteen times the width should at least halve the barrier. Whether it falls as a power of the width is "
         "tested too and said, but no verdict hangs on three widths.",
         core=False,

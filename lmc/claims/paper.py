@@ -17,7 +17,10 @@ from lmc.claims.other_recipes import OTHER_RECIPES
 from lmc.claims.packing import PACKING
 from lmc.claims.placing import PLACING
 from lmc.claims.transformers import TRANSFORMERS
+from lmc.claims.other_decays import OTHER_DECAYS
+from lmc.claims.other_nets import OTHER_NETS
 from lmc.claims.permutations import PERMUTATIONS
+from lmc.claims.sophia import SOPHIA
 from lmc.claims.weak_decay import WEAK_DECAY
 from lmc.claims.width import WIDTH
 
@@ -30,7 +33,9 @@ CLAIMS: tuple[Claim, ...] = (
     *APPENDIX,
     *PERMUTATIONS,
     *FURTHER_RESULTS,
-    *OTHER_RECIPES,
+    *OTHER_DECAYS,
+    *SOPHIA,
+    *OTHER_NETS,
     *THEOREMS,
     *EXTENSIONS,
     *MERGING,

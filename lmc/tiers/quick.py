@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from lmc.specs import RunSpec
-from lmc.tiers.families import Family, Setting, Tier, sophia, sophias, spawned, variant
+from lmc.tiers.families import Family, Setting, Tier, sophia, spawned, variant
 from lmc.tiers.seeds import MANY_SEEDS
 
 _DRAWS = 4
@@ -55,8 +55,7 @@ def quick() -> Tier:
                     "shallow": variant(mlp, depth=2, widths=(1,)),
                     "deep": variant(mlp, depth=4, widths=(1,)),
                     "sophia": sophia(mlp),
-                    **sophias(mlp, widths=(1 / 4, 1)),
-                    "spawned": spawned(mlp, widths=(1 / 4, 1)),
+                    "spawned": spawned(mlp, widths=(1 / 4,)),
                     "many": variant(mlp, bias=False, widths=(1 / 4, 1 / 2, 1), seeds=MANY_SEEDS[:12]),
                     "crowd": variant(mlp, bias=False, widths=(1 / 4,), seeds=MANY_SEEDS),
                 },
@@ -68,7 +67,6 @@ def quick() -> Tier:
                     "strong": vgg,
                     "weak": variant(vgg, weight_decay=5e-4, widths=(1 / 2,)),
                     "zero": variant(vgg, weight_decay=0.0, widths=(1 / 2,)),
-                    "spawned": spawned(vgg, widths=(1 / 2,)),
                 },
                 min_accuracy=0.93,
             ),

@@ -6,7 +6,7 @@ its decay: its MLPs keep rate and decay, and by their ranks and conditions 12 ep
 
 from __future__ import annotations
 
-from lmc.tiers.families import Family, Setting, Tier, decays, sophia, variant
+from lmc.tiers.families import Family, Setting, Tier, decays, sophia, sophias, spawned, variant
 from lmc.tiers.paper import MLP, NARROW_CIFAR10, VGG
 from lmc.tiers.seeds import MANY_SEEDS
 
@@ -24,7 +24,7 @@ def standard() -> Tier:
         (
             _mnist(variant(mlp, widths=(*mlp.widths, 4))),
             Setting("mlp-fashion-mnist", _mlp(variant(mlp, dataset="fashion-mnist")), min_accuracy=0.78, wide=_WIDE),
-            _convolutional("vgg-cifar10", vgg, wide=2),
+            _convolutional("vgg-cifar10", vgg, wide=2, more={"spawned": spawned(vgg, widths=(2,))}),
             _convolutional("resnet-cifar10", resnet, wide=4),
         ),
         "MNIST, Fashion-MNIST and CIFAR-10 at fewer epochs; for one modern GPU, the MLPs also for a CPU",
@@ -35,6 +35,8 @@ def standard() -> Tier:
 def _mnist(strong: Family) -> Setting:
     more = {
         **decays(strong, 3e-4, 1e-3, 1e-2, widths=(_MIDDLE, _WIDE)),  # with strong, weak and zero, six of them
+        **sophias(strong, widths=(_NARROW, _MIDDLE, _WIDE)),
+        "spawned": spawned(strong, widths=(_WIDE,)),
         "shallow": variant(strong, depth=2, widths=(_WIDE,)),
         "deep": variant(strong, depth=4, widths=(_WIDE,)),
         "many": variant(strong, bias=False, widths=(_NARROW, _MIDDLE, _WIDE), seeds=MANY_SEEDS[:12]),
@@ -54,13 +56,14 @@ def _mlp(strong: Family) -> dict[str, Family]:
     }
 
 
-def _convolutional(name: str, strong: Family, *, wide: float) -> Setting:
+def _convolutional(name: str, strong: Family, *, wide: float, more: dict[str, Family] | None = None) -> Setting:
     return Setting(
         name,
         {
             "strong": strong,
             "weak": variant(strong, weight_decay=3.3e-4, widths=(wide,)),
             "zero": variant(strong, weight_decay=0.0, widths=(wide,)),
+            **(more or {}),
         },
         min_accuracy=0.75,
         wide=wide,
