@@ -18,7 +18,7 @@ from lmc.measuring.records import measure
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
 from lmc.tiers import Family, Setting, Tier
-from lmc.tiers.families import variant
+from lmc.tiers.families import decays, spawned, variant
 from lmc.training.engine import train, train_stack
 
 MLP = RunSpec(dataset="digits", arch="mlp", width=1 / 64, optimizer="adam", lr=4e-3, epochs=1, batch_size=50)
@@ -41,12 +41,12 @@ def dataset(name: str) -> Dataset:
 
 
 class FewPairs(Family):
-    """A family measured on its independent pairs and one more, which shares models with them."""
+    """A family measured on its independent pairs and, but for siblings, one more, which shares models with them."""
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """See `Family`."""
-        return [*self.independent, (self.seeds[0], self.seeds[2])]
+        return super().pairs if self.siblings > 1 else [*self.independent, (self.seeds[0], self.seeds[2])]
 
 
 def tier() -> Tier:
@@ -62,9 +62,14 @@ def tier() -> Tier:
             "weak": variant(strong, weight_decay=1e-4, widths=wide),
             "zero": variant(strong, weight_decay=0.0, widths=wide),
             "sophia": variant(strong, optimizer="sophia", lr=0.05),
+            "spawned": spawned(variant(strong, epochs=2), widths=wide),
         }
 
     mlps = roles(mlp) | {
+        "sophia-first-order": variant(mlp, optimizer="sophia", widths=mlp.widths[2:]),
+        "sophia-coupled": variant(mlp, optimizer="sophia", lr=0.05, weight_decay=2e-2),
+        **decays(mlp, 3e-4, 1e-3, widths=mlp.widths[2:]),
+        "decay-0.01": variant(mlp, weight_decay=2e-2, widths=mlp.widths[2:]),
         "bn": variant(mlp, arch="mlp-bn", widths=mlp.widths[2:]),
         "skip": variant(mlp, arch="mlp-skip", widths=mlp.widths[2:]),
         "shallow": variant(mlp, depth=2, widths=mlp.widths[2:]),
@@ -77,11 +82,14 @@ def tier() -> Tier:
         ("mlp-tiny", mlps),
         ("vit-tiny", {"strong": vit, "weak": variant(vit, weight_decay=1e-4, widths=(1 / 2,))}),
         ("vgg-tiny", roles(vgg)),
-        ("resnet-tiny", {role: each for role, each in roles(resnet).items() if role != "sophia"}),
+        ("resnet-tiny", {role: each for role, each in roles(resnet).items() if role not in ("sophia", "spawned")}),
         ("vgg-cifar100", {"strong": variant(vgg, dataset="cifar100")}),
     )
     few = {
-        name: {role: FewPairs(each.recipe, each.widths, each.seeds) for role, each in families.items()}
+        name: {
+            role: FewPairs(each.recipe, each.widths, each.seeds, siblings=each.siblings)
+            for role, each in families.items()
+        }
         for name, families in settings
     }
     return Tier("tiny", tuple(Setting(name, families, 0.0) for name, families in few.items()), "for tests")
@@ -91,7 +99,7 @@ def trained(family: Family, width: float, seeds: tuple[int, ...] | None = None) 
     """The weights of a family's models of one width."""
     specs = [family.spec(width, seed) for seed in seeds or family.seeds]
     images = dataset(family.recipe.dataset)
-    if family.recipe.optimizer == "sophia" or family.recipe.arch == "vit":  # which are not stacked
+    if family.recipe.optimizer == "sophia" or family.recipe.arch == "vit" or family.siblings > 1:  # which are not stacked
         models = [train(spec, images) for spec in specs]
     else:
         models = train_stack(specs, images)

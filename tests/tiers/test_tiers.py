@@ -274,8 +274,17 @@ def test_spawned_families_part_half_way_and_keep_all_else() -> None:
     strong = Family(replace(RECIPE, epochs=5), (1.0, 2.0), SIX, draws=4)
     found = spawned(strong, widths=(2.0,))
     assert found == Family(replace(strong.recipe, shared_epochs=2), (2.0,), SIX, siblings=2)
-    quick = load_tier("quick").settings
-    assert {each.name for each in quick if "spawned" in each.families} == {"mlp-digits", "vgg-digits"}
+    trained = {
+        (name, setting.name): family.widths
+        for name in tier_names()
+        for setting, role, family in families(load_tier(name))
+        if role == "spawned"
+    }
+    assert trained == {
+        ("quick", "mlp-digits"): (1 / 4,),
+        ("standard", "mlp-mnist"): (1,),
+        ("standard", "vgg-cifar10"): (2,),
+    }
 
 
 def test_the_quick_tier_has_few_models_and_many_draws() -> None:
@@ -300,6 +309,15 @@ def test_sophias_kin_change_what_they_are_named_for() -> None:
     assert {each.optimizer for each in found.values()} == {"sophia"}
     assert found["sophia-first-order"].weight_decay == found["sophia-coupled"].weight_decay == 0.012
     assert found["sophia-horizon"].decay_horizon(1000) == pytest.approx(strong.recipe.decay_horizon(1000))
+
+
+def test_sophias_kin_are_trained_on_mnist_which_f_10_is_about() -> None:
+    for name in tier_names():
+        for setting, role, family in families(load_tier(name)):
+            if role.startswith("sophia-"):
+                assert (name, setting.name) == ("standard", "mlp-mnist")
+                assert family.widths == setting.families["sophia"].widths, "compared with Sophia's own recipe"
+    assert "sophia-coupled" in load_tier("standard").settings[0].families
 
 
 @every_tier
