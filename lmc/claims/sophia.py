@@ -21,6 +21,12 @@ _AS_TRAINED_BY_ADAM = (
     "Sophia at the first-order rate, with coupled decay, and with decay over the same horizon: a barrier that stays as "
     "large with all three refutes that the conditions are the reason."
 )
+_ON_MNIST = Experiment(
+    _AS_TRAINED_BY_ADAM,
+    "Of pilots, three pairs of 128 units: 1.5 nats with Sophia's own recipe, 1.1 at the first-order rate, which leaves "
+    "them at 0.86 of the images right, 0.4 with coupled decay, and 1.6 over the same horizon. One pair of 512 units: 1.3 "
+    "at the first-order rate (0.95 right), 0.07 with coupled decay.",
+)
 _BY_A_THOUSANDTH = "The paper claims the direction; one image in a thousand is the least that counts."
 
 SOPHIA: tuple[Claim, ...] = (
@@ -38,7 +44,7 @@ SOPHIA: tuple[Claim, ...] = (
         explanations={
             "mlp-mnist": Explanation(
                 f"Seen in the verdict itself: the barrier does not fall (1.8, 1.6, 2.1 nats). {_DECOUPLED}",
-                Experiment(_AS_TRAINED_BY_ADAM),
+                _ON_MNIST,
             ),
             "mlp-fashion-mnist": Explanation(
                 f"Seen in the verdict itself: the barrier does not fall (1.5, 1.6, 1.9 nats). {_DECOUPLED}",
@@ -87,7 +93,7 @@ SOPHIA: tuple[Claim, ...] = (
         "fiftieth of chance's loss.",
         history=SEEN,
         explanations={
-            "mlp-mnist": Explanation(f"It is 2.1 nats at 512 units. {_DECOUPLED}", Experiment(_AS_TRAINED_BY_ADAM)),
+            "mlp-mnist": Explanation(f"It is 2.1 nats at 512 units. {_DECOUPLED}", _ON_MNIST),
         },
         kinds=("mlp",),
         dataset="mnist",
