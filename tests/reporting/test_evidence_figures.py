@@ -164,7 +164,7 @@ def test_training_has_a_diagram_for_each_family() -> None:
         "training-vgg-digits",
         "training-resnet-digits",
     ]
-    assert [panel.title for panel in figures[1].panels] == ["strong", "weak", "zero", "spawned"]
+    assert [panel.title for panel in figures[1].panels] == ["strong", "weak", "zero"]
 
 
 def test_undefined_losses_are_left_out_of_curves() -> None:
