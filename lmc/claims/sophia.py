@@ -24,8 +24,8 @@ _AS_TRAINED_BY_ADAM = (
 _ON_MNIST = Experiment(
     _AS_TRAINED_BY_ADAM,
     "Of pilots, three pairs of 128 units: 1.5 nats with Sophia's own recipe, 1.1 at the first-order rate, which leaves "
-    "them at 0.86 of the images right, and 1.6 over the same horizon. With coupled decay it falls as F.10 says: 1.5, 0.4 "
-    "and 0.07 at 32, 128 and 512 units, of one pair there. Of one, too, it is 1.3 at the first-order rate.",
+    "them at 0.86 of the images right, and 1.6 over the same horizon. With coupled decay it falls as F.10 says: 1.5, "
+    "0.4 and 0.07 at 32, 128 and 512 units, of one pair there. Of one, too, it is 1.3 at the first-order rate.",
 )
 _BY_A_THOUSANDTH = "The paper claims the direction; one image in a thousand is the least that counts."
 
