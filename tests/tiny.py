@@ -99,7 +99,9 @@ def trained(family: Family, width: float, seeds: tuple[int, ...] | None = None) 
     """The weights of a family's models of one width."""
     specs = [family.spec(width, seed) for seed in seeds or family.seeds]
     images = dataset(family.recipe.dataset)
-    if family.recipe.optimizer == "sophia" or family.recipe.arch == "vit" or family.siblings > 1:  # which are not stacked
+    if (
+        family.recipe.optimizer == "sophia" or family.recipe.arch == "vit" or family.siblings > 1
+    ):  # which are not stacked
         models = [train(spec, images) for spec in specs]
     else:
         models = train_stack(specs, images)

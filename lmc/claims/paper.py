@@ -13,14 +13,13 @@ from lmc.claims.forecasts import FORECASTS
 from lmc.claims.further_results import FURTHER_RESULTS
 from lmc.claims.lewc import LEWC
 from lmc.claims.merging import MERGING
-from lmc.claims.other_recipes import OTHER_RECIPES
-from lmc.claims.packing import PACKING
-from lmc.claims.placing import PLACING
-from lmc.claims.transformers import TRANSFORMERS
 from lmc.claims.other_decays import OTHER_DECAYS
 from lmc.claims.other_nets import OTHER_NETS
+from lmc.claims.packing import PACKING
 from lmc.claims.permutations import PERMUTATIONS
+from lmc.claims.placing import PLACING
 from lmc.claims.sophia import SOPHIA
+from lmc.claims.transformers import TRANSFORMERS
 from lmc.claims.weak_decay import WEAK_DECAY
 from lmc.claims.width import WIDTH
 
