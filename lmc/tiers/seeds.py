@@ -25,12 +25,13 @@ class SeedBlock:
     served: str
 
 
-VERDICTS = SeedBlock(120, 143, "verdicts on the claims of today, measured again after a fault of tracing was mended")
-PILOTS = SeedBlock(1320, 1343, "pilots of today's recipes; no bound has been chosen on them yet, no verdict uses them")
+VERDICTS = SeedBlock(144, 167, "verdicts on the claims of today")
+PILOTS = SeedBlock(1320, 1343, "pilots of today's recipes: they say whether a design can reach its bounds")
 SEED_BLOCKS = (
     SeedBlock(0, 59, "verdicts, after which recipes, claims or bounds were changed"),
     SeedBlock(60, 95, "verdicts, after which VGGs were measured on all pairs and a collapsed branch was defined"),
     SeedBlock(96, 107, "verdicts of the quick tier's convolutional nets, before judging was calibrated"),
+    SeedBlock(120, 143, "verdicts, after which claims were added and bounds were taken from the paper and from nulls"),
     VERDICTS,
     SeedBlock(1230, 1299, "pilots, on which the bounds of earlier verdicts were chosen"),
     PILOTS,
