@@ -11,8 +11,9 @@ from pathlib import Path
 
 from lmc import host
 from lmc.datasets import Embedded, Torchvision, dataset_info, dataset_names
-from lmc.executing.devices import CPU, describe_device, fast_bf16, has_float64, kind_of
+from lmc.executing.devices import CPU, describe_device, fast_bf16, kind_of
 from lmc.executing.settings import Settings
+from lmc.precision import has_float64
 
 MIN_MEMORY_GIB = 2.0
 MIN_DISK_GIB = 1.0

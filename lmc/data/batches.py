@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmc.precision import double
+
 CROP_PADDING = 4
 
 
@@ -27,14 +29,14 @@ class Normaliser:
     def fit(cls, images: Tensor) -> Normaliser:
         """Statistics of uint8 ``images`` (N, C, H, W); a constant channel is only centred."""
         channels = images.shape[1]
-        counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(channels)]).double()
-        values = torch.arange(256, dtype=torch.float64, device=images.device)
+        counts = double(torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(channels)]))
+        values = torch.arange(256, dtype=torch.float64, device=counts.device)
         share = counts / counts.sum(1, keepdim=True)
         mean = share @ values
         deviation = ((values - mean[:, None]).square() * share).sum(1).sqrt()
         deviation = torch.where(deviation > 0, deviation, torch.full_like(deviation, 255.0))
-        scale = (1 / deviation).float().view(channels, 1, 1)
-        return cls(scale, (-mean / deviation).float().view(channels, 1, 1))
+        scale, shift = (each.float().view(channels, 1, 1) for each in (1 / deviation, -mean / deviation))
+        return cls(scale.to(images.device), shift.to(images.device))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Map uint8 (N, C, H, W) to float32 of the same shape and memory format."""

@@ -17,6 +17,7 @@ from lmc.diagnosing.reading import read_output
 from lmc.errors import DataError, LmcError, MergeError, SpecError, in_one_line
 from lmc.merging import State
 from lmc.merging.weights import check_same_architecture
+from lmc.precision import double
 
 PROBED = 8
 """Inputs that models are tried on before anything is measured."""
@@ -213,7 +214,7 @@ def gives_probabilities(outputs: Tensor) -> bool:
     if not outputs.is_floating_point():
         return False
     rounding = 16 * torch.finfo(outputs.dtype).eps
-    return bool((outputs >= 0).all() and ((outputs.double().sum(1) - 1).abs() <= rounding).all())
+    return bool((outputs >= 0).all() and ((double(outputs).sum(1) - 1).abs() <= rounding).all())
 
 
 def identical(states: Sequence[State]) -> bool:
@@ -224,7 +225,7 @@ def identical(states: Sequence[State]) -> bool:
 def _alike(x: Tensor, y: Tensor) -> bool:
     largest = float(x.abs().amax())
     tolerance = 1e-3 if x.dtype in (torch.float32, torch.float64) else 5e-2
-    return bool((x.double() - y.double()).abs().amax() <= tolerance * (largest or 1.0))
+    return bool((double(x) - double(y)).abs().amax() <= tolerance * (largest or 1.0))
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

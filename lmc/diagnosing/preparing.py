@@ -21,6 +21,7 @@ from lmc.diagnosing.scoring import Score, Tally, tally
 from lmc.diagnosing.standard import Standard
 from lmc.diagnosing.task import Task, task_of
 from lmc.merging import State, has_bn, merge, reset_bn_stats, untracked_norms
+from lmc.precision import double
 
 PART = 250
 """Test inputs that points of a path between its ends and its middle are measured on."""
@@ -223,7 +224,7 @@ def _without_inputs(task: Task, labels: Tensor) -> float | None:
     if task.kind == "numbers":
         return 0.0
     if task.kind == "labels":
-        share = labels.double().mean(0)
+        share = double(labels).mean(0)
         return float(torch.maximum(share, 1 - share).mean())
     counted = labels[labels != task.ignored]
     return float(counted.bincount().max()) / len(counted)

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lmc.merging import State
 from lmc.merging.channel_groups import Axis, Mixed, groups_of
 from lmc.merging.permutation_spec import PermutationSpec
+from lmc.precision import double, has_float64, where_float64
 
 APART = 2.0
 """How many times as large a layer may be in one model as in another before both are brought to one size; layers of
@@ -52,7 +53,7 @@ class ScaleFree:
                 state[name] = value * _along(factor.to(value), value, 0)
         name = f"{self.norm}.running_var"
         if self.norm:
-            variance = state[name].double()
+            variance = double(state[name])
             wide = factor.to(variance).square() * (variance + self.eps) - self.eps
             state[name] = wide.clamp_min(0).to(state[name])
 
@@ -87,8 +88,8 @@ def _keeps(model: nn.Module, state: State, free: ScaleFree, expected: Tensor, ex
         changed = dict(state)
         free.scaled(changed, torch.tensor(factor, dtype=torch.float64))
         model.load_state_dict(changed)
-        gap = (model(example.clone()).double() - expected.double()).abs().max()
-        if not bool(gap <= _SAME * expected.double().abs().max()):
+        gap = (double(model(example.clone())) - double(expected)).abs().max()
+        if not bool(gap <= _SAME * double(expected).abs().max()):
             return False
     return True
 
@@ -139,7 +140,7 @@ def balanced(states: Sequence[State], layers: Sequence[ScaleFree]) -> tuple[list
     found = [dict(state) for state in states]
     names = []
     for free in layers:
-        sizes = [float(torch.linalg.vector_norm(state[f"{free.layer}.weight"].double())) for state in states]
+        sizes = [float(torch.linalg.vector_norm(double(state[f"{free.layer}.weight"]))) for state in states]
         if min(sizes) <= 0 or max(sizes) / min(sizes) < APART:
             continue
         names.append(free.layer)
@@ -169,7 +170,8 @@ def rescaled(
     Returns:
         The states, ``None`` where they stay more than `CLOSER` apart, or where nothing can be rescaled.
     """
-    wide = copy.deepcopy(model).double()
+    wide = copy.deepcopy(model)
+    wide = (wide if has_float64(example.device.type) else wide.cpu()).double()
     found: list[State] = [states[0]]
     closer = False
     for state in states[1:]:
@@ -191,7 +193,7 @@ def rescaled(
 
 def _ratios(one: State, other: State, layer: str) -> Tensor:
     """How much larger the rows of a layer are in one state than in another; 1 where either is zero."""
-    sizes = [torch.linalg.vector_norm(state[f"{layer}.weight"].double().flatten(1), dim=1) for state in (one, other)]
+    sizes = [torch.linalg.vector_norm(double(state[f"{layer}.weight"]).flatten(1), dim=1) for state in (one, other)]
     return torch.where((sizes[0] > 0) & (sizes[1] > 0), sizes[0] / sizes[1].clamp_min(1e-300), 1.0)
 
 
@@ -228,11 +230,11 @@ def _scale_units(
 
     def sizes(of: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         into = sum(
-            of[name].double().flatten(1).square().sum(1) if of[name].ndim > 1 else of[name].double().square()
+            double(of[name]).flatten(1).square().sum(1) if of[name].ndim > 1 else double(of[name]).square()
             for name in writers
         )
         count = len(of[writers[0]])
-        out = sum(of[name].double().movedim(axis, 0).reshape(count, -1).square().sum(1) for name, axis, _ in readers)
+        out = sum(double(of[name]).movedim(axis, 0).reshape(count, -1).square().sum(1) for name, axis, _ in readers)
         assert isinstance(into, Tensor)
         assert isinstance(out, Tensor)
         return into, out
@@ -249,10 +251,10 @@ def _scale_units(
 
 def _same_function(wide: nn.Module, one: State, other: State, example: Tensor) -> bool:
     """Whether two states compute the same, in float64."""
-    inputs = example.double() if example.is_floating_point() else example
+    inputs = double(example) if example.is_floating_point() else where_float64(example)
     outputs = []
     for state in (one, other):
-        wide.load_state_dict(state)
+        wide.load_state_dict({name: where_float64(value) for name, value in state.items()})
         outputs.append(wide(inputs.clone()))
     gap, largest = (outputs[0] - outputs[1]).abs().max(), outputs[0].abs().max()
     return bool(gap <= _SAME * largest)
@@ -266,7 +268,7 @@ def _along(factor: Tensor, tensor: Tensor, axis: int) -> Tensor:
 
 def _distance(one: State, other: State) -> float:
     return sum(
-        float((one[name].double() - value.double()).square().sum())
+        float((double(one[name]) - double(value)).square().sum())
         for name, value in other.items()
         if value.is_floating_point() and "running_" not in name
     )

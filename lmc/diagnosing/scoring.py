@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lmc.diagnosing.task import Task
 from lmc.measuring.inputs import Inputs
 from lmc.merging import calibration_split, fit_inverse_temperature
+from lmc.precision import double
 
 HELD_LOGITS = 2**25
 """Logits held for the fit of β, at most; of dense outputs some positions are taken."""
@@ -78,7 +79,7 @@ class Tally:
             return Score(mean, mean_loss)
         smoothing = 1 / (int(mine.sum()) + 2)
         beta = float(fit_inverse_temperature(logits[mine], targets[mine], smoothing=smoothing))
-        judged = beta * logits[~mine].double()
+        judged = beta * double(logits[~mine])
         calibrated = nn.functional.cross_entropy(judged, targets[~mine]).item()
         return Score(mean, mean_loss, beta, calibrated)
 
@@ -106,7 +107,7 @@ def tally(
                 positions = _positions(outputs, task, len(labels))
             found[number].add(outputs, wanted.to(outputs.device), positions)
             if ensemble:
-                mean = outputs.double() if mean is None else mean + outputs.double()
+                mean = double(outputs) if mean is None else mean + double(outputs)
         if mean is not None:
             found[-1].add(mean / len(models), wanted.to(mean.device), positions)
         position += len(batch)

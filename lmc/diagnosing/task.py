@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lmc.errors import DataError, in_one_line
+from lmc.precision import double, where_float64
 
 IGNORED = -100
 """The label that torch's cross-entropy leaves out, at which no position counts."""
@@ -82,32 +83,33 @@ class Task:
         Raises:
             DataError: the reader's loss or metric fails, or gives something else than one number per example.
         """
-        count = len(outputs)
+        count, given = len(outputs), (outputs, labels)
+        outputs, labels = where_float64(outputs), where_float64(labels)
         weight = torch.ones(count, dtype=torch.float64, device=outputs.device)
         metric = loss = weight
         if self.kind == "classes":
             scores, true, counted = self._scores(outputs, labels)
-            weight = counted.double().sum(1)
+            weight = double(counted).sum(1)
             nll = scores.exp().sum(-1).log() - true
             right = (true == 0) & ((scores == 0).sum(-1) == 1)
             at_least = weight.clamp_min(1)
             loss = torch.where(counted, nll, 0.0).sum(1) / at_least
-            metric = (right & counted).double().sum(1) / at_least
+            metric = double(right & counted).sum(1) / at_least
         elif self.kind == "labels":
-            logits, wanted = outputs.double(), labels.double()
+            logits, wanted = double(outputs), double(labels)
             nll = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
             loss = nll.flatten(1).mean(1)
-            metric = ((logits > 0) == (wanted > 0.5)).double().flatten(1).mean(1)
+            metric = double((logits > 0) == (wanted > 0.5)).flatten(1).mean(1)
         elif self.kind == "numbers":
-            loss = (outputs.double().reshape(labels.shape) - labels.double()).square()
+            loss = (double(outputs).reshape(labels.shape) - double(labels)).square()
             loss = loss.reshape(count, -1).mean(1)
             metric = 1 - loss / self.variance
         if self.loss is not None:
-            loss = _per_example("loss", self.loss, outputs, labels)
+            loss = _per_example("loss", self.loss, *given)
             if self.kind == "own" and self.metric is None:
                 metric = loss
         if self.metric is not None:
-            metric = _per_example("metric", self.metric.function, outputs, labels)
+            metric = _per_example("metric", self.metric.function, *given)
         broken = ~torch.isfinite(outputs.flatten(1)).all(1)
         worst = torch.inf if self.lower_is_better else 0.0 if self.share else -torch.inf
         loss = torch.where(broken, torch.inf, loss).nan_to_num(torch.inf, torch.inf, -torch.inf)
@@ -145,7 +147,7 @@ class Task:
 
     def _scores(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, targets, counted = self._aligned(outputs, labels)
-        scores = logits.double()
+        scores = double(logits)
         scores = scores - scores.amax(-1, keepdim=True)
         true = scores.gather(-1, torch.where(counted, targets, 0)[..., None])[..., 0]
         return scores, true, counted
@@ -188,7 +190,7 @@ def task_of(
     elif _binary(labels) and shape[1:] == known and known:
         task = Task("labels", "accuracy of the labels", metric=metric)
     elif same and labels.is_floating_point():
-        spread = float((labels.double() - labels.double().mean(0)).square().mean()) or 1.0
+        spread = float((double(labels) - double(labels).mean(0)).square().mean()) or 1.0
         task = Task("numbers", "R²", share=False, loss_unit="", variance=spread, metric=metric)
     else:
         raise DataError(_unknown(shape, labels))
@@ -238,7 +240,7 @@ def _per_example(what: str, function: PerExample, outputs: Tensor, labels: Tenso
             f"the {what} {_name_of(function)} gives {shape} for {len(outputs)} examples; it must give one number each "
             "(torch's losses do with reduction='none')"
         )
-    return found.detach().double().flatten(1).mean(1) if found.ndim > 1 else found.detach().double()
+    return double(found.detach()).flatten(1).mean(1) if found.ndim > 1 else double(found.detach())
 
 
 def _name_of(function: object) -> str:

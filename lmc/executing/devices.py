@@ -92,11 +92,6 @@ def describe_device(device: str) -> str:
     return host.processor()
 
 
-def has_float64(device: str) -> bool:
-    """Whether the device computes in float64; Apple's does not."""
-    return kind_of(device) != "mps"
-
-
 def fast_bf16(device: str) -> bool:
     """Whether bf16 pays: on CUDA and XPU, and on CPUs that compute in it; others take 4 to 16 times longer.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lmc.errors import MergeError, SpecError
 from lmc.measuring.calls import ActivationCall
+from lmc.precision import double
 
 ACTIVE_THRESHOLD = 0.05
 """A coordinate counts as active above this share of the layer's largest moment; §5.2 only says "negligible". Below
@@ -128,7 +129,7 @@ def active_share(flags: Tensor) -> float:
     Args:
         flags: bool (channels,), see `active`.
     """
-    return float(flags.double().mean())
+    return float(double(flags).mean())
 
 
 def overlap_ratio(active_a: Tensor, active_b: Tensor) -> float:
@@ -175,7 +176,7 @@ def histogram(moments: Tensor, bins: int = BINS) -> dict[str, Any]:
         raise SpecError(f"bins is {bins!r}; it must be at least 1, e.g. {BINS}")
     _check(moments, "the layer")
     largest = float(moments.amax())
-    relative = moments.double().cpu().numpy() / (largest or 1.0)
+    relative = double(moments).cpu().numpy() / (largest or 1.0)
     counts = np.histogram(relative, bins, range=(0.0, 1.0))[0].tolist()
     return {"counts": counts, "largest": largest, "leftmost_share": counts[0] / len(moments)}
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from lmc.measuring.evaluation import Evaluation, Judged
+from lmc.precision import double
 
 QUANTITIES = {"loss": 1, "calibrated_loss": 1, "accuracy": -1}
 """What has a barrier, and its sign, 1 where more is worse."""
@@ -81,6 +82,6 @@ def barrier_errors(lams: Sequence[float], path: Sequence[Judged]) -> dict[str, f
 
 
 def _error(lam: float, merged: Judged, a: Judged, b: Judged, by_image: str) -> float:
-    values, of_a, of_b = (getattr(each, by_image).double() for each in (merged, a, b))
+    values, of_a, of_b = (double(getattr(each, by_image)) for each in (merged, a, b))
     excess = values - lam * of_a - (1 - lam) * of_b
     return float(torch.std(excess, correction=1)) / math.sqrt(len(excess))

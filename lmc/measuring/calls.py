@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lmc.measuring.conditions import Rows
+from lmc.precision import double, where_float64
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,12 @@ class ActivationCall:
     @functools.cached_property
     def squares(self) -> Tensor:
         """Σ h_c² of every channel c, over inputs and positions; float64 (channels,)."""
-        return self.before.movedim(self.channels, -1).flatten(0, -2).double().square().sum(0)
+        return double(self.before.movedim(self.channels, -1).flatten(0, -2)).square().sum(0)
 
     @functools.cached_property
     def sums(self) -> Tensor:
         """Σ h over the inputs, of every channel and position; float64 (channels, positions)."""
-        sums = self.before.sum(0, dtype=torch.float64).movedim(self.channels - 1, 0)
+        sums = where_float64(self.before).sum(0, dtype=torch.float64).movedim(self.channels - 1, 0)
         return sums.reshape(len(sums), -1)
 
     @property
@@ -159,7 +160,7 @@ def _same(given: Tensor, read: Tensor) -> bool:
     """Whether these have the same entries in the same order, up to the rounding of a bias taken off and put back."""
     if given.numel() != read.numel():
         return False
-    given, read = given.flatten(), read.flatten()
+    given, read = where_float64(given.flatten()), where_float64(read.flatten())
     rounding = max(torch.finfo(each.dtype).eps for each in (given, read)) ** 0.5
     apart, size = (torch.linalg.vector_norm(each, dtype=torch.float64) for each in (given - read, read))
     return bool(apart <= rounding * size)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lmc.measuring.conditions import Rows, cosine
+from lmc.precision import double
 
 
 def class_centred(values: Tensor) -> Tensor:
@@ -25,8 +26,8 @@ class CentredCosines:
 
     def add(self, one: Rows, other: Rows) -> None:
         """Add a batch of logits, (N, classes) each."""
-        self._ones.append(one.values.double())
-        self._others.append(other.values.double())
+        self._ones.append(double(one.values))
+        self._others.append(double(other.values))
 
     @property
     def found(self) -> bool:

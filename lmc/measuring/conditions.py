@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from lmc.precision import double
+
 
 class Rows:
     """Answers of a layer, (N, ...), whose norms are computed once however often they are compared.
@@ -38,13 +40,13 @@ class Rows:
     @functools.cached_property
     def _norms_and_lost(self) -> tuple[Tensor, Tensor | None]:
         (rows,) = _flat(self.values)
-        norms: Tensor = torch.linalg.vector_norm(rows, dim=1).double()
+        norms: Tensor = double(torch.linalg.vector_norm(rows, dim=1))
         low, high = _range(rows)
         lost = ~((norms >= low) & (norms <= high))
         if not lost.any():
             return norms, None
-        scaled, largest = _scaled(rows[lost])
-        norms[lost] = torch.linalg.vector_norm(scaled, dim=1).double() * largest
+        scaled, largest = _scaled(rows[lost.to(rows.device)])
+        norms[lost] = double(torch.linalg.vector_norm(scaled, dim=1)) * largest
         return norms, lost
 
 
@@ -57,10 +59,11 @@ def cosine(x: Tensor | Rows, y: Tensor | Rows) -> Tensor:
     """Row-wise cosine similarity; 1 where both rows are zero (they agree), 0 where only one is."""
     x, y = _rows(x), _rows(y)
     flat_x, flat_y = _flat(x.values, y.values)
-    cosines: Tensor = torch.linalg.vecdot(flat_x, flat_y).double() / (x.norms * y.norms)
+    cosines: Tensor = double(torch.linalg.vecdot(flat_x, flat_y)) / (x.norms * y.norms)
     for lost in (x.lost, y.lost):
         if lost is not None:
-            cosines[lost] = _rescaled_cosines(flat_x[lost], flat_y[lost])
+            there = lost.to(flat_x.device)
+            cosines[lost] = _rescaled_cosines(flat_x[there], flat_y[there])
     return cosines
 
 
@@ -86,16 +89,16 @@ def _range(rows: Tensor) -> tuple[float, float]:
 
 def _rescaled_cosines(x: Tensor, y: Tensor) -> Tensor:
     x, y = _scaled(x)[0], _scaled(y)[0]
-    norms_x, norms_y = (torch.linalg.vector_norm(each, dim=1).double() for each in (x, y))
-    agree = ((norms_x == 0) & (norms_y == 0)).double()
-    dots = torch.linalg.vecdot(x, y).double()
+    norms_x, norms_y = (double(torch.linalg.vector_norm(each, dim=1)) for each in (x, y))
+    agree = double((norms_x == 0) & (norms_y == 0))
+    dots = double(torch.linalg.vecdot(x, y))
     return torch.where(norms_x * norms_y != 0, dots / (norms_x * norms_y), agree)
 
 
 def _scaled(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows (N, D) over their largest magnitude, and that magnitude in float64: no square under- or overflows."""
     largest = rows.abs().amax(1, keepdim=True)
-    return rows / torch.where(largest > 0, largest, torch.ones_like(largest)), largest[:, 0].double()
+    return rows / torch.where(largest > 0, largest, torch.ones_like(largest)), double(largest[:, 0])
 
 
 def ratio(numerator: Tensor | Rows, denominator: Tensor | Rows) -> Tensor:

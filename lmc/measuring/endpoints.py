@@ -12,6 +12,7 @@ from lmc.measuring.evaluation import Judged, judge_all
 from lmc.measuring.inputs import Inputs, first_batches
 from lmc.measuring.layers import LayerMeans, Records
 from lmc.measuring.tapping import Seeing
+from lmc.precision import double
 from lmc.specs import RunSpec
 
 MODEL_BYTES = 2**28
@@ -91,7 +92,7 @@ class Endpoint:
             MergeError: a logit is not finite.
         """
         if self._judged is None:
-            (self._judged,) = judge_all(self.logits().double()[None], self._inputs.labels)
+            (self._judged,) = judge_all(double(self.logits())[None], self._inputs.labels)
         return self._judged
 
     def forget(self) -> None:

@@ -11,6 +11,7 @@ from lmc.errors import MergeError
 from lmc.measuring.inputs import Inputs
 from lmc.merging import calibration_split, fit_inverse_temperature
 from lmc.merging.temperature import scores_by_class
+from lmc.precision import double, where_float64
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def judge_all(logits: Tensor, labels: Tensor) -> list[Judged]:
     it stays finite where a model makes no mistake on them; on the paper's 2,000 images this is 0.05 %.
 
     Args:
-        logits: (points, N, classes), evaluated where they are.
+        logits: (points, N, classes), evaluated where they are if that has float64.
         labels: int64 (N,).
 
     Returns:
@@ -79,6 +80,7 @@ def judge_all(logits: Tensor, labels: Tensor) -> list[Judged]:
     Raises:
         MergeError: a logit is not finite, or there are too few images to split.
     """
+    logits = where_float64(logits)
     labels = labels.to(logits.device)
     fitted, judged = (each.to(logits.device) for each in calibration_split(len(labels)))
     points = max(1, BLOCK // max(1, logits[0].numel())) if len(logits) else 1
@@ -94,7 +96,7 @@ def judge_all(logits: Tensor, labels: Tensor) -> list[Judged]:
         calibrated = _cross_entropy(
             betas[:, None, None] * scores[..., judged], betas[:, None, None] * true[..., judged]
         )
-        means = right.double().mean(-1), losses.mean(-1), betas, calibrated.mean(-1)
+        means = double(right).mean(-1), losses.mean(-1), betas, calibrated.mean(-1)
         said = (Evaluation(*values) for values in zip(*(each.tolist() for each in means), strict=True))
         found += map(Judged, said, block.argmax(-1), right, losses, calibrated)
     return found

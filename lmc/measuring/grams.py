@@ -16,6 +16,7 @@ from lmc.measuring.layers import OUTPUT, check_alike
 from lmc.measuring.paths import BN_IMAGES, load_interpolated
 from lmc.measuring.tapping import Seeing
 from lmc.merging import reset_bn_stats
+from lmc.precision import double
 
 _AT_ONCE = 2**21
 """Numbers held in float64 at once, unless one input has more."""
@@ -80,7 +81,7 @@ class Gram:
         self._inputs += len(outputs[0])
         size = max(1, _AT_ONCE * len(outputs[0]) // max(1, len(outputs) * outputs[0].numel()))
         for rows in zip(*(torch.split(each.flatten(1), size) for each in outputs), strict=True):
-            stack = torch.stack(rows).double()
+            stack = double(torch.stack(rows))
             self._raw.append(_products(stack))
             if over_classes:
                 stack = stack - stack.mean(-1, keepdim=True)

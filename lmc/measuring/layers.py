@@ -18,6 +18,7 @@ from lmc.measuring.calls import ActivationCall, LayerCall, Seen, Tapped
 from lmc.measuring.centring import CentredCosines, class_centred
 from lmc.measuring.inputs import Inputs, first_batches
 from lmc.measuring.tapping import RELU, Seeing, tapping, unseen_weights
+from lmc.precision import double
 from lmc.theory import GAUSSIAN_NULL
 
 OUTPUT = "logits"
@@ -94,7 +95,7 @@ class RowMean:
     @property
     def value(self) -> float | None:
         """The mean, or ``None`` where no row is defined or the mean is not finite."""
-        rows = torch.cat(self._rows).double()
+        rows = double(torch.cat(self._rows))
         mean = float(rows[~rows.isnan()].mean())
         return mean if math.isfinite(mean) else None
 
@@ -226,7 +227,7 @@ class LayerMeans:
     def _disagreement(self, name: str, flags: Tensor) -> float | None:
         """How often the signs of these channels differ; ``None`` where there are none."""
         count = int(flags.sum()) * self._moments[0].count(name)
-        return int(self._signs[name][flags].sum()) / count if count else None
+        return int(self._signs[name].to(flags.device)[flags].sum()) / count if count else None
 
     def remarks(self) -> list[str]:
         """What is undefined, and why."""

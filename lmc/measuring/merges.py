@@ -21,6 +21,7 @@ from lmc.merging.pruning import transplant
 from lmc.merging.strengths import norm_strengths
 from lmc.merging.sums import sum_merge, sum_parts
 from lmc.merging.tracing import trace_permutation_spec
+from lmc.precision import double
 from lmc.shares import checked_shares
 
 
@@ -106,7 +107,7 @@ def fixed_losses(logits: Tensor, labels: Tensor, models: int, layers: int) -> di
         normalised) and ``sqrt(k)`` (Kim et al., 2404.04616).
     """
     betas = {"k^(L-1)": float(models) ** (layers - 1), "k": float(models), "sqrt(k)": math.sqrt(models)}
-    wide = logits.double()
+    wide = double(logits)
     return {
         name: float(nn.functional.cross_entropy(beta * wide, labels.to(wide.device))) for name, beta in betas.items()
     }
@@ -131,15 +132,15 @@ def _merged(
 
 
 def _combined(factors: Sequence[float], logits: Sequence[Tensor]) -> Tensor:
-    parts = [factor * each.double() for factor, each in zip(factors, logits, strict=True)]
+    parts = [factor * double(each) for factor, each in zip(factors, logits, strict=True)]
     total: Tensor = sum(parts[1:], start=parts[0])
     return total
 
 
 def _against(found: Tensor, expected: Tensor) -> dict[str, float | None]:
     """How the logits (N, classes) of a sum compare with the mean of the models'."""
-    norms = [torch.linalg.vector_norm(each.double(), dim=1) for each in (found, expected)]
-    cosines = (found.double() * expected).sum(1) / (norms[0] * norms[1])
+    norms = [torch.linalg.vector_norm(double(each), dim=1) for each in (found, expected)]
+    cosines = (double(found) * expected).sum(1) / (norms[0] * norms[1])
     ratios = norms[0] / norms[1]
 
     def mean(rows: Tensor) -> float | None:

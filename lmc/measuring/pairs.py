@@ -15,6 +15,7 @@ from lmc.measuring.layers import Records
 from lmc.measuring.path_record import mean_logits, path_record
 from lmc.measuring.paths import BN_IMAGES, judged, load_interpolated, logits_along
 from lmc.merging import reset_bn_stats
+from lmc.precision import double
 
 _AT_ONCE = 2**22
 """Weights whose squares are held in float64 at once."""
@@ -70,7 +71,7 @@ def _collapsed(layers: Records, which: str) -> list[str]:
 def distance(a: nn.Module, b: nn.Module) -> float:
     """‖θ_a - θ_b‖ over the parameters."""
     squares = [
-        (one - other).double().square().sum()
+        double(one - other).square().sum()
         for pair in zip(a.parameters(), b.parameters(), strict=True)
         for one, other in zip(*map(_in_parts, pair), strict=True)
     ]

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from lmc.measuring.barriers import barrier_errors, barrier_places, barriers
 from lmc.measuring.evaluation import Judged
+from lmc.precision import double
 
 
 def mean_logits(a: Tensor, b: Tensor) -> Tensor:
     """What the ensemble of two models says, float64 (M, classes)."""
-    return (a.double() + b.double()) / 2
+    return (double(a) + double(b)) / 2
 
 
 def path_record(lams: Sequence[float], path: Sequence[Judged], ensemble: Judged) -> dict[str, Any]:
@@ -45,6 +46,6 @@ def path_record(lams: Sequence[float], path: Sequence[Judged], ensemble: Judged)
         "places": barrier_places(lams, points),
         "errors": barrier_errors(lams, path),
         "agreement": {
-            name: float((one.predictions == other.predictions).double().mean()) for name, (one, other) in pairs.items()
+            name: float(double(one.predictions == other.predictions).mean()) for name, (one, other) in pairs.items()
         },
     }

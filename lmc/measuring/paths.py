@@ -17,6 +17,7 @@ from lmc.measuring.path_record import mean_logits, path_record
 from lmc.merging import State, has_bn, reset_bn_stats, untracked_norms
 from lmc.merging.batchnorm import read_bn_stats, write_bn_stats
 from lmc.merging.weights import check_same_architecture, weighted_sum, wide_type
+from lmc.precision import double
 
 BN_IMAGES = 5000
 """Training images the merged model's BatchNorm statistics are recomputed on, at most."""
@@ -109,7 +110,7 @@ def interpolation_path(
 
 def judged(logits: Sequence[Tensor], inputs: Inputs) -> list[Judged]:
     """What each of some logits (M, classes) says of the test images."""
-    return judge_all(torch.stack([each.double() for each in logits]), inputs.labels) if logits else []
+    return judge_all(torch.stack([double(each) for each in logits]), inputs.labels) if logits else []
 
 
 def logits_along(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lmc.errors import MergeError, SpecError
 from lmc.measuring.tapping import Seeing
+from lmc.precision import double
 
 
 def stable_rank(matrix: Tensor) -> float:
@@ -106,7 +107,7 @@ def _singular_values(matrix: Tensor, what: str = "the matrix") -> tuple[Tensor, 
     if matrix.ndim < 2 or not matrix.numel():
         shape = tuple(matrix.shape)
         raise SpecError(f"{what} has shape {shape}; pass a weight of shape (rows, columns, ...), none of them 0")
-    rows = matrix.detach().flatten(1).double()
+    rows = double(matrix.detach().flatten(1))
     largest = float(rows.abs().amax())
     if not torch.isfinite(rows).all():
         raise MergeError(f"{what} holds NaN or infinite values; the model diverged, train it again")

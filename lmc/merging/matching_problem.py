@@ -12,6 +12,7 @@ from lmc.errors import MergeError
 from lmc.merging.channel_groups import Axis, groups_of, places_of
 from lmc.merging.permutation_spec import Permutations, PermutationSpec, check_state, order_of, permute_tensor
 from lmc.merging.weights import State, check_same_architecture
+from lmc.precision import double, where_float64
 
 LEAST_GAIN = 1e-12
 """Smallest improvement worth a step, relative to ‖a‖·‖b‖; above rounding, which must not look like progress."""
@@ -51,7 +52,10 @@ class Problem:
         self._fits_single = largest < single.max and (self.least_gain > single.tiny or not largest)
 
     def _norm(self, state: State, what: str) -> float:
-        norms = {name: torch.linalg.vector_norm(state[name], dtype=torch.float64).item() for name in self.labels}
+        norms = {
+            name: torch.linalg.vector_norm(where_float64(state[name]), dtype=torch.float64).item()
+            for name in self.labels
+        }
         for name, norm in norms.items():
             if not math.isfinite(norm) and not torch.isfinite(state[name]).all():
                 raise MergeError(f"{name} of model {what} holds NaN or infinite values; the model diverged")
@@ -62,7 +66,7 @@ class Problem:
         total = 0.0
         for name in self.labels if names is None else sorted(names):
             permuted = permute_tensor(self.b[name], self.labels[name], permutations)
-            total += (self.a[name].double() * permuted.double()).sum().item()
+            total += (double(self.a[name]) * double(permuted)).sum().item()
         return total
 
     def gains(self, group: str, permutations: Permutations) -> Tensor | None:
@@ -90,8 +94,8 @@ class Problem:
             one, other = self._aligned(name, number, permutations)
             rows, others = (self._rows(tensor, name, number, group) for tensor in (one, other))
             indices, after, before = (each.to(rows.device) for each in (moved, new[moved], permutations[group][moved]))
-            difference = others[after].double() - others[before].double()
-            total += (rows[indices].double() * difference).sum().item()
+            difference = double(others[after]) - double(others[before])
+            total += (double(rows[indices]) * difference).sum().item()
         return total
 
     def batches(self, order: Sequence[str]) -> list[list[str]]:
@@ -130,4 +134,4 @@ class Problem:
             places = places_of(axis, group, size).flatten().to(tensor.device)
             tensor = tensor.index_select(number, places)
         rows = tensor.movedim(number, 0).reshape(size, -1)
-        return rows.float() if self._fits_single and rows.dtype != torch.float64 else rows.double()
+        return rows.float() if self._fits_single and rows.dtype != torch.float64 else double(rows)

@@ -19,6 +19,7 @@ from lmc.errors import MergeError
 from lmc.merging.channel_groups import Axis, Labels, Mixed
 from lmc.merging.traceable import tensors_in
 from lmc.merging.weights import State, check_is_state
+from lmc.precision import double, where_float64
 
 TOLERANCE = 1e-8
 """Largest float64 difference between the outputs of θ and π(θ), relative to the largest output."""
@@ -236,9 +237,11 @@ def check_example(model: object, example_input: object) -> None:
 def _run(model: nn.Module, state: State, example_input: Tensor) -> list[Tensor]:
     """The floating outputs, each (values,)."""
 
+    device = where_float64(example_input).device
+
     def wide(tensor: Tensor) -> Tensor:
-        moved = tensor.to(example_input.device)
-        return moved.double() if moved.is_floating_point() else moved.clone()
+        moved = tensor.to(device)
+        return double(moved) if moved.is_floating_point() else moved.clone()
 
     tensors = {name: wide(tensor) for name, tensor in {**dict(model.named_buffers()), **state}.items()}
     with evaluating(model):

@@ -19,6 +19,7 @@ from lmc.errors import MergeError
 from lmc.merging.channel_groups import groups_of, places_of
 from lmc.merging.permutation_spec import PermutationSpec, check_state, evaluating
 from lmc.merging.weights import State
+from lmc.precision import double
 
 Strengths = Mapping[str, Tensor]
 """Per group, float64 (channels,) >= 0, on the CPU."""
@@ -116,7 +117,7 @@ def _sums_of_squares(tensor: Tensor, axis: int) -> Tensor:
     """Over all other axes; float64 on the CPU. A sum is three times as fast as a norm along columns."""
     others = [number for number in range(tensor.ndim) if number != axis]
     squares = (tensor if tensor.dtype == torch.float64 else tensor.float()).square()
-    return (squares.sum(others) if others else squares).double().cpu()
+    return double(squares.sum(others) if others else squares).cpu()
 
 
 def _add_relative(total: Tensor, squares: Tensor, what: str) -> None:

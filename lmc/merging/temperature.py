@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc.errors import MergeError
+from lmc.precision import double, where_float64
 
 CALIBRATION_SHARE = 0.2
 BETA_RANGE = (1e-3, 1e4)
@@ -64,7 +65,7 @@ def fit_inverse_temperature(logits: Tensor, labels: Tensor, *, smoothing: float 
     if not torch.isfinite(logits).all():
         raise MergeError("the logits hold NaN or infinite values; the model diverged")
     scores = scores_by_class(logits)
-    true = scores.gather(-2, labels.expand(*scores.shape[:-2], 1, -1)).sum((-2, -1))
+    true = scores.gather(-2, where_float64(labels).expand(*scores.shape[:-2], 1, -1)).sum((-2, -1))
     total = scores.sum(-1).sum(-1)
     target = (1 - smoothing) * true + smoothing / scores.shape[-2] * total
     flat, goals = scores.reshape(-1, *scores.shape[-2:]), target.reshape(-1)
@@ -76,7 +77,7 @@ def scores_by_class(logits: Tensor) -> Tensor:
 
     No exponential of a score overflows, and sums over the few classes run along the many images.
     """
-    scores = logits.double().transpose(-1, -2).contiguous()
+    scores = double(logits).transpose(-1, -2).contiguous()
     return scores - scores.amax(-2, keepdim=True)
 
 

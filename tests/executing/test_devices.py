@@ -11,7 +11,8 @@ import torch
 
 from lmc import host
 from lmc.errors import DeviceError, SpecError
-from lmc.executing.devices import device_names, fast_bf16, has_float64, parse_device, resolve_device
+from lmc.executing.devices import device_names, fast_bf16, parse_device, resolve_device
+from lmc.precision import has_float64
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, root: Path, *found: str, driver: str = "proc/driver/nvidia") -> None:
