@@ -24,7 +24,7 @@ class MergeError(LmcError, ValueError):
 
 
 class DeviceError(LmcError):
-    """The requested device is not there."""
+    """The requested device is not there, or does not do what it was told."""
 
 
 def in_one_line(error: BaseException) -> str:

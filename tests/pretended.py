@@ -9,8 +9,10 @@ can be compared with the CPU's.
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
 from collections import Counter
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -21,36 +23,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import lmc
+
 _GET = {name: vars(torch._C.TensorBase)[name].__get__ for name in ("device", "is_cuda", "is_cpu", "is_mps", "is_xpu")}
 
 _VIEWS = frozenset(
-    [
-        "_unsafe_view",
-        "alias",
-        "as_strided",
-        "detach",
-        "expand",
-        "lift_fresh",
-        "permute",
-        "select",
-        "slice",
-        "split",
-        "split_with_sizes",
-        "squeeze",
-        "t",
-        "transpose",
-        "unbind",
-        "unfold",
-        "unsqueeze",
-        "view",
-    ]
+    {"_unsafe_view", "alias", "as_strided", "detach", "expand", "lift_fresh", "permute", "select", "slice", "split"}
+    | {"split_with_sizes", "squeeze", "t", "transpose", "unbind", "unfold", "unsqueeze", "view"}
 )
 """Operations that launch no kernel."""
 
 _WAITING = frozenset(["_local_scalar_dense", "_unique2", "bincount", "equal", "masked_select", "nonzero", "unique_dim"])
 """Operations that give the host a number, or something whose shape depends on numbers."""
 
-_COPIES = frozenset(["copy_"])
+_PACKAGE = f"{Path(lmc.__file__).parent}{os.sep}"
 
 
 class Pretended(TorchFunctionMode):
@@ -75,9 +61,11 @@ class Pretended(TorchFunctionMode):
         self._patches.enter_context(mock.patch.object(torch, "Generator", _Generator))
         if self.device.type == "cuda":  # what only its driver could do
             forked, state = torch.random.fork_rng, torch.get_rng_state()
-            self._patches.enter_context(mock.patch.object(torch.random, "fork_rng", lambda *_, **__: forked([])))
-            self._patches.enter_context(mock.patch.object(torch.cuda, "set_rng_state", lambda *_: None))
-            self._patches.enter_context(mock.patch.object(torch.cuda, "get_rng_state", lambda *_: state))
+            self._patches.enter_context(
+                mock.patch.object(torch.random, "fork_rng", side_effect=lambda *_, **__: forked([]))
+            )
+            self._patches.enter_context(mock.patch.object(torch.cuda, "set_rng_state"))
+            self._patches.enter_context(mock.patch.object(torch.cuda, "get_rng_state", return_value=state))
         super().__enter__()
         self._operations.__enter__()
         return self
@@ -105,11 +93,8 @@ class Pretended(TorchFunctionMode):
 
     def wait(self, what: str) -> None:
         """Note that the host waits."""
-        frames = [
-            each for each in traceback.extract_stack() if "/lmc/lmc/" in each.filename or "/lmc/" in each.filename
-        ]
-        frames = [each for each in frames if "/site-packages/" not in each.filename and "/tests/" not in each.filename]
-        place = f"{frames[-1].filename.rpartition('/lmc/')[2]}:{frames[-1].lineno}" if frames else "a test"
+        paths = [each.filename for each in traceback.extract_stack() if each.filename.startswith(_PACKAGE)]
+        place = paths[-1].removeprefix(_PACKAGE).replace(os.sep, "/") if paths else "a test"
         self.waits[f"{what}, {place}"] += 1
 
     def __torch_function__(
@@ -162,7 +147,7 @@ class Pretended(TorchFunctionMode):
 class _Generator(torch._C.Generator):
     """Draws on the CPU, whatever device it is asked for."""
 
-    def __new__(cls, device: torch.device | str = "cpu") -> _Generator:
+    def __new__(cls, *_: torch.device | str) -> _Generator:
         return super().__new__(cls, "cpu")
 
 
@@ -172,6 +157,10 @@ class _Operations(TorchDispatchMode):
     def __init__(self, owner: Pretended) -> None:
         super().__init__()
         self.owner = owner
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and to skip it takes seconds of imports
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

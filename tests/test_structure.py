@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "lmc"
 RESULTS = str(PACKAGE.parent / "benchmarks" / "baselines" / "quick-cpu.json")
 LAYERS = [  # from the bottom up; a module may import from its own layer and those below
-    {"errors", "host", "precision"},
+    {"console", "errors", "host", "precision"},
     {"architectures", "datasets", "references", "shares"},
     {"specs"},
     {"tiers", "theory", "data", "nets", "merging"},

@@ -11,6 +11,7 @@ import typer
 
 from lmc.commands import diagnose, forecast, merge, results, store
 from lmc.commands.cli_options import with_settings
+from lmc.console import accept_any_console
 from lmc.errors import LmcError
 from lmc.executing.settings import Settings
 
@@ -80,7 +81,7 @@ def diff(
 
     found = difference_between(read_results(old), read_results(new), tolerance=tolerance)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(found.to_json(), indent=1))
     else:
         for line in found.lines():
             typer.echo(line)
@@ -136,6 +137,7 @@ app.add_typer(store.store_app, name="store")
 
 def main() -> None:
     """Run the command line; an error of ours is one line and exit status 2."""
+    accept_any_console()
     try:
         app()
     except LmcError as error:

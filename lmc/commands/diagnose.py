@@ -92,7 +92,7 @@ def _tell(found: Diagnosis, save: Path | None, *, as_json: bool) -> None:
     import json
 
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(found.to_json(), indent=1))
     else:
         for line in found.lines():
             typer.echo(line)

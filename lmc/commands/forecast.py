@@ -65,7 +65,7 @@ def forecast(
     found = forecast_barrier(models[0], batch, draws, train_data=train, device=settings.device, **functions)
     found = replace(found, notes=(*notes, *found.notes))
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(found.to_json(), indent=1))
         return
     for line in lines(found):
         typer.echo(line)

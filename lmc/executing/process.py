@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
+from lmc.console import accept_any_console
 from lmc.errors import LmcError
 from lmc.executing.devices import CPU
 
@@ -83,6 +84,7 @@ def prepare_process(threads: int, device: str = CPU) -> None:
     """Set up a worker process: its device and arithmetic, Ctrl-C left to the main process, no life after it."""
     import signal
 
+    accept_any_console()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare_arithmetic(threads, device)
     _exit_with_parent()

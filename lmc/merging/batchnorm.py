@@ -30,8 +30,9 @@ def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
     """Recompute every BatchNorm's running mean and variance in one pass.
 
     The statistics are the cumulative mean over the batches of each batch's mean and (unbiased) variance, as PyTorch
-    computes it with ``momentum=None`` (Jordan et al., ICLR 2023). Doing it twice gives the same statistics as doing it
-    once. Mode and momentum of every module are kept; after an error so are the statistics.
+    computes it with ``momentum=None`` (Jordan et al., ICLR 2023), but without making the host wait for the device once
+    per layer and batch. Doing it twice gives the same statistics as doing it once. Mode and momentum of every module
+    are kept; after an error so are the statistics.
 
     Args:
         model: any module; nothing happens where it has no BatchNorm.
@@ -62,13 +63,12 @@ def reset_bn_stats(model: nn.Module, batches: Iterable[Tensor]) -> int:
     modes = {module: module.training for module in model.modules()}
     momenta = {layer: layer.momentum for layer in layers}
     before = read_bn_stats(model)
-    guards = [layer.register_forward_pre_hook(_refuse_single_values) for layer in layers]
+    guards = [layer.register_forward_pre_hook(_CumulativeMean()) for layer in layers]
     seen = 0
     try:
         model.eval()
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None
             layer.train()
         for batch in batches:
             model(batch)
@@ -105,11 +105,20 @@ def _statistics(model: nn.Module) -> list[Tensor]:
     return [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
 
 
-def _refuse_single_values(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """A variance needs two values; torch's own error speaks of training and names no remedy."""
-    shape = inputs[0].shape
-    if len(shape) > 1 and inputs[0].numel() == shape[1]:
-        raise MergeError(
-            f"a batch of shape {tuple(shape)} gives {layer} one value per channel and so no variance; "
-            "reset on batches of two images or more, without a last batch of one"
-        )
+class _CumulativeMean:
+    """Before each call of a layer, sets the momentum that makes its statistics the mean over all calls so far."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Refuse a batch of single values: torch's own error speaks of training and names no remedy."""
+        assert isinstance(layer, _BatchNorm)
+        shape = inputs[0].shape
+        if len(shape) > 1 and inputs[0].numel() == shape[1]:
+            raise MergeError(
+                f"a batch of shape {tuple(shape)} gives {layer} one value per channel and so no variance; "
+                "reset on batches of two images or more, without a last batch of one"
+            )
+        self._calls += 1
+        layer.momentum = 1 / self._calls

@@ -52,10 +52,8 @@ class Problem:
         self._fits_single = largest < single.max and (self.least_gain > single.tiny or not largest)
 
     def _norm(self, state: State, what: str) -> float:
-        norms = {
-            name: torch.linalg.vector_norm(where_float64(state[name]), dtype=torch.float64).item()
-            for name in self.labels
-        }
+        tensors = {name: where_float64(state[name]) for name in self.labels}
+        norms = {name: torch.linalg.vector_norm(each, dtype=torch.float64).item() for name, each in tensors.items()}
         for name, norm in norms.items():
             if not math.isfinite(norm) and not torch.isfinite(state[name]).all():
                 raise MergeError(f"{name} of model {what} holds NaN or infinite values; the model diverged")

@@ -142,7 +142,7 @@ def _train(
 
         state = checkpoint.resumed(untrained) if checkpoint else untrained()
         advance = functools.partial(course.advance, state)
-        recorded = RecordedStep(advance, record) if record else None
+        recorded = RecordedStep(advance, record, state.changed) if record else None
         started = time.perf_counter() - state.seconds
         for step in range(state.step, steps):
             if checkpoint is not None and checkpoint.due():
@@ -204,7 +204,8 @@ def _finished(course: Course, state: TrainingState) -> list[TrainedModel]:
 
 
 def _kept(state: dict[str, Tensor], losses: list[float], facts: dict[str, Any]) -> TrainedModel:
-    kept = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+    # Into contiguous memory at once: a device reorders faster than the host, and nothing is copied twice.
+    kept = {name: torch.empty(value.shape, dtype=value.dtype).copy_(value.detach()) for name, value in state.items()}
     finite = all(map(math.isfinite, losses)) and all(bool(torch.isfinite(value).all()) for value in kept.values())
     return TrainedModel(
         kept,

@@ -43,6 +43,11 @@ class TrainingState:
     def _all_generators(self) -> list[torch.Generator]:
         return [*self.generators, *self.noises]
 
+    def changed(self) -> list[Tensor]:
+        """What a step changes: weights, buffers, the optimizer's state and the sum of losses."""
+        slots = [slot for each in self.optimizer.state.values() for slot in each.values() if isinstance(slot, Tensor)]
+        return [*self.model.state_dict().values(), *slots, self.total]
+
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint's weights file holds."""
         found = {f"model.{name}": value for name, value in self.model.state_dict().items()}
@@ -55,7 +60,7 @@ class TrainingState:
         found["noise.cpu"] = torch.get_rng_state()
         if self.total.is_cuda:
             found["noise.cuda"] = torch.cuda.get_rng_state(self.total.device)
-        return {name: value.detach().cpu().contiguous() for name, value in found.items()}
+        return {name: value.detach().contiguous().cpu() for name, value in found.items()}  # a device reorders faster
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint's record holds."""

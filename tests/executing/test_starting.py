@@ -39,10 +39,8 @@ def test_there_is_a_fork_server_where_the_system_has_one(monkeypatch: pytest.Mon
     assert starting().get_start_method() == "spawn"
 
 
-def test_a_run_without_fork_server_fcntl_and_proc(tmp_path: Path) -> None:
+def test_a_run_without_fork_server_fcntl_proc_and_unicode(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(SPAWNED, "utf-8")
-    tests = str(Path(__file__).parents[1])
-    subprocess.run(
-        [sys.executable, script, tmp_path / "home"], check=True, timeout=300, env={"PYTHONPATH": tests, "PATH": ""}
-    )
+    environ = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "PYTHONIOENCODING": "cp1252"}
+    subprocess.run([sys.executable, script, tmp_path / "home"], check=True, timeout=300, env=environ)

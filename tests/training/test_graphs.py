@@ -11,10 +11,11 @@ import torch
 from test_engine import ADAM, DATASET, MLP, RESNET, SGD, VGG
 from torch import Tensor
 
+from lmc.errors import DeviceError
 from lmc.specs import RunSpec
 from lmc.training import engine, optimisers
 from lmc.training.engine import TrainedModel, recorder, train
-from lmc.training.graphs import WARM_UP, RecordedStep, cuda_graph
+from lmc.training.graphs import WARM_UP, RecordedStep, Recorder, cuda_graph
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TRAININGS = [
@@ -73,11 +74,49 @@ def test_a_recording_sees_new_inputs_where_the_first_ones_stood() -> None:
     def step(inputs: Tensor) -> None:
         seen.append((inputs.data_ptr(), inputs.tolist()))
 
-    make_step = RecordedStep(step, lambda run: run)
+    make_step = RecordedStep(step, lambda run: run, list)
     for number in range(WARM_UP + 3):
         make_step(torch.tensor([float(number)]))
-    assert [values for _, values in seen] == [[float(number)] for number in range(WARM_UP + 3)]
+    checked = [WARM_UP, WARM_UP]  # eagerly, and replayed
+    assert [values for _, values in seen] == [[float(number)] for number in (*range(WARM_UP), *checked, 4, 5)]
     assert len({place for place, _ in seen[WARM_UP:]}) == 1
+
+
+def test_the_check_of_a_record_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The eager step it compares with is taken back: statistics, momentum, sums and noise go on as without it."""
+    spec = dataclasses.replace(RESNET, **SGD, epochs=2)
+    monkeypatch.setattr(engine, "recorder", lambda *_: Rerun())
+    recorded = train(spec, DATASET)
+    monkeypatch.setattr(RecordedStep, "_believed", _unchecked)
+    assert_trained_alike(recorded, train(spec, DATASET), 0.0)
+
+
+def _unchecked(self: RecordedStep, device: torch.device) -> Callable[[], None]:
+    self._step(*self._kept)
+    return lambda: self._step(*self._kept)
+
+
+def nothing(run: Callable[[], None]) -> Callable[[], None]:
+    return lambda: None
+
+
+def twice(run: Callable[[], None]) -> Callable[[], None]:
+    def replay() -> None:
+        run()
+        run()
+
+    return replay
+
+
+@pytest.mark.parametrize(("record", "said"), [(nothing, "not at all: the graph is empty"), (twice, "otherwise")])
+@pytest.mark.parametrize(("spec", "changes"), TRAININGS[:3])
+def test_a_record_that_does_something_else_is_refused(
+    spec: RunSpec, changes: dict[str, Any], record: Recorder, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty graph, as recorded on another device, would leave a model that looks trained."""
+    monkeypatch.setattr(engine, "recorder", lambda *_: record)
+    with pytest.raises(DeviceError, match=f"a recorded training step on cpu changes .* {said}"):
+        train(dataclasses.replace(spec, **changes), DATASET)
 
 
 def test_what_is_recorded() -> None:
