@@ -31,7 +31,7 @@ def printed(text: str, encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
     ("encoding", "shown"),
     [
         ("cp1252", "+ lambda = ½, beta -> 8, ||a|| >= 2, ?"),
-        ("cp437", "+ lambda = ½, β -> 8, ||a|| ≥ 2, ?"),
+        ("cp437", "+ lambda = ½, beta -> 8, ||a|| ≥ 2, ?"),
         ("ascii", "+ lambda = 1/2, beta -> 8, ||a|| >= 2, ?"),
         ("utf-8", "✓ λ = ½, β → 8, ‖a‖ ≥ 2, 猫"),
     ],

@@ -62,6 +62,20 @@ def test_the_workflow_takes_every_python_that_the_package_names() -> None:
     assert version == "${{ matrix.python }}"
 
 
+def test_the_workflow_takes_other_systems_and_the_oldest_torch() -> None:
+    """The newest on Linux is the first job's."""
+    job = read_yaml(".github/workflows/ci.yml")["jobs"]["systems"]
+    matrix = job["strategy"]["matrix"]
+    assert matrix["python"] == PYTHONS
+    assert matrix["system"] == ["ubuntu-latest", "macos-latest", "windows-latest"]
+    oldest = [{"system": system, "python": PYTHONS[0], "versions": "oldest"} for system in matrix["system"]]
+    assert matrix["include"] == oldest
+    assert matrix["exclude"] == [{"system": "ubuntu-latest", "versions": "newest"}]
+    *_, last = (step["run"] for step in job["steps"] if "run" in step)
+    assert set(re.findall(r"'(\w+)'", last)) == {"oldest", "tests"}
+    assert {"testenv:oldest", "testenv:tests"} <= set(TOX.sections())
+
+
 def test_ci_runs_environments_that_exist() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     named = {name for names in re.findall(r"tox -q .*-e (\S+)", script) for name in names.split(",")}

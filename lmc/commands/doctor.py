@@ -83,11 +83,12 @@ def _device(settings: Settings) -> Finding:
         free, total = host.memory()[1], host.memory()[0]
     else:
         free, total = torch.accelerator.get_memory_info(torch.device(device))
+    dtypes = ["float32", *(["bfloat16"] if fast_bf16(device) else []), *(["float64"] if has_float64(device) else [])]
     lacks = "" if has_float64(device) else "; no float64: sums, losses and ranks are computed on the CPU"
     bf16 = "trains in bf16" if fast_bf16(device) else "trains in float32"
     found = (
         f"{device} ({settings.device_because}): {describe_device(device)}, {free / 2**30:.1f} of {total / 2**30:.1f} "
-        f"GiB free, {bf16} where a tier leaves it open{lacks}"
+        f"GiB free, {', '.join(dtypes)}; {bf16} where a tier leaves it open{lacks}"
     )
     return Finding("device", free > 1 << 30, found)
 

@@ -170,6 +170,11 @@ def specs(recipe: RunSpec) -> list[RunSpec]:
     return [dataclasses.replace(recipe, init_seed=seed, data_seed=seed) for seed in range(3)]
 
 
+def pair(recipe: RunSpec, **how: Any) -> PairMeasurement:
+    a, b, _ = specs(recipe)
+    return PairMeasurement(a, b, **how)
+
+
 def kinds(recipe: RunSpec) -> list[Measurement]:
     a, b, c = specs(recipe)
     return [
@@ -188,7 +193,7 @@ def kinds(recipe: RunSpec) -> list[Measurement]:
 
 
 MLP_BN = dataclasses.replace(MLP, arch="mlp-bn")
-MEASUREMENTS = [*kinds(MLP_BN), PairMeasurement(*specs(RESNET)[:2], alignment="matching")]
+MEASUREMENTS = [*kinds(MLP_BN), pair(RESNET, alignment="matching")]
 
 
 def states(measurement: Measurement) -> list[dict[str, Tensor]]:
@@ -230,10 +235,10 @@ def test_a_device_without_float64_measures_the_same(measurement: Measurement) ->
 @pytest.mark.parametrize(
     ("measurement", "kernels", "waits"),
     [
-        (PairMeasurement(*specs(MLP_BN)[:2]), 2800, 400),
-        (PairMeasurement(*specs(RESNET)[:2]), 5000, 800),
+        (pair(MLP_BN), 2800, 400),
+        (pair(RESNET), 5000, 800),
         (ModelMeasurement(specs(RESNET)[0]), 1200, 310),
-        (FlatnessMeasurement(*specs(RESNET)[:2]), 3200, 370),
+        (FlatnessMeasurement(specs(RESNET)[0], specs(RESNET)[1]), 3200, 370),
     ],
     ids=lambda each: each.describe() if hasattr(each, "describe") else str(each),
 )
@@ -275,7 +280,7 @@ def test_a_diagnosis_says_the_same(device: Callable[[], Pretended]) -> None:
     labels = torch.arange(40) % 3
     with torch.random.fork_rng():
         models = [_net(seed) for seed in range(2)]
-    expected = lmc.diagnose(*models, (inputs, labels), permutation="always", device="cpu")
+    expected = lmc.diagnose(models, (inputs, labels), permutation="always", device="cpu")
     with device() as pretended:
-        found = lmc.diagnose(*models, (inputs, labels), permutation="always", device=pretended.device.type)
+        found = lmc.diagnose(models, (inputs, labels), permutation="always", device=pretended.device.type)
     assert _numbers(found.lines()) == _numbers(expected.lines())
