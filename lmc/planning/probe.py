@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lmc.executing.costs import Pace, cost_of_net, shape_of
@@ -67,14 +68,19 @@ def probe(block: tuple[RunSpec, ...], device: str) -> Pace:
 
     prepare_arithmetic(1)
     spec = block[0]
-    short = [dataclasses.replace(each, epochs=1, shared_epochs=0, train_size=None, classes=()) for each in block]
+    short = [dataclasses.replace(each, epochs=3, shared_epochs=0, train_size=None, classes=()) for each in block]
 
-    def steps(count: int) -> None:
-        images = _random_images(spec, count * spec.batch_size)
+    def epochs(count: int) -> list[float]:
+        images, ends = _random_images(spec, count * spec.batch_size), []
+
+        def note(done: int, of: int) -> None:
+            ends.append(clock(device))
+
         if len(short) > 1:
-            train_stack(short, images, device)
+            train_stack(short, images, device, on_epoch=note)
         else:
-            train(short[0], images, device)
+            train(short[0], images, device, on_epoch=note)
+        return ends
 
     memory_format = memory_format_of(spec.arch)
     model = initial_model(short[0], _random_images(spec, 10)).to(device).to(memory_format=memory_format).eval()
@@ -85,7 +91,25 @@ def probe(block: tuple[RunSpec, ...], device: str) -> Pace:
             for _ in range(count):
                 model(images)
 
-    return Pace(_each(steps, device) / len(block), _each(batches, device) / BATCH)
+    return Pace(_steady(epochs) / len(block), _each(batches, device) / BATCH)
+
+
+def _steady(epochs: Callable[[int], Sequence[float]]) -> float:
+    """Seconds of one training step once all is set up: images uploaded, kernels chosen, steps recorded.
+
+    Args:
+        epochs: trains for epochs of so many steps, and gives the time at the end of each; what comes before the end of
+            the first counts for nothing.
+    """
+    few = 5  # a step is recorded after the fourth
+
+    def step(count: int) -> float:
+        ends = epochs(count)
+        return min(after - before for before, after in pairwise(ends)) / count
+
+    found = step(few)
+    more = min(100, int(PROBE_SECONDS / max(found, 1e-9)))
+    return max(step(more) if more > few else found, 1e-9)
 
 
 def _each(work: Callable[[int], None], device: str) -> float:
@@ -111,7 +135,7 @@ def clock(device: str) -> float:
         return time.process_time()
     import torch
 
-    torch.cuda.synchronize(device)
+    torch.accelerator.synchronize(torch.device(device))
     return time.perf_counter()
 
 

@@ -77,6 +77,19 @@ def test_a_probe_tells_steps_from_what_is_done_once(monkeypatch: pytest.MonkeyPa
     assert probe._each(work, "cpu") == pytest.approx(0.02)
 
 
+def test_steps_are_timed_once_all_is_set_up() -> None:
+    """What an upload or a recording takes lies in the first epoch, a disturbance in one of the others."""
+    asked: list[int] = []
+
+    def epochs(count: int) -> list[float]:
+        asked.append(count)
+        setting_up, disturbance = 30.0, 5.0
+        return [setting_up + count * 0.02, setting_up + 2 * count * 0.02 + disturbance, 35 + 3 * count * 0.02]
+
+    assert probe._steady(epochs) == pytest.approx(0.02)
+    assert asked == [5, 10]
+
+
 def test_the_floor_is_that_of_a_whole_tier(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every model that its claims need, and their neighbours in stacks."""
     specs: list[RunSpec] = []
