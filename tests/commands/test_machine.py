@@ -9,13 +9,15 @@ import subprocess
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from lmc.commands import machine
+from lmc.commands import doctor, machine
 from lmc.commands.cli import app
 
 
@@ -108,3 +110,22 @@ def test_the_commit_is_that_of_the_checkout_and_says_what_is_changed(
     assert machine.commit() == git("rev-parse", "HEAD")
     (tmp_path / "file").write_text("2")
     assert machine.commit() == git("rev-parse", "HEAD") + "+dirty"
+
+
+@pytest.mark.parametrize(
+    ("device", "dtypes", "lacks"),
+    [("mps", "float32; trains in float32", True), ("cuda:1", "float32, bfloat16, float64; trains in bf16", False)],
+)
+def test_an_accelerator_is_named_with_what_it_has_and_lacks(
+    device: str, dtypes: str, lacks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(2**34, 2**33))
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda _: (2**33, 2**34))
+    monkeypatch.setattr(doctor, "describe_device", lambda _: "a GPU")
+    settings: Any = SimpleNamespace(device=device, device_because="asked for")
+    found = doctor._device(settings)
+    assert found.fine
+    assert f"{device} (asked for): a GPU, " in found.found
+    assert " of 16.0 GiB free, " in found.found
+    assert dtypes in found.found
+    assert ("no float64: sums, losses and ranks are computed on the CPU" in found.found) == lacks

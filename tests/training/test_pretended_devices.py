@@ -218,7 +218,8 @@ def measured_on(device: Pretended, measurement: Measurement) -> dict[str, Any]:
 def _kinds() -> set[type]:
     """All that can be asked for, however many there are."""
     public = vars(measurements).values()
-    return {each for each in public if dataclasses.is_dataclass(each) and each.__name__.endswith("Measurement")}
+    named = {each for each in public if isinstance(each, type) and each.__name__.endswith("Measurement")}
+    return {each for each in named if dataclasses.is_dataclass(each)}
 
 
 def test_every_kind_of_measurement_is_among_them() -> None:
