@@ -143,8 +143,8 @@ def import_cells(store: Store, path: Path) -> Imported:
 
 
 def _lasting(record: dict[str, Any]) -> dict[str, Any]:
-    """What of a record does not depend on how long it took."""
-    return {name: value for name, value in record.items() if name not in ("seconds", "resumed")}
+    """What of a record depends neither on how long it took nor on whether it was written with two checksums."""
+    return {name: value for name, value in record.items() if name not in ("seconds", "resumed", "weights_xxh3")}
 
 
 def _cells(archive: BinaryIO) -> Iterator[tuple[str, str, dict[str, Any], int | None]]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lmc.errors import StoreError
+from lmc.store.weights import checksums, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +94,7 @@ class Store:
         Args:
             key: the spec's key.
             state: CPU tensors by name.
-            body: what the record holds beside the checksum of the weights.
+            body: what the record holds beside the checksums of the weights.
             kind: ``"checkpoints"`` for the state of an unfinished training.
 
         Raises:
@@ -102,9 +103,7 @@ class Store:
         from safetensors.torch import save
 
         data = save(state)
-        with self.new_weights(
-            key, {**body, "weights_sha256": _checksum(data), "weights_bytes": len(data)}, kind
-        ) as file:
+        with self.new_weights(key, {**body, **checksums(data)}, kind) as file:
             file.write(data)
 
     @contextlib.contextmanager
@@ -124,31 +123,27 @@ class Store:
     def load_model(self, key: str, kind: str = "models") -> dict[str, Tensor] | None:
         """A finished model's weights, verified, or ``None``; damaged ones are set aside and said.
 
+        They are mapped from their file, see `lmc.store.weights.read_weights`.
+
         Raises:
             StoreError: the store is unreadable.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
         record = self.read(kind, key)
         if record is None:
             return None
         path = self.weights_path(key, kind)
         try:
-            data = path.read_bytes()
-            if _checksum(data) != record.get("weights_sha256"):
-                raise ValueError(f"its checksum does not match ({len(data)} bytes)")
-            return load(data)
+            return read_weights(path, record)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error}; choose another store") from error
-        except (ValueError, SafetensorError) as error:
+        except ValueError as error:
             self.distrust(kind, key, record, error)
         return None
 
     def check_weights(self, kind: str, key: str, record: dict[str, Any]) -> int:
-        """Bytes of a cell's weights, 0 where there are none; damaged ones are set aside and said.
+        """Bytes of a cell's weights, 0 where there are none; damaged ones, by their SHA-256, are set aside and said.
 
         Raises:
             StoreError: the store is unreadable.

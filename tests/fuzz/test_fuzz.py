@@ -7,7 +7,6 @@ shared out among the targets; the ordinary tests make do with few.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -51,6 +50,7 @@ from lmc.store.checkpoints import Checkpoint
 from lmc.store.leases import describe
 from lmc.store.store import Store, parse_record, record_bytes
 from lmc.store.upkeep import prunable, verify
+from lmc.store.weights import checksums
 from lmc.training.state import TrainingState
 
 EXAMPLES = int(os.environ.get("LMC_FUZZ_EXAMPLES") or 500)
@@ -249,7 +249,7 @@ def training_checkpoint(chance: random.Random, folder: Path) -> None:
     else:
         tensors = safetensors_of(tensors, chance)
     if isinstance(record, dict):
-        record |= {"weights_sha256": hashlib.sha256(tensors).hexdigest()}
+        record |= checksums(tensors)
     (folder / place).parent.mkdir(parents=True, exist_ok=True)
     try:
         (folder / place).write_bytes(record_bytes(record))

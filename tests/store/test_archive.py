@@ -119,6 +119,16 @@ def test_time_alone_is_no_difference(tmp_path: Path, exported: bytes) -> None:
     assert (store.read("measurements", MEASURED) or {})["seconds"] == 9.0
 
 
+def test_a_second_checksum_is_no_difference(tmp_path: Path, exported: bytes) -> None:
+    (tmp_path / "all.tar").write_bytes(exported)
+    store = Store(tmp_path / "store")
+    import_cells(store, tmp_path / "all.tar")
+    key = next(each for each in store.keys("models") if "weights_xxh3" in (store.read("models", each) or {}))
+    record = dict(store.read("models", key) or {})
+    store.write("models", key, {name: value for name, value in record.items() if name != "weights_xxh3"})
+    assert import_cells(store, tmp_path / "all.tar").differing == []
+
+
 def test_a_damaged_record_is_replaced(tmp_path: Path, exported: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "all.tar").write_bytes(exported)
     store = filled(tmp_path / "store")

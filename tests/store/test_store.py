@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -23,6 +24,8 @@ from torch import Tensor
 from lmc.errors import StoreError
 from lmc.store import store as store_module
 from lmc.store.store import Store
+from lmc.store.upkeep import verify
+from lmc.store.weights import checksums
 
 KEY, OTHER = "00aabbccddeeff001122", "ff00000000000000000f"
 BODY: dict[str, Any] = {
@@ -51,6 +54,12 @@ def same(first: dict[str, Tensor] | None, second: dict[str, Tensor]) -> bool:
     )
 
 
+def tensor_file(**changes: object) -> bytes:
+    """One number in the form of safetensors, its description changed."""
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(4)
+
+
 # --- what is written comes back ---------------------------------------------------------------------
 
 JSON = st.recursive(
@@ -72,11 +81,15 @@ def test_any_record_comes_back_exactly(body: dict[str, Any]) -> None:
         assert not (Path(folder) / "damaged").exists()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.int64, torch.bool])
+DTYPES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64"
+
+
+@pytest.mark.parametrize("dtype", [getattr(torch, name) for name in DTYPES.split()])
 def test_weights_come_back_exactly(store: Store, dtype: torch.dtype) -> None:
     state = {
-        "matrix": torch.tensor([[0.1, -2.5, 3e7], [0, 1, 1e-45]]).to(dtype),
+        "matrix": torch.tensor([[0.1, 2.5, 100], [0, 1, 1e-45]]).to(dtype),
         "scalar": torch.ones((), dtype=dtype),
+        "empty": torch.ones(0, 3, dtype=dtype),
     }
     store.save_model(KEY, state, BODY)
     assert same(store.load_model(KEY), state)
@@ -87,8 +100,61 @@ def test_a_model_record_holds_its_body_and_its_weights_checksum(store: Store) ->
     record = store.read("models", KEY)
     assert record is not None
     assert {name: record[name] for name in BODY} == BODY
-    assert record.keys() - BODY.keys() == {"weights_sha256", "weights_bytes"}
+    assert record.keys() - BODY.keys() == {"weights_sha256", "weights_xxh3", "weights_bytes"}
     assert record["weights_bytes"] == store.weights_path(KEY).stat().st_size
+
+
+def test_what_is_done_to_loaded_weights_stays_in_memory(store: Store) -> None:
+    store.save_model(KEY, STATE, BODY)
+    loaded = store.load_model(KEY)
+    assert loaded is not None
+    loaded["weight"].zero_()
+    assert same(store.load_model(KEY), STATE)
+    store.save_model(KEY, {"weight": torch.ones(3)}, BODY)
+    assert loaded["norm.num_batches_tracked"].item() == 7, "the file they were read from is replaced, not changed"
+
+
+def test_a_cell_of_before_the_fast_checksum_is_checked_by_sha_256(store: Store) -> None:
+    store.save_model(KEY, STATE, BODY)
+    record, weights = dict(store.read("models", KEY) or {}), store.weights_path(KEY)
+    del record["weights_xxh3"]
+    store.write("models", KEY, record)
+    assert same(store.load_model(KEY), STATE)
+    weights.write_bytes(flipped(weights.read_bytes(), -1, 0))
+    assert store.load_model(KEY) is None
+    assert files(store) == [f"damaged/{KEY}.json", f"damaged/{KEY}.safetensors"]
+
+
+def test_reading_asks_the_fast_checksum_and_verifying_the_other(store: Store) -> None:
+    store.save_model(KEY, STATE, BODY)
+    record = dict(store.read("models", KEY) or {})
+    assert record["weights_xxh3"] == xxhash.xxh3_64(store.weights_path(KEY).read_bytes()).hexdigest()
+    store.write("models", KEY, {**record, "weights_sha256": "0" * 64})
+    assert same(store.load_model(KEY), STATE)
+    assert verify(store)[2] == [str(store.weights_path(KEY)), str(store.record_path("models", KEY))]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 8,
+        b"\x02" + bytes(7) + b"[]",
+        b"\x07" + bytes(7) + b'{"a":3}',
+        tensor_file(dtype="F3"),
+        tensor_file(data_offsets=[9, 13]),
+        tensor_file(data_offsets=[-1, 3]),
+        tensor_file(shape=[1 << 62]),
+        tensor_file(shape=["1"]),
+        tensor_file(shape=[2]),
+    ],
+    ids=["empty", "no header", "a list", "no entry", "dtype", "beyond", "before", "enormous", "text", "other size"],
+)
+def test_a_file_that_matches_its_checksum_but_holds_no_tensors_is_set_aside(store: Store, data: bytes) -> None:
+    with store.new_weights(KEY, {**BODY, **checksums(data)}) as file:
+        file.write(data)
+    assert store.load_model(KEY) is None
+    assert files(store) == [f"damaged/{KEY}.json", f"damaged/{KEY}.safetensors"]
 
 
 def test_cells_stand_under_their_kind_and_key(store: Store) -> None:
@@ -252,15 +318,15 @@ def test_weights_replaced_while_they_are_read_are_not_damaged(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store.save_model(KEY, STATE, BODY)
-    newer, read = {"weight": torch.ones(3)}, Path.read_bytes
+    newer, opened = {"weight": torch.ones(3)}, Path.open
 
-    def replaced_first(path: Path) -> bytes:
-        if path == store.weights_path(KEY):
+    def replaced_first(path: Path, mode: str) -> Any:
+        if (path, mode) == (store.weights_path(KEY), "rb"):
             monkeypatch.undo()
             Store(store.root).save_model(KEY, newer, BODY)
-        return read(path)
+        return opened(path, mode)
 
-    monkeypatch.setattr(Path, "read_bytes", replaced_first)
+    monkeypatch.setattr(Path, "open", replaced_first)
     assert store.load_model(KEY) is None
     assert capsys.readouterr().err == ""
     assert same(store.load_model(KEY), newer)
