@@ -122,11 +122,15 @@ def _over_draws(observations: Iterable[Observation]) -> dict[Seeds, _Pair]:
     return {
         seeds: _Pair(
             _mean([_mean([_defined(each.value) for each in group]) for group in draws.values()]),
-            float(np.mean([each.error for group in draws.values() for each in group])),
+            _mean_error([each.error for group in draws.values() for each in group]),
             len(draws),
         )
         for seeds, draws in pairs.items()
     }
+
+
+def _mean_error(errors: Sequence[float]) -> float:
+    return float(np.mean(errors)) if any(errors) else 0.0  # most are 0, and there are tens of thousands
 
 
 def _mean(values: Sequence[Any]) -> Any:
@@ -290,6 +294,6 @@ def by_width(observations: Iterable[Observation]) -> dict[float, list[Observatio
 
 
 def _defined(value: float | None) -> float:
-    if value is None or not np.isfinite(value).all():
+    if value is None or not (math.isfinite(value) if isinstance(value, float) else np.isfinite(value).all()):
         raise ValueError("a value is undefined")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -186,6 +187,12 @@ class Arm:
             yield Observation(width, seeds, value, independent, part, group, draw=draw, error=error)
 
 
+@functools.cache
+def _sampled(sample: Sample, family: Family, width: float) -> tuple[tuple[bool, Measurement], ...]:
+    """What ``sample`` gives, made once: claims on one family share its measurements, and a key takes long to make."""
+    return tuple(sample(family, width))
+
+
 def study(*arms: Arm, widest: bool = False, past_narrowest: bool = False) -> Study:
     """A study of one or more arms, at the widths that all arms' families have.
 
@@ -201,7 +208,7 @@ def study(*arms: Arm, widest: bool = False, past_narrowest: bool = False) -> Stu
         shared = shared[-1:] if widest else shared[int(past_narrowest) :]
         for arm, family in zip(arms, families, strict=True):
             for width in shared:
-                for independent, measurement in arm.sample(family, width):
+                for independent, measurement in _sampled(arm.sample, family, width):
                     yield arm, width, independent, measurement
 
     def needs(setting: Setting) -> list[Measurement]:

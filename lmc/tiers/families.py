@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -51,9 +52,15 @@ class Family:
             raise SpecError(f"seeds {self.seeds} make no pairs of siblings; give an even number of consecutive ones")
 
     def spec(self, width: float, seed: int) -> RunSpec:
-        """The spec of one model."""
-        trunk = seed - (seed - self.seeds[0]) % self.siblings
-        return dataclasses.replace(self.recipe, width=width, init_seed=trunk, data_seed=seed)
+        """The spec of one model, the same object whenever it is asked for: its checks and its key take long."""
+        if (width, seed) not in self._specs:
+            trunk = seed - (seed - self.seeds[0]) % self.siblings
+            self._specs[width, seed] = dataclasses.replace(self.recipe, width=width, init_seed=trunk, data_seed=seed)
+        return self._specs[width, seed]
+
+    @functools.cached_property
+    def _specs(self) -> dict[tuple[float, int], RunSpec]:
+        return {}
 
     def groups(self, size: int) -> list[tuple[int, ...]]:
         """As many groups of ``size`` seeds as there are, no two of which share a model."""
