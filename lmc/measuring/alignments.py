@@ -41,12 +41,21 @@ def align(
     Raises:
         MergeError: a permutation would change a function.
     """
-    states = [model.state_dict() for model in models]
-    found = aligning(alignment, spec, states, dose=dose, seed=seed)
-    for model, state, permutations in zip(models[1:], states[1:], found, strict=True):
-        verify(model, state, spec, permutations, example)
-        model.load_state_dict(permute(state, spec, permutations), assign=True)
-        model.to(memory_format=memory_format_of(run.arch))
+    found = aligning(alignment, spec, [model.state_dict() for model in models], dose=dose, seed=seed)
+    for model, permutations in zip(models[1:], found, strict=True):
+        reorder(model, permutations, spec, run, example)
+
+
+def reorder(model: nn.Module, permutations: Permutations, spec: PermutationSpec, run: RunSpec, example: Tensor) -> None:
+    """Permute a model in place, as `align` does.
+
+    Raises:
+        MergeError: a permutation would change its function.
+    """
+    state = model.state_dict()
+    verify(model, state, spec, permutations, example)
+    model.load_state_dict(permute(state, spec, permutations), assign=True)
+    model.to(memory_format=memory_format_of(run.arch))
 
 
 def aligning(

@@ -35,7 +35,7 @@ from lmc.measuring.merges import measure_merge
 from lmc.measuring.models import measure_model
 from lmc.measuring.pairs import distance, measure_pair
 from lmc.measuring.pruning import measure_pruning
-from lmc.merging.permutation_spec import PermutationSpec
+from lmc.merging.permutation_spec import Permutations, PermutationSpec
 from lmc.merging.tracing import trace_permutation_spec
 from lmc.nets import build, memory_format_of
 from lmc.specs import RunSpec
@@ -131,6 +131,7 @@ class _Job:
         self.inputs = HeldInputs.of(self.dataset, self.recipe.train_size, device)
         self.models = Endpoints(self._model, self.inputs)
         self._aligned: dict[_Order, Endpoint] = {}
+        self._orders: dict[_Order, Permutations] = {}  # they are small, and weight matching takes long
 
     @torch.no_grad()
     def measure(self, measurement: Measurement) -> dict[str, Any]:
@@ -214,10 +215,13 @@ class _Job:
         if alignment == "unpermuted" or (a == b and alignment == "matching"):
             return self.models[b]
         if (a, b, alignment) not in self._aligned:
-            from lmc.measuring.alignments import align
+            from lmc.measuring.alignments import aligning, reorder
 
-            network = self._network(self.models[b].network.state_dict())
-            align(alignment, [self.models[a].network, network], self._spec, b, self.inputs.examples(2))
+            states = [self.models[each].network.state_dict() for each in (a, b)]
+            if (a, b, alignment) not in self._orders:
+                (self._orders[a, b, alignment],) = aligning(alignment, self._spec, states)
+            network = self._network(states[1])
+            reorder(network, self._orders[a, b, alignment], self._spec, b, self.inputs.examples(2))
             self._aligned[a, b, alignment] = self.models[b].reordered(network)
         return self._aligned[a, b, alignment]
 

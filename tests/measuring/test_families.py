@@ -12,18 +12,21 @@ import pytest
 import torch
 from tiny import DIGITS, SPECS, State, inputs_of, measured, network, pair, seeds, state_of
 
-from lmc.measuring import endpoints
+from lmc.measuring import alignments, endpoints
 from lmc.measuring.endpoints import Endpoints
 from lmc.measuring.families import families_of
 from lmc.measuring.measurements import (
     FULL_PATH,
     FlatnessMeasurement,
+    LayerFitMeasurement,
     Measurement,
     MergeMeasurement,
     ModelMeasurement,
     PairMeasurement,
 )
 from lmc.measuring.records import measure_all
+from lmc.merging.permutation_spec import PermutationSpec
+from lmc.merging.weight_matching import MatchingResult
 from lmc.specs import RunSpec
 
 
@@ -62,6 +65,26 @@ def test_every_model_of_a_family_is_loaded_once() -> None:
     wanted = pairs("mlp", 5)
     assert len(list(measure_all(wanted, load, DIGITS, "cpu"))) == len(wanted) == 10
     assert loads == dict.fromkeys(seeds("mlp", 5), 1)
+
+
+def test_a_pair_is_matched_once_whatever_is_measured_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three pairs of three models, and two fits of a pair beside the third: each ordered pair has one matching."""
+    a, b, c = seeds("mlp", 3)
+    wanted: list[Measurement] = [PairMeasurement(*each, alignment="matching") for each in ((a, b), (a, c), (b, c))]
+    wanted += [LayerFitMeasurement(*each, alignment="matching") for each in ((a, b, c), (a, c, b), (b, c, a))]
+    wanted += [MergeMeasurement((a, b), alignment="matching")]
+    matched: Counter[str] = Counter()
+    match = alignments.weight_matching
+
+    def counted(spec: PermutationSpec, one: State, other: State, *, restarts: int) -> MatchingResult:
+        matched["all"] += 1
+        return match(spec, one, other, restarts=restarts)
+
+    monkeypatch.setattr(alignments, "weight_matching", counted)
+    found = dict(measure_all(wanted, state_of, DIGITS, "cpu"))
+    assert matched["all"] == 4, "a with b, a with c, b with c, and b with a for the last fit"
+    for measurement, record in found.items():
+        assert record == measured(measurement), measurement.describe()
 
 
 def test_models_that_do_not_fit_are_loaded_again_but_for_the_one_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
