@@ -24,7 +24,7 @@ MODEL_SECONDS, MODEL_BYTES_PER_SECOND = 2e-3, 1e9
 """Of a model that is loaded, its network built, its file read, its checksum taken."""
 PRODUCT_FLOPS, EIGEN_SECONDS = 2e10, 1.5e-10
 """FLOP per second of a Gram matrix in double precision, and seconds of its eigenvalues by rows cubed, for ranks."""
-SWEEPS, SWEEP_SECONDS, ASSIGNMENT_SECONDS = 5, 6e-4, 1.3e-7
+SWEEPS, SWEEP_SECONDS, ASSIGNMENT_SECONDS = 5, 2.4e-4, 1.4e-7
 """Sweeps of weight matching from one start, seconds of a layer in one, and of its assignment by units squared. Cubed it
 would be on noise; on weights, wide layers are assigned faster than narrow ones let fear."""
 
@@ -54,14 +54,17 @@ def measuring_seconds(measurements: Sequence[Measurement], pace: Pace) -> tuple[
     """Time on one processor to load and evaluate one model, and to carry out each measurement beside that."""
     spec = measurements[0].specs[0]
     _, _, train_images, test_images = shape_of(spec)
-    each = tuple(
-        MEASUREMENT_SECONDS
-        + image_passes(measurement, train_images, test_images) * pace.image
-        + _permuting_seconds(measurement)
-        + (_rank_seconds(spec) if isinstance(measurement, ModelMeasurement) else 0.0)
-        for measurement in measurements
-    )
-    return loading_seconds(spec) + test_images * pace.image, each
+    each, matched = [], set[tuple[RunSpec, RunSpec]]()
+    for measurement in measurements:
+        new = _matchings(measurement) - matched
+        matched |= new
+        each.append(
+            MEASUREMENT_SECONDS
+            + image_passes(measurement, train_images, test_images) * pace.image
+            + len(new) * _matching_seconds(spec)
+            + (_rank_seconds(spec) if isinstance(measurement, ModelMeasurement) else 0.0)
+        )
+    return loading_seconds(spec) + test_images * pace.image, tuple(each)
 
 
 def image_passes(measurement: Measurement, train_images: int, test_images: int) -> float:
@@ -94,13 +97,18 @@ def loading_seconds(spec: RunSpec) -> float:
     return MODEL_SECONDS + 4 * cost_of_net(spec).parameters / MODEL_BYTES_PER_SECOND
 
 
-def _permuting_seconds(measurement: Measurement) -> float:
-    """Of weight matching: in every sweep from every start, an assignment for each layer but the last."""
+def _matchings(measurement: Measurement) -> set[tuple[RunSpec, RunSpec]]:
+    """Models that are matched, each with the first: a family's measurements share what is found."""
     if getattr(measurement, "alignment", None) != "matching":
-        return 0.0
-    layers = [rows for rows, _ in cost_of_net(measurement.specs[0]).matrices[:-1]]
-    sweep = sum(SWEEP_SECONDS + ASSIGNMENT_SECONDS * rows**2 for rows in layers)
-    return (len(measurement.specs) - 1) * MATCHING_STARTS * SWEEPS * sweep
+        return set()
+    first, *others = measurement.specs
+    return {(first, each) for each in others}
+
+
+def _matching_seconds(spec: RunSpec) -> float:
+    """Of weight matching: in every sweep from every start, an assignment for each layer but the last."""
+    layers = [rows for rows, _ in cost_of_net(spec).matrices[:-1]]
+    return MATCHING_STARTS * SWEEPS * sum(SWEEP_SECONDS + ASSIGNMENT_SECONDS * rows**2 for rows in layers)
 
 
 def _rank_seconds(spec: RunSpec) -> float:

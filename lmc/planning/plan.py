@@ -33,7 +33,8 @@ from lmc.store.store import Store
 if TYPE_CHECKING:
     from lmc.planning.floor import Floor
 
-STARTUP_SECONDS = 8.0
+STARTUP_SECONDS = 4.0
+"""Of a run that has everything in its store: start, judging and report."""
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,17 @@ def test_passes_are_priced_by_the_pace() -> None:
 def test_weight_matching_is_priced_by_its_assignments() -> None:
     """Three starts of five sweeps over three layers of 32 units; of 8,192 units it takes minutes, not nothing."""
     matched, plain = (PairMeasurement(MLP[0], MLP[1], alignment=name) for name in ("matching", "unpermuted"))
-    assert only(matched) - only(plain) == pytest.approx(3 * 5 * 3 * (6e-4 + 1.3e-7 * 32**2))
+    assert only(matched) - only(plain) == pytest.approx(3 * 5 * 3 * (2.4e-4 + 1.4e-7 * 32**2))
     wide = [replace(spec, width=16.0) for spec in MLP[:2]]
     assert 60 < only(PairMeasurement(wide[0], wide[1], alignment="matching")) < 3600
+
+
+def test_a_matching_that_measurements_share_is_priced_once() -> None:
+    """Of a fit of a, b and c after a pair of a and b, only that of a and c is left."""
+    pair = PairMeasurement(MLP[0], MLP[1], alignment="matching")
+    fit = LayerFitMeasurement(MLP[0], MLP[1], MLP[2], alignment="matching")
+    after, fit_alone = measuring_seconds([pair, fit], NOTHING)[1][1], only(fit)
+    assert fit_alone - after == pytest.approx(3 * 5 * 3 * (2.4e-4 + 1.4e-7 * 32**2))
 
 
 def test_ranks_are_priced_by_the_smaller_side() -> None:
