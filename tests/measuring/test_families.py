@@ -26,7 +26,7 @@ from lmc.measuring.measurements import (
 )
 from lmc.measuring.records import measure_all
 from lmc.merging.permutation_spec import PermutationSpec
-from lmc.merging.weight_matching import MatchingResult
+from lmc.merging.weight_matching import MatchingResult, weight_matching
 from lmc.specs import RunSpec
 
 
@@ -68,17 +68,16 @@ def test_every_model_of_a_family_is_loaded_once() -> None:
 
 
 def test_a_pair_is_matched_once_whatever_is_measured_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three pairs of three models, and two fits of a pair beside the third: each ordered pair has one matching."""
+    """Three pairs of three models, three fits and a merge: every ordered pair of models has one matching."""
     a, b, c = seeds("mlp", 3)
     wanted: list[Measurement] = [PairMeasurement(*each, alignment="matching") for each in ((a, b), (a, c), (b, c))]
     wanted += [LayerFitMeasurement(*each, alignment="matching") for each in ((a, b, c), (a, c, b), (b, c, a))]
     wanted += [MergeMeasurement((a, b), alignment="matching")]
     matched: Counter[str] = Counter()
-    match = alignments.weight_matching
 
     def counted(spec: PermutationSpec, one: State, other: State, *, restarts: int) -> MatchingResult:
         matched["all"] += 1
-        return match(spec, one, other, restarts=restarts)
+        return weight_matching(spec, one, other, restarts=restarts)
 
     monkeypatch.setattr(alignments, "weight_matching", counted)
     found = dict(measure_all(wanted, state_of, DIGITS, "cpu"))
