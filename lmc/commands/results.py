@@ -20,14 +20,15 @@ def migrate(
     files: Annotated[list[Path], typer.Argument(help="Results files.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A folder; else in place.")] = None,
 ) -> None:
-    """Write results files in the schema that this version writes; nothing is written unless all can be read."""
+    """Write results files in the compact form that this version writes; nothing is written unless all can be read."""
     from lmc.results.file import read_results, write_results
+    from lmc.results.rounding import rounded
 
     targets = {path: path if output is None else output / path.name for path in files}
     twice = next((path for path, count in Counter(targets.values()).items() if count > 1), None)
     if twice is not None:
         raise SpecError(f"two of the files would be written to {twice}; give each a folder of its own, or leave out -o")
-    documents = {path: read_results(path) for path in files}
+    documents = {path: rounded(read_results(path)) for path in files}
     for path, document in documents.items():
         before = path.stat().st_size
         write_results(document, targets[path], option="-o")

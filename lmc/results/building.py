@@ -15,6 +15,7 @@ from lmc.claims.verdicts import FAILS
 from lmc.results.chances import Case, chances_of_inconclusive, committed_chances, failures_beyond_chance
 from lmc.results.document import Claim, Document, Explained, Judged, MadeCounts, Selection, Value
 from lmc.results.recorded import Evidence
+from lmc.results.rounding import rounded
 
 
 def build_document(
@@ -47,7 +48,7 @@ def build_document(
         earlier: the run that predicts how many cases are inconclusive; ``None`` for the committed one of the tier.
     """
     predicted = chances_of_inconclusive(earlier) if earlier else committed_chances(tier)
-    return Document(
+    document = Document(
         tier=tier,
         started=started,
         seconds=round(seconds, 1),
@@ -59,6 +60,7 @@ def build_document(
         claims=_claims(results, predicted),
         evidence=evidence,
     )
+    return rounded(document)
 
 
 def _claims(results: Sequence[CaseResult], predicted: Mapping[Case, float]) -> tuple[Claim, ...]:

@@ -1,6 +1,7 @@
 """What a results file holds: one definition, for whoever writes, reads, draws or compares it.
 
-Numbers are as they were measured, rounded to six digits in the evidence; text is made of them where it is shown.
+Observations and evidence are rounded to six digits, effects, intervals and p-values are not; text is made of them where
+it is shown.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from lmc.claims.verdicts import FAILS, FAILS_BY_CHANCE, FAILS_EXPLAINED, Role, V
 from lmc.results.recorded import Evidence
 from lmc.results.scalars import Count, NonNegative, Number, Positive, Scalar, Seeds, Text
 
-SCHEMA = "lmc-results/4"
+SCHEMA = "lmc-results/5"
 
 
 class Value(Struct, frozen=True, omit_defaults=True):

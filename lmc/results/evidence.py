@@ -15,6 +15,7 @@ from lmc.claims.cases import Case, needed
 from lmc.claims.claim import Records
 from lmc.measuring.measurements import MIDPOINT, FlatnessMeasurement, Measurement, ModelMeasurement, PairMeasurement
 from lmc.results.recorded import Ensemble, Evidence, Family, Histogram, Model, Outputs, Path, RandomStep
+from lmc.results.rounding import six_digits
 from lmc.results.scalars import Seeds
 from lmc.specs import RunSpec, classes_in_words
 from lmc.tiers import Setting
@@ -58,7 +59,7 @@ def evidence(cases: Iterable[Case], records: Records, logs: Mapping[str, Mapping
         random_steps=tuple(_random_steps(measured)),
         histograms=tuple(_histograms(measured)),
     )
-    return msgspec.convert(_rounded(msgspec.to_builtins(found)), Evidence)
+    return msgspec.convert(six_digits(msgspec.to_builtins(found)), Evidence)
 
 
 def _settings(cases: Iterable[Case]) -> list[Setting]:
@@ -160,13 +161,3 @@ def _along(points: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[st
     """Every quantity's values, point by point."""
     found = list(points)
     return {name: tuple(point[name] for point in found) for name in names}
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(each) for each in value]
-    return value

@@ -1,4 +1,4 @@
-"""The results file: one document as JSON, in one line."""
+"""The results file: one document as JSON in one line, its rows as tables, see `lmc.results.tables`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import msgspec
 from lmc.errors import StoreError
 from lmc.results.document import SCHEMA, Document
 from lmc.results.recorded import Evidence
+from lmc.results.tables import compact, expanded
 from lmc.results.wording import seeds_in_words
 
-_SCHEMAS_BEFORE = ("lmc-results/2", "lmc-results/3")
+_SCHEMAS_BEFORE = ("lmc-results/2", "lmc-results/3", "lmc-results/4")
 
 
 def write_results(document: Document, path: Path, *, option: str = "--lmc-results") -> None:
@@ -33,7 +34,7 @@ def write_results(document: Document, path: Path, *, option: str = "--lmc-result
         msgspec.convert(msgspec.to_builtins(document), Document)  # JSON would turn NaN into nothing
     except ValueError as error:
         raise StoreError(f"{path} was not written: {error}; what measured that number must leave it out") from error
-    data = msgspec.json.encode(document) + b"\n"
+    data = msgspec.json.encode(compact(document)) + b"\n"
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ def write_results(document: Document, path: Path, *, option: str = "--lmc-result
 
 
 def read_results(path: Path) -> Document:
-    """Read a results file, of the two schemas before this one too.
+    """Read a results file, of the three schemas before this one too.
 
     Raises:
         StoreError: it is unreadable, not JSON, holds NaN, is of another schema, or lacks a part or has a wrong one:
@@ -58,7 +59,7 @@ def read_results(path: Path) -> Document:
         read = f"{', '.join(map(repr, _SCHEMAS_BEFORE))} and {SCHEMA!r}"
         raise StoreError(f"{path} has schema {schema!r}, this version reads {read}; make it again with lmc run")
     try:
-        document = msgspec.convert(found, Document) if schema == SCHEMA else _migrated(found)
+        document = msgspec.convert(expanded(found), Document) if schema == SCHEMA else _migrated(found)
     except ValueError as error:  # msgspec.ValidationError is one
         raise StoreError(f"{path} is incomplete or damaged: {error}; make it again with lmc run") from error
     if odd := _ragged(document.evidence):
@@ -67,10 +68,12 @@ def read_results(path: Path) -> Document:
 
 
 def _migrated(found: Mapping[str, Any]) -> Document:
-    if found["schema"] == _SCHEMAS_BEFORE[0]:
-        from lmc.results.migration import migrated  # here, as most files need none of it
+    if found["schema"] == _SCHEMAS_BEFORE[2]:  # the same, but for its rows
+        return msgspec.convert({**found, "schema": SCHEMA}, Document)
+    if found["schema"] == _SCHEMAS_BEFORE[1]:
+        from lmc.results.known_gaps import migrated  # here, as most files need none of it
     else:
-        from lmc.results.known_gaps import migrated
+        from lmc.results.migration import migrated
     return migrated(found)
 
 
