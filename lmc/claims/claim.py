@@ -63,7 +63,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Small:
-    """What a claim asks of a tier that is too small for the paper's own strength, see `lmc.tiers.Tier.small`.
+    """What a claim asks of a tier that is too small for the paper's own strength, see `lmc.tiers.families.Tier`.
 
     Args:
         statement: says how much less that is: a direction, or a wider bound.
