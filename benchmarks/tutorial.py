@@ -1,6 +1,8 @@
-"""Run the README's tutorial as a reader would and write what it prints into it: ``python benchmarks/tutorial.py``.
+"""Run the tutorials as a reader would and write what they print into them: ``python benchmarks/tutorial.py``.
 
-``--check`` changes nothing and exits with 1 where it does not run, or prints something else up to the numbers: these
+The one of docs/tutorials/checkpoints.md trains two models; the README's then reads their files.
+
+``--check`` changes nothing and exits with 1 where one does not run, or prints something else up to the numbers: these
 depend on how a machine rounds.
 """
 
@@ -15,23 +17,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-SECTION = re.compile(r"^## Your own models\n(.*?)^## ", re.DOTALL | re.MULTILINE)
+PAGE = ROOT / "docs" / "tutorials" / "checkpoints.md"
+FRONT = re.compile(r"^## Two checkpoints\n(.*?)^## ", re.DOTALL | re.MULTILINE)
 OUTPUT = re.compile(r"(<!-- begin: tutorial -->\n```text\n)(.*?)(```\n<!-- end: tutorial -->)", re.DOTALL)
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
-def printed(section: str, folder: Path) -> str:
+def blocks(text: str, language: str) -> list[str]:
+    """The code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def run_page(text: str, folder: Path) -> str:
     """Save the first block of Python under the name in its first line, run the commands, give what they print.
 
     Args:
-        section: of the README.
+        text: of the tutorial.
         folder: an empty one to work in.
 
     Raises:
         subprocess.CalledProcessError: the last command failed.
     """
-    program, *_ = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    commands, *_ = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    program, commands = blocks(text, "python")[0], blocks(text, "sh")[0]
     name = program.splitlines()[0].removeprefix("# ").split()[0]
     (folder / name).write_text(program, "utf-8")
     tools = folder / "bin"
@@ -39,12 +46,28 @@ def printed(section: str, folder: Path) -> str:
     for tool, command in (("python", sys.executable), ("lmc", f"{sys.executable} -m lmc.commands.cli")):
         (tools / tool).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (tools / tool).chmod(0o755)
+    return _printed(["sh", "-e", "-c", commands], folder)
+
+
+def run_front(text: str, folder: Path) -> str:
+    """What the README's six lines print of the files that the tutorial left.
+
+    Args:
+        text: of the README.
+        folder: where `run_page` has worked.
+
+    Raises:
+        subprocess.CalledProcessError: they fail.
+    """
+    (section,) = FRONT.findall(text)
+    return _printed([sys.executable, "-c", blocks(section, "python")[0]], folder)
+
+
+def _printed(command: list[str], folder: Path) -> str:
     search = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    surroundings = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": search}
-    run = subprocess.run(
-        ["sh", "-e", "-c", commands], cwd=folder, env=surroundings, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return run.stdout
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    surroundings = os.environ | {"PATH": path, "PYTHONPATH": search}
+    return subprocess.run(command, cwd=folder, env=surroundings, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def without_numbers(text: str) -> str:
@@ -53,17 +76,19 @@ def without_numbers(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the tutorial, and write or check what the README says it prints."""
-    text = README.read_text("utf-8")
-    (section,) = SECTION.findall(text)
-    ((_, before, _),) = OUTPUT.findall(section)
+    """Run the tutorials, and write or check what their pages say they print."""
+    stale = False
     with tempfile.TemporaryDirectory() as folder:
-        after = printed(section, Path(folder))
-    if "--check" in arguments:
-        print(after)
-        return int(without_numbers(before) != without_numbers(after))
-    README.write_text(OUTPUT.sub(lambda match: f"{match[1]}{after}{match[3]}", text), "utf-8")
-    return 0
+        for path, run in ((PAGE, run_page), (README, run_front)):
+            text = path.read_text("utf-8")
+            ((_, before, _),) = OUTPUT.findall(text)
+            after = run(text, Path(folder))
+            if "--check" in arguments:
+                print(after)
+                stale |= without_numbers(before) != without_numbers(after)
+            else:
+                path.write_text(OUTPUT.sub(lambda match, made=after: f"{match[1]}{made}{match[3]}", text), "utf-8")
+    return int(stale)
 
 
 if __name__ == "__main__":

@@ -76,10 +76,22 @@ def test_the_workflow_takes_other_systems_and_the_oldest_torch() -> None:
     assert {"testenv:oldest", "testenv:tests"} <= set(TOX.sections())
 
 
+def test_the_documentation_is_published_as_a_clone_builds_it() -> None:
+    """By the commands of the environment docs, and only from the main branch."""
+    workflow = read_yaml(".github/workflows/docs.yml")
+    build, publish = workflow["jobs"]["build"]["steps"], workflow["jobs"]["publish"]
+    assert [step["run"] for step in build if "run" in step] == ["pip install -q tox tox-uv", "tox -q -e docs"]
+    (upload,) = (step["with"] for step in build if "upload-pages-artifact" in step.get("uses", ""))
+    assert f"docs {upload['path']}" in TOX["testenv:docs"]["commands"]
+    assert publish["needs"] == "build"
+    assert workflow["permissions"] == {"contents": "read"}
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+
+
 def test_ci_runs_environments_that_exist() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     named = {name for names in re.findall(r"tox -q .*-e (\S+)", script) for name in names.split(",")}
-    assert {"tests", "lint", "docs", "browser", "ray", "faults", "fuzz", "paper"} == named
+    assert {"tests", "lint", "docs", "wheel", "browser", "ray", "faults", "fuzz", "paper"} == named
     assert {f"testenv:{name}" for name in named} <= set(TOX.sections())
 
 

@@ -1,4 +1,4 @@
-"""The README's tables of benchmarks say what their file says."""
+"""The tables of benchmarks say what their file says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ bench_files = load("bench_files")
 gate = load("gate")
 table = load("table")
 cuda_cases = load("cuda_cases")
-readme = load("readme")
+timing_tables = load("timing_tables")
 
 
 def test_tables(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_tables(tmp_path: Path) -> None:
 
 def test_the_targets_of_a_gpu_stand_until_one_was_measured(tmp_path: Path) -> None:
     written(tmp_path, "bench-cpu-2core.json", document(path=BEFORE))
-    unmeasured = readme.timed_on_gpus(tmp_path).splitlines()[2:]
+    unmeasured = timing_tables.timed_on_gpus(tmp_path).splitlines()[2:]
     assert len(unmeasured) == len(list(cuda_cases.targets())) == 7
     assert all(line.endswith("| not yet measured |") for line in unmeasured)
     found = document(path=BEFORE)
@@ -50,7 +50,7 @@ def test_the_targets_of_a_gpu_stand_until_one_was_measured(tmp_path: Path) -> No
         for row in found["benchmarks"]
     ]
     written(tmp_path, "bench-some-gpu-2core.json", found)
-    measured = readme.timed_on_gpus(tmp_path).splitlines()
+    measured = timing_tables.timed_on_gpus(tmp_path).splitlines()
     assert measured[0] == "On one Some GPU:"
     assert sum("| 4 (3.6–4.4) | 2 | met |" in line for line in measured) == 1
     assert not any("not yet measured" in line for line in measured)
