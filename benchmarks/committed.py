@@ -63,7 +63,7 @@ class Run:
 @cache
 def committed(folder: Path = BASELINES) -> dict[str, Run]:
     """The tiers that something is committed of."""
-    return {tier: run for tier, run in _runs(folder)}
+    return dict(_runs(folder))
 
 
 def _runs(folder: Path) -> Iterator[tuple[str, Run]]:

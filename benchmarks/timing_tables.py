@@ -10,7 +10,7 @@ from pathlib import Path
 from bench_files import read_document
 from committed import BASELINES
 from cuda_cases import targets
-from table import growth_table, measures_table, runs_table, speed_table, unmeasured_table
+from table import measures_table, speed_table, unmeasured_table
 
 from lmc.executing.costs import ASSUMED
 from lmc.executing.settings import Settings

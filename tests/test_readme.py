@@ -53,6 +53,7 @@ def test_the_raw_barrier_is_recovered_from_two_claims() -> None:
         path
         for path in read_results(BASELINES / "quick-cpu.json").evidence.paths
         if (path.setting, path.role, path.width, path.alignment) == ("mlp-digits", "strong", 1.0, "unpermuted")
+        and len(set(path.seeds)) > 1
     ]
     raw = {each.seeds: each.value for each in found["average"] if each.width == 1.0 and each.draw == 0}
     assert paths
