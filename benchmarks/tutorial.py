@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
                 print(after)
                 stale |= without_numbers(before) != without_numbers(after)
             else:
-                path.write_text(OUTPUT.sub(lambda match, made=after: f"{match[1]}{made}{match[3]}", text), "utf-8")
+                path.write_text(text.replace(f"```text\n{before}", f"```text\n{after}"), "utf-8")
     return int(stale)
 
 
