@@ -96,7 +96,7 @@ class Panel:
     rule: tuple[float, str] | None = None
 
     def described(self) -> str:
-        """The numbers in words, for who cannot see them."""
+        """The numbers in words, for those who cannot see them."""
         names = dict(self.x.ticks)
         said = [f"{self.y.label} against {self.x.label}."]
         for series in self.series:
