@@ -252,7 +252,9 @@ def test_siblings_share_their_start_and_are_paired_with_each_other_only() -> Non
 def test_pilots_of_siblings_are_siblings() -> None:
     tier = Tier("own", (Setting("own", {"strong": SPAWNED}, 0.0),), "")
     pilot = with_pilot_seeds(tier).settings[0].families["strong"]
-    assert [pilot.spec(1.0, seed).init_seed for seed in pilot.seeds] == [PILOT_OFFSET + seed for seed in (120, 120, 122, 122, 124, 124)]
+    assert [pilot.spec(1.0, seed).init_seed for seed in pilot.seeds] == [
+        PILOT_OFFSET + seed for seed in (120, 120, 122, 122, 124, 124)
+    ]
 
 
 @pytest.mark.parametrize(
