@@ -64,7 +64,13 @@ def test_every_form_of_threshold_is_data(name: str, asked: Asked) -> None:
     assert JUDGED[name].asked == asked
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+OLD = ("value", "deviation", "change", "rise", "difference", "exponent")
+"""What was asked of when files had sentences only."""
+
+
+@pytest.mark.parametrize(
+    "claim", [each for each in CLAIMS if each.expect.asked.quantity in OLD], ids=lambda claim: claim.id
+)
 def test_what_every_claim_asks_is_found_again_in_its_sentence(claim: Any) -> None:
     """Up to the digits that the sentence gives."""
     sentence = asked_in_words(claim.expect.asked)
