@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lmc.diagnosing.reading import Bound
 from lmc.errors import MergeError, in_one_line
+from lmc.measuring.alignments import aligning
 from lmc.measuring.measurements import MATCHING_STARTS
 from lmc.merging import State
 from lmc.merging.channel_groups import groups_of
@@ -70,6 +71,33 @@ def matched(
     except (RuntimeError, TypeError, NotImplementedError) as error:  # from code the tracer runs on strange modules
         return [], f"tracing failed: {in_one_line(error)}"
     return found, None
+
+
+@torch.no_grad()
+def complementary(
+    model: nn.Module, states: Sequence[State], example: Tensor, spec: PermutationSpec | str
+) -> tuple[list[State], str | None]:
+    """All states but the first with their strong channels where those before are weak, by norms of the weights.
+
+    Args:
+        model: see `matched`.
+        states: of the models.
+        example: see `matched`.
+        spec: of the architecture, or why there is none.
+
+    Returns:
+        See `matched`.
+    """
+    if isinstance(spec, str):
+        return [], spec
+    try:
+        moved = [states[0]]
+        for state, permutations in zip(states[1:], aligning("complementary", spec, states), strict=True):
+            verify(model, state, spec, permutations, example)
+            moved.append(permute(state, spec, permutations))
+    except MergeError as error:
+        return [], str(error)
+    return moved, None
 
 
 def _nothing_to_reorder(spec: PermutationSpec) -> str:

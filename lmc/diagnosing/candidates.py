@@ -9,10 +9,42 @@ from lmc.diagnosing.scoring import Score
 
 AS_GIVEN = "as they are"
 
+UNPERMUTED, MATCHED, COMPLEMENTARY = "unpermuted", "matching", "complementary"
+"""What order the models' channels are brought into: none, alike by weight matching, or the strong onto the weak."""
 
-def name_of(*, permuted: bool = False, rescaled: bool = False, reset: bool = False) -> str:
-    """What a merge is called, by what is done to the models first, and to the statistics after."""
-    parts = {"permuted": permuted, "rescaled": rescaled, "BN reset": reset}
+MEAN, SUM = "mean", "sum"
+"""How weights are combined: see `lmc.merging.weights.merge` and `lmc.merging.sums`."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to merge, but for the BatchNorm reset.
+
+    Args:
+        alignment: ``"unpermuted"``, ``"matching"`` or ``"complementary"``.
+        rescaled: whether channels are rescaled to those of the first model.
+        rule: ``"mean"`` or ``"sum"``.
+    """
+
+    alignment: str = UNPERMUTED
+    rescaled: bool = False
+    rule: str = MEAN
+
+    @property
+    def permuted(self) -> bool:
+        """Whether the models' channels are reordered first."""
+        return self.alignment != UNPERMUTED
+
+    @property
+    def effort(self) -> tuple[bool, bool, bool]:
+        """What it takes, to be compared: a permutation most, then another rule than the mean, then rescaling."""
+        return self.permuted, self.rule == SUM and not self.permuted, self.rescaled
+
+
+def name_of(way: Way, *, reset: bool = False) -> str:
+    """What a merge is called, by what is done to the models first, how they are merged, and what is done after."""
+    order = {UNPERMUTED: "", MATCHED: "permuted", COMPLEMENTARY: COMPLEMENTARY}[way.alignment]
+    parts = {order: way.permuted, "rescaled": way.rescaled, SUM: way.rule == SUM, "BN reset": reset}
     return ", ".join(part for part, done in parts.items() if done) or AS_GIVEN
 
 
@@ -37,19 +69,17 @@ class Candidate:
 
     Args:
         name: for the reader.
-        permuted: whether the models were matched by permutation first.
+        way: what is done to the models first, and how they are merged.
         reset: whether BatchNorm statistics were reset afterwards.
         merged: what the merged model does.
         excess: against the models, with and without a reset of their own, whichever is harder to reach.
-        rescaled: whether channels were rescaled to those of the first model.
     """
 
     name: str
-    permuted: bool
+    way: Way
     reset: bool
     merged: Score
     excess: Excess
-    rescaled: bool = False
 
 
 @dataclass(frozen=True)

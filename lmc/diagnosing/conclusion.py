@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lmc.diagnosing.candidates import Candidate
+from lmc.diagnosing.candidates import COMPLEMENTARY, SUM, Candidate
 from lmc.diagnosing.rescaling import APART
 from lmc.diagnosing.standard import CLASSES, Standard
 
@@ -13,6 +13,7 @@ AS_THEY_ARE = "as they are"
 AFTER_RESET = "after BN reset"
 AFTER_CALIBRATION = "after calibration"
 AFTER_RESCALING = "after rescaling"
+AS_A_SUM = "as a sum"
 WITH_PERMUTATION = "only with permutation"
 NOT_AT_ALL = "not at all"
 UNDECIDED = "undecided"
@@ -23,7 +24,7 @@ class Conclusion:
     """The verdict.
 
     Args:
-        verdict: ``AS_THEY_ARE``, ``AFTER_RESET``, ``AFTER_CALIBRATION``, ``AFTER_RESCALING``,
+        verdict: ``AS_THEY_ARE``, ``AFTER_RESET``, ``AFTER_CALIBRATION``, ``AFTER_RESCALING``, ``AS_A_SUM``,
             ``WITH_PERMUTATION``, ``NOT_AT_ALL`` or ``UNDECIDED``.
         sentence: the verdict in one sentence.
         reasons: the numbers behind it, a sentence each.
@@ -50,9 +51,9 @@ def conclude(candidates: Sequence[Candidate], standard: Standard, alignment: str
     for candidate, calibrated in _by_intervention(candidates):
         good = standard.accurate(candidate) and standard.fits(candidate, calibrated=calibrated)
         if good and standard.tells(candidate):
-            level = _level(candidate)
-            simpler = [each for each in candidates if _level(each) <= level and each != candidate]
-            needed = simpler if level > (False, False) or candidate.reset or calibrated else []
+            effort = candidate.way.effort
+            simpler = [each for each in candidates if each.way.effort <= effort and each != candidate]
+            needed = simpler if any(effort) or candidate.reset or calibrated else []
             reasons += [_describe(each, standard) for each in (*needed, candidate)]
             beta = candidate.merged.beta if calibrated else None
             verdict, sentence = _recommendation(candidate, beta)
@@ -68,8 +69,8 @@ def conclude(candidates: Sequence[Candidate], standard: Standard, alignment: str
 def _by_intervention(candidates: Sequence[Candidate]) -> list[tuple[Candidate, bool]]:
     """Candidates without and with β. Resetting needs no labels, so it comes before a fit; a permutation comes last."""
     ordered = []
-    for level in sorted({_level(each) for each in candidates}):
-        group = [each for each in candidates if _level(each) == level]
+    for effort in sorted({each.way.effort for each in candidates}):
+        group = [each for each in candidates if each.way.effort == effort]
         ordered += [(each, False) for each in group] + [(each, True) for each in reversed(group)]
     return ordered
 
@@ -85,11 +86,6 @@ def _judged_by(standard: Standard) -> str:
     return (
         f" (Judged by {task.metric_name}, at most {points} {worse} than the models, and the loss, at most {loss} more.)"
     )
-
-
-def _level(candidate: Candidate) -> tuple[bool, bool]:
-    """What is done to the models before they are averaged."""
-    return candidate.permuted, candidate.rescaled
 
 
 def _reservations(standard: Standard) -> list[str]:
@@ -126,14 +122,20 @@ def _reservations(standard: Standard) -> list[str]:
 
 def _recommendation(candidate: Candidate, beta: float | None) -> tuple[str, str]:
     """Verdict and sentence where a merge is good."""
-    steps = ["permuting them by weight matching"] if candidate.permuted else []
-    steps += ["rescaling channels to model 1's, which changes no function"] if candidate.rescaled else []
+    way = candidate.way
+    how = "by weight matching" if way.alignment != COMPLEMENTARY else "complementarily, strong channels onto weak ones"
+    steps = [f"permuting them {how}"] if way.permuted else []
+    steps += ["rescaling channels to model 1's, which changes no function"] if way.rescaled else []
     steps += ["resetting the BatchNorm statistics"] if candidate.reset else []
     steps += [f"multiplying the logits by β = {beta:.3g}"] if beta is not None else []
     after = f"after {' and '.join(steps)}" if steps else "as they are"
-    if candidate.permuted:
+    if way.rule == SUM:
+        summed = "the sum of their hidden layers and the mean of the last one"
+        verdict = WITH_PERMUTATION if way.permuted else AS_A_SUM
+        return verdict, f"These models can be merged only as {summed}{f', {after}' if steps else ''}."
+    if way.permuted:
         verdict, after = WITH_PERMUTATION, f"only {after}"
-    elif candidate.rescaled:
+    elif way.rescaled:
         verdict, after = AFTER_RESCALING, f"only {after}: rescaling, not permutation, is missing"
     elif beta is not None:
         verdict = AFTER_CALIBRATION
@@ -149,11 +151,12 @@ def _refusal(candidates: Sequence[Candidate], standard: Standard) -> tuple[str, 
         which = "the models are" if everyone else f"model {', '.join(map(str, standard.poor))} is"
         undecided = f"Whether these models can be averaged is undecided: {which} not reliably better than a guess."
         return UNDECIDED, undecided
-    permuted = any(each.permuted for each in candidates)
+    permuted = any(each.way.permuted for each in candidates)
     tried = ["calibration by β"] if standard.task.has_beta else []
     tried += ["BN reset"] if any(each.reset for each in candidates) else []
     tried += ["permutation"] if permuted else []
-    sentence = "These models cannot be averaged: their mean is worse than they are"
+    summed = any(each.way.rule == SUM for each in candidates)
+    sentence = f"These models cannot be averaged: their mean {'or sum ' if summed else ''}is worse than they are"
     sentence += f", also after {' and '.join(tried)}" if tried else ""
     return NOT_AT_ALL, f"{sentence}." if permuted else f"{sentence}; permutation was not tried."
 

@@ -145,12 +145,12 @@ def _layers(prepared: Prepared, tried: Tried, asked: Asked) -> tuple[dict[str, R
     """Layers of the models as they are and, where that was tried, permuted; and remarks. The copies are overwritten."""
     layers: dict[str, Records] = {}
     notes: list[str] = []
-    for name, states in (("unpermuted", prepared.states), ("permuted", tried.permuted)):
+    for name, states in (("unpermuted", prepared.states), ("permuted", tried.matched)):
         if not states:
             continue
         for model, state in zip(prepared.copies, states, strict=True):
             model.load_state_dict(state)
-        merged = prepared.load_average(states, reset=prepared.resets)
+        merged = prepared.load_merge(states, reset=prepared.resets)
         layers[name], remarks = measure_layers(prepared.copies, merged, prepared.samples, asked.layer_inputs)
         notes += [remark for remark in remarks if remark not in notes]
     return layers, notes

@@ -117,7 +117,7 @@ def forecast(model: nn.Module, data: Data, draws: int = 20, seed: int = 0, **opt
         permutations = random_permutations(spec, seed + draw)
         if draw == 0:
             verify(prepared.spare, state, spec, permutations, example)
-        merged = prepared.average([state, permute(state, spec, permutations)], reset=prepared.resets).score()
+        merged = prepared.merged([state, permute(state, spec, permutations)], reset=prepared.resets).score()
         if not merged.finite:
             raise MergeError(f"the outputs of the merge with permutation {draw + 1} are not finite; check the model")
         found.append(excess_of(merged, prepared.models, lower_is_better=prepared.task.lower_is_better))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lmc.diagnosing.alignment import check_spec
+from lmc.diagnosing.candidates import MEAN
 from lmc.diagnosing.counters import check_integers
 from lmc.diagnosing.models import PROBED, copies_of, gives_probabilities, identical, try_out
 from lmc.diagnosing.options import Asked
@@ -20,7 +21,9 @@ from lmc.diagnosing.samples import Data, Read, Samples, check_labels, first_part
 from lmc.diagnosing.scoring import Score, Tally, tally
 from lmc.diagnosing.standard import Standard
 from lmc.diagnosing.task import Task, task_of
+from lmc.errors import MergeError
 from lmc.merging import State, has_bn, merge, reset_bn_stats, untracked_norms
+from lmc.merging.sums import SumParts, sum_merge, sum_parts
 from lmc.precision import double
 
 PART = 250
@@ -88,16 +91,27 @@ class Prepared:
         """The models as they are, and given the same treatment; merges are held against both."""
         return [self.models, self.reset_models] if self.resets else [self.models]
 
-    def load_average(self, states: Sequence[State], *, reset: bool) -> nn.Module:
-        """``spare``, overwritten with the mean of the states, its BatchNorm statistics reset if asked for."""
-        self.spare.load_state_dict(merge(states))
+    @functools.cached_property
+    def parts(self) -> SumParts | str:
+        """What sum merging does not simply sum, or why there is no such merge."""
+        try:
+            return sum_parts(self.spare, self.probe[:2])
+        except MergeError as error:
+            return str(error)
+
+    def load_merge(self, states: Sequence[State], rule: str = MEAN, *, reset: bool) -> nn.Module:
+        """``spare``, overwritten with the mean or sum of the states, its BatchNorm statistics reset if asked for."""
+        if rule == MEAN or isinstance(self.parts, str):
+            self.spare.load_state_dict(merge(states))
+        else:
+            self.spare.load_state_dict(sum_merge(states, self.parts))
         if reset:
             reset_bn_stats(self.spare, self.samples.train_batches(self.reset_inputs))
         return self.spare
 
-    def average(self, states: Sequence[State], *, reset: bool) -> Tally:
-        """What the mean of the states does; ``spare`` is overwritten."""
-        return tally([self.load_average(states, reset=reset)], self.samples, self.task)[0]
+    def merged(self, states: Sequence[State], rule: str = MEAN, *, reset: bool) -> Tally:
+        """What the merge of the states does; ``spare`` is overwritten."""
+        return tally([self.load_merge(states, rule, reset=reset)], self.samples, self.task)[0]
 
     def standard(self, asked: Asked) -> Standard:
         """What a merge of the models is held to."""

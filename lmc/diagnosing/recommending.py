@@ -35,7 +35,8 @@ def recommended(prepared: Prepared, tried: Tried) -> Recommended:
     chosen, beta = tried.chosen, tried.conclusion.beta
     if chosen is None:
         return Recommended(None, beta_folded=False)
-    model = prepared.load_average(tried.states[chosen.permuted, chosen.rescaled], reset=chosen.reset)
+    way = chosen.way
+    model = prepared.load_merge(tried.states[way.alignment, way.rescaled], way.rule, reset=chosen.reset)
     folded = beta is not None and fold_beta(model, beta, prepared.probe)
     notes = ["β could not be folded into a last layer: multiply the merged model's logits by it"]
     merged = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}

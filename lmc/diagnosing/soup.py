@@ -62,11 +62,11 @@ def greedy_soup(models: Sequence[nn.Module], data: Data, **options: Unpack[Optio
     members, steps = [order[0]], [alone[order[0]]]
     for number in order[1:]:
         mixed = [prepared.states[each] for each in (*members, number)]
-        score = prepared.average(mixed, reset=prepared.resets).score()
+        score = prepared.merged(mixed, reset=prepared.resets).score()
         if score.finite and sign * (score.metric - steps[-1].metric) >= 0:
             members.append(number)
             steps.append(score)
-    mean = prepared.load_average([prepared.states[each] for each in members], reset=prepared.resets)
+    mean = prepared.load_merge([prepared.states[each] for each in members], reset=prepared.resets)
     merged = {name: value.detach().cpu().clone() for name, value in mean.state_dict().items()}
     chosen = tuple(number + 1 for number in members)
     return Soup(chosen, prepared.task.metric_name, tuple(alone), tuple(steps), merged, tuple(prepared.notes))

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 
 import torch
 
-from lmc.diagnosing.alignment import matched, traced
-from lmc.diagnosing.candidates import Candidate, LinearPath, excess_of, name_of
+from lmc.diagnosing.alignment import complementary, matched, traced
+from lmc.diagnosing.candidates import (
+    COMPLEMENTARY,
+    MATCHED,
+    SUM,
+    UNPERMUTED,
+    Candidate,
+    LinearPath,
+    Way,
+    excess_of,
+    name_of,
+)
 from lmc.diagnosing.conclusion import Conclusion, conclude
 from lmc.diagnosing.options import Asked
 from lmc.diagnosing.preparing import Prepared
@@ -42,23 +52,23 @@ class Tried:
     """What was tried, and what it leads to.
 
     Args:
-        merges: of the models as they are, then of rescaled and permuted ones.
-        states: the models' states by (permuted, rescaled), where that was tried.
+        merges: of the models as they are, then of rescaled, summed and permuted ones.
+        states: the models' states by (alignment, rescaled), where that was tried.
         alignment: why no permutation was tried; ``None`` if one was.
         conclusion: the verdict.
         notes: what to know of it.
     """
 
     merges: Merges
-    states: Mapping[tuple[bool, bool], Sequence[State]]
+    states: Mapping[tuple[str, bool], Sequence[State]]
     alignment: str | None
     conclusion: Conclusion
     notes: Sequence[str]
 
     @property
-    def permuted(self) -> Sequence[State]:
+    def matched(self) -> Sequence[State]:
         """The states matched to the first; none where that was not tried."""
-        return self.states.get((True, False), ())
+        return self.states.get((MATCHED, False), ())
 
     @property
     def chosen(self) -> Candidate | None:
@@ -67,11 +77,15 @@ class Tried:
 
 
 def try_to_merge(prepared: Prepared, asked: Asked) -> Tried:
-    """Merge the models as they are, rescaled where that matters, and permuted if asked for, or allowed and needed."""
+    """Merge the models as they are and in other ways, each if asked for, or allowed and needed.
+
+    Where their mean is not good, channels are rescaled and hidden layers summed; where that is not either, channels are
+    permuted, to match or to complement each other.
+    """
     standard = prepared.standard(asked)
     notes = _stale(prepared, standard.allowed_metric)
-    states: dict[tuple[bool, bool], Sequence[State]] = {(False, False): prepared.states}
-    merges = _merge_states(prepared, prepared.states, asked.lams, permuted=False)
+    states: dict[tuple[str, bool], Sequence[State]] = {(UNPERMUTED, False): prepared.states}
+    merges = _merge_states(prepared, prepared.states, Way(), asked.lams)
     alignment: str | None = None
     spec: PermutationSpec | str | None = asked.spec
 
@@ -80,7 +94,9 @@ def try_to_merge(prepared: Prepared, asked: Asked) -> Tried:
 
     if not settled():
         spec = spec or traced(prepared.spare, prepared.probe[:2])
-        merges += _rescaled(prepared, states, spec, asked.lams, permuted=False)
+        merges += _rescaled(prepared, states, spec, Way(), asked.lams)
+    if not settled() or asked.permutation == "always":
+        merges += _summed(prepared, prepared.states, UNPERMUTED)
     if asked.permutation == "never":
         alignment = "it was not asked for"
     elif asked.permutation == "auto" and settled():
@@ -90,58 +106,69 @@ def try_to_merge(prepared: Prepared, asked: Asked) -> Tried:
         found: Sequence[State]
         found, alignment = matched(prepared.spare, prepared.states, prepared.probe[:2], spec)
         if found:
-            states[True, False] = found
+            states[MATCHED, False] = found
             lams = asked.lams if asked.permutation == "always" else fewer(asked.lams)
-            merges += _merge_states(prepared, found, lams, permuted=True)
+            merges += _merge_states(prepared, found, Way(MATCHED), lams)
             if not settled():
-                merges += _rescaled(prepared, states, spec, lams, permuted=True)
+                merges += _rescaled(prepared, states, spec, Way(MATCHED), lams)
+            placed, reason = complementary(prepared.spare, prepared.states, prepared.probe[:2], spec)
+            notes += [f"no complementary permutation: {reason}"] if reason else []
+            if placed:
+                states[COMPLEMENTARY, False] = placed
+                merges += _merge_states(prepared, placed, Way(COMPLEMENTARY), ())
+                merges += _summed(prepared, placed, COMPLEMENTARY)
     if alignment is not None:
         notes.append(f"no permutation: {alignment}")
+    if isinstance(prepared.parts, str) and len(merges.candidates) > 1 + prepared.resets:
+        notes.append(f"no sum merging: {prepared.parts}")
     return Tried(merges, states, alignment, conclude(merges.candidates, standard, alignment), notes)
 
 
 def _rescaled(
     prepared: Prepared,
-    states: dict[tuple[bool, bool], Sequence[State]],
+    states: dict[tuple[str, bool], Sequence[State]],
     spec: PermutationSpec | str | None,
+    way: Way,
     lams: Sequence[float],
-    *,
-    permuted: bool,
 ) -> Merges:
     """Merges of rescaled states, where rescaling brings them closer; these are added to ``states``."""
     known = spec if isinstance(spec, PermutationSpec) else None
-    found = rescaled(prepared.spare, states[permuted, False], prepared.free, known, prepared.probe[:2])
+    found = rescaled(prepared.spare, states[way.alignment, False], prepared.free, known, prepared.probe[:2])
     if found is None:
         return Merges((), {})
-    states[permuted, True] = found
-    return _merge_states(prepared, found, fewer(lams), permuted=permuted, scaled=True)
+    states[way.alignment, True] = found
+    return _merge_states(prepared, found, replace(way, rescaled=True), fewer(lams))
 
 
-def _merge_states(
-    prepared: Prepared, states: Sequence[State], lams: Sequence[float], *, permuted: bool, scaled: bool = False
-) -> Merges:
+def _summed(prepared: Prepared, states: Sequence[State], alignment: str) -> Merges:
+    """Sums of states, where their architecture has a last layer to average."""
+    if isinstance(prepared.parts, str):
+        return Merges((), {})
+    return _merge_states(prepared, states, Way(alignment, rule=SUM), ())
+
+
+def _merge_states(prepared: Prepared, states: Sequence[State], way: Way, lams: Sequence[float]) -> Merges:
     """Merge and evaluate.
 
     Args:
         prepared: the models and the data.
-        states: of the models; permuted and rescaled to match the first as said.
-        lams: points of the path, with 0, ½ and 1; used for two models. A net with BatchNorm gets fewer before its
-            statistics are reset.
-        permuted: whether ``states`` were permuted.
-        scaled: whether they were rescaled.
+        states: of the models, permuted and rescaled as said.
+        way: what was done to them, and how they are merged.
+        lams: points of the path, with 0, ½ and 1; used for two models; none leaves the path out. A net with
+            BatchNorm gets fewer before its statistics are reset.
     """
     candidates: list[Candidate] = []
     paths: dict[str, LinearPath] = {}
     lower = prepared.task.lower_is_better
     for reset in (False, True) if prepared.resets else (False,):
-        name = name_of(permuted=permuted, rescaled=scaled, reset=reset)
-        middle = prepared.average(states, reset=reset)
-        if len(states) == 2:
+        name = name_of(way, reset=reset)
+        middle = prepared.merged(states, way.rule, reset=reset)
+        if len(states) == 2 and lams:
             at = tuple(lams) if reset == prepared.resets else fewer(lams)  # what BatchNorm spoils needs less detail
             paths[name] = _path(prepared, states, at, middle, reset=reset)
         merged = middle.score()
         excess = excess_of(merged, *prepared.references, lower_is_better=lower)
-        candidates.append(Candidate(name, permuted, reset, merged, excess, scaled))
+        candidates.append(Candidate(name, way, reset, merged, excess))
     return Merges(tuple(candidates), paths)
 
 
@@ -231,7 +258,7 @@ def pairwise(prepared: Prepared) -> dict[str, dict[str, float | None]]:
         return {}
     found = {}
     for (one, a), (other, b) in combinations(enumerate(prepared.states), 2):
-        merged = prepared.average([a, b], reset=prepared.resets).score()
+        merged = prepared.merged([a, b], reset=prepared.resets).score()
         pairs = [[models[one], models[other]] for models in prepared.references]
         excess = excess_of(merged, *pairs, lower_is_better=prepared.task.lower_is_better)
         found[f"{one + 1}-{other + 1}"] = asdict(excess)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmc.diagnosing.candidates import Candidate, excess_of, name_of
+from lmc.diagnosing.candidates import AS_GIVEN, Candidate, Way, excess_of, name_of
 from lmc.diagnosing.conclusion import (
     AFTER_CALIBRATION,
     AFTER_RESET,
@@ -35,7 +35,7 @@ def test_guessing_is_an_exact_binomial_test(right: int, inputs: int, commonest: 
 def test_every_number_is_judged_by_itself() -> None:
     models = [Score(0.9, 0.3, 1.0, 0.3)] * 2
     merged = Score(0.8, 0.29, 1.0, 0.9)
-    candidates = [Candidate("as they are", False, False, merged, excess_of(merged, models))]
+    candidates = [Candidate(AS_GIVEN, Way(), False, merged, excess_of(merged, models))]
     standard = Standard(models, Thresholds(), inputs=1000, commonest=0.1)
     found = conclude(candidates, standard, alignment="it was not asked for")
     assert found.verdict == NOT_AT_ALL
@@ -54,7 +54,7 @@ def test_every_number_is_judged_by_itself() -> None:
 def test_beside_a_model_that_guesses_a_merge_must_be_as_good_as_the_better_one(accuracy: float, verdict: str) -> None:
     models = [Score(0.9, 0.3, 1.0, 0.3), Score(0.1, 2.3, 1.0, 2.3)]
     merged = Score(accuracy, 0.3, 1.0, 0.3)
-    candidate = Candidate("as they are", False, False, merged, excess_of(merged, models))
+    candidate = Candidate(AS_GIVEN, Way(), False, merged, excess_of(merged, models))
     standard = Standard(models, Thresholds(), inputs=1000, commonest=0.1)
     assert standard.poor == [2]
     assert standard.accurate(candidate)  # against their mean it always is
@@ -64,7 +64,7 @@ def test_beside_a_model_that_guesses_a_merge_must_be_as_good_as_the_better_one(a
 
 def test_a_merge_of_models_that_guess_says_nothing() -> None:
     models = [Score(0.1, 2.3, 1.0, 2.3)] * 2
-    candidate = Candidate("as they are", False, False, models[0], excess_of(models[0], models))
+    candidate = Candidate(AS_GIVEN, Way(), False, models[0], excess_of(models[0], models))
     found = conclude([candidate], Standard(models, Thresholds(), inputs=1000, commonest=0.1))
     assert found.verdict == UNDECIDED
     assert found.candidate is None
@@ -77,10 +77,10 @@ def test_the_least_intervention_that_is_good_is_taken() -> None:
     standard = Standard(models, Thresholds(), inputs=1000, commonest=0.1)
 
     def concluded(*merged: Score) -> tuple[str, str | None, float | None]:
-        kinds = [(False, False), (False, True), (True, False), (True, True)]
+        kinds = [(way, reset) for way in (Way(), Way("matching")) for reset in (False, True)]
         candidates = [
-            Candidate(name_of(permuted=permuted, reset=reset), permuted, reset, each, excess_of(each, models))
-            for (permuted, reset), each in zip(kinds, merged, strict=True)
+            Candidate(name_of(way, reset=reset), way, reset, each, excess_of(each, models))
+            for (way, reset), each in zip(kinds, merged, strict=True)
         ]
         found = conclude(candidates, standard)
         return found.verdict, found.candidate, found.beta
