@@ -36,6 +36,7 @@ class Spread:
         high: the upper one.
         least: the 5 % quantile of single draws.
         most: the 95 % quantile; 90 % of single draws lie between the two.
+        values: the draws.
     """
 
     mean: float
@@ -43,6 +44,7 @@ class Spread:
     high: float
     least: float
     most: float
+    values: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
@@ -53,7 +55,7 @@ class Spread:
         mean = float(drawn.mean())
         half = float(stdtrit(len(drawn) - 1, 0.975)) * float(drawn.std(ddof=1)) / math.sqrt(len(drawn))
         least, most = np.quantile(drawn, (0.05, 0.95))
-        return cls(mean, mean - half, mean + half, float(least), float(most))
+        return cls(mean, mean - half, mean + half, float(least), float(most), tuple(drawn.tolist()))
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,8 @@ def _units(spec: PermutationSpec | None, state: State) -> Iterator[tuple[list[st
         norms = {name.removesuffix("running_mean") for name in writers if name.endswith("running_mean")}
         if norms:
             writers = [name for name in writers if f"{name.rpartition('.')[0]}." in norms and "running_" not in name]
-        if group not in mixed and writers and readers:
+        alone = all(state[name].shape[0] == spec.groups[group] for name in writers)  # not several rows per unit
+        if group not in mixed and writers and readers and alone:
             yield writers, readers
 
 
