@@ -72,7 +72,9 @@ def forecast(
     sizes = _widths(widths, checkpoints)
     factories = model * len(checkpoints) if len(model) == 1 else model
     if len(factories) != len(checkpoints):
-        raise SpecError(f"{len(model)} --model for {len(checkpoints)} checkpoints; name one, or one each in their order")
+        raise SpecError(
+            f"{len(model)} --model for {len(checkpoints)} checkpoints; name one, or one each in their order"
+        )
     if tolerance is not None and not sizes:
         raise SpecError(f"--tolerance {tolerance:g} is of use with checkpoints of several widths; leave it out")
     prepare_arithmetic(host.cores())
@@ -113,7 +115,9 @@ def _widths(text: str, checkpoints: Sequence[Path]) -> list[float]:
 def width_lines(found: WidthForecast) -> list[str]:
     """The forecast of a width in words."""
     calibrated = found.quantity.startswith("calibrated")
-    rows = [f"{found.quantity} with {found.forecasts[0].draws} random permutations of each model (mean, 95 % interval):"]
+    rows = [
+        f"{found.quantity} with {found.forecasts[0].draws} random permutations of each model (mean, 95 % interval):"
+    ]
     for width, each in zip(found.widths, found.forecasts, strict=True):
         spread = each.calibrated_loss if calibrated and each.calibrated_loss else each.loss
         metric = f"{each.task.metric_name} {each.task.told(each.model.metric)}"

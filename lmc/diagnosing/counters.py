@@ -43,8 +43,8 @@ def check_integers(spare: nn.Module, states: Sequence[State], example: Tensor | 
             kind = str(first.dtype).removeprefix("torch.")
             raise MergeError(
                 f"{name} is {kind} {tuple(first.shape)} and differs between model 1 and model {number}: whole numbers "
-                "that hold weights have no mean; convert the models to floating point (dequantise them), merge these, "
-                "and quantise again"
+                "have no mean. If they hold weights, convert the models to floating point (dequantise them), merge "
+                "these, and quantise again; if they choose or mask something, give both models the same"
             )
         counters.append(name)
     return counters

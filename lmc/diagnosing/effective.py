@@ -8,7 +8,7 @@ mean of nothing that a layer ever multiplied by: singular vectors of opposite si
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -179,13 +179,25 @@ def dequantised(model: nn.Module) -> tuple[str, ...]:
         The names of the layers.
 
     Raises:
-        MergeError: a quantised layer is of another kind than linear.
+        MergeError: a quantised layer is of another kind than linear, or computes in whole numbers throughout.
     """
-    found = []
+    found: list[str] = []
     for path, module in list(model.named_modules()):
         home = type(module).__module__
-        if ".quantized" not in home or not callable(getattr(module, "weight", None)):
+        if isinstance(getattr(module, "fake_quant_enabled", None), Tensor):
+            raise MergeError(
+                f"layer {path!r} is a {type(module).__name__} of quantisation-aware training, whose ranges are of its "
+                "own model; merge the weights in a model without such layers, and prepare the merge anew"
+            )
+        inside = any(path.startswith(f"{layer}.") for layer in found)
+        if ".quantized" not in home or inside or not module.state_dict():
             continue
+        if ".dynamic" not in home or not callable(getattr(module, "weight", None)):
+            how = "quantised" if ".dynamic" in home else "statically quantised"
+            raise MergeError(
+                f"layer {path!r} is a {how} {type(module).__name__}, which has no float weights to average; "
+                "merge the float models instead, and quantise their merge"
+            )
         try:
             weight, bias = module.weight().dequantize(), module.bias()
         except Exception as error:
@@ -201,6 +213,58 @@ def dequantised(model: nn.Module) -> tuple[str, ...]:
         model.set_submodule(path, plain)
         found.append(path)
     return tuple(found)
+
+
+@torch.no_grad()
+def fold_masks(models: Sequence[nn.Module], example: Tensor | None) -> list[str]:
+    """Multiply weights by the masks that their layers keep as buffers, and put ones in the place of the masks.
+
+    A mask is a buffer of zeros and ones of its weight's shape; models that were pruned apart have several. The mean of
+    masks times the mean of weights is the mean of no weights that a layer uses.
+
+    Args:
+        models: in evaluation mode, changed.
+        example: a few inputs, on which no model may change; what changes one is no mask, and is left as it is.
+
+    Returns:
+        The names of the masks.
+
+    Raises:
+        MergeError: there seem to be masks, and no example to check it on.
+    """
+    found = []
+    for path, module in models[0].named_modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            weights = [each for each, value in module.named_parameters(recurse=False) if value.shape == buffer.shape]
+            masks = [model.get_submodule(path).get_buffer(name) for model in models]
+            binary = all(bool(((mask == 0) | (mask == 1)).all()) for mask in masks)
+            if not weights or not binary or all(torch.equal(masks[0], mask) for mask in masks[1:]):
+                continue
+            if example is None:
+                raise MergeError(
+                    f"{_joined(path, name)} looks like a mask of {weights[0]} and differs between the models; pass "
+                    "--data, or the shape of an input with --shape, to find out and average what the layer uses"
+                )
+            if any(_fold(models, path, name, weight, example) for weight in weights):
+                found.append(_joined(path, name))
+    return found
+
+
+def _fold(models: Sequence[nn.Module], path: str, name: str, weight: str, example: Tensor) -> bool:
+    """Fold one mask into one weight in every model, if that changes none of them."""
+    kept = []
+    for model in models:
+        module = model.get_submodule(path)
+        mask, value = module.get_buffer(name), module.get_parameter(weight)
+        kept += [(mask, mask.clone()), (value, value.clone())]
+        before = model(example.clone())
+        value.mul_(mask)
+        mask.fill_(1)
+        if not torch.allclose(model(example.clone()), before, rtol=1e-5, atol=1e-6):
+            for tensor, old in kept:
+                tensor.copy_(old)
+            return False
+    return True
 
 
 def _register(module: nn.Module, name: str, value: Tensor, *, parameter: bool) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lmc.diagnosing.alignment import traced
 from lmc.diagnosing.counters import check_integers
+from lmc.diagnosing.effective import fold_masks
 from lmc.diagnosing.models import copies_of, identical
 from lmc.diagnosing.options import Asked, Options, checked
 from lmc.diagnosing.reading import adapt
@@ -96,6 +97,9 @@ def merge_models(
         notes.append("the models are identical; the merge can be no better than they are")
     samples = None if data is None else _read(data, module, asked)
     example = _example(states[0], way.shape, asked) if samples is None else samples.examples(2)
+    if masks := fold_masks(copies, example):
+        states = [{name: tensor.clone() for name, tensor in each.state_dict().items()} for each in copies]
+        notes.append(f"masks were multiplied into their weights before they were merged: {', '.join(masks)}")
     check_integers(module, states, example)
     states = _aligned(way.align, module, states, example, asked.spec)
     if way.rule == "mean":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parameter import UninitializedParameter
 from torch.optim.swa_utils import AveragedModel
 
 from lmc.diagnosing.effective import dequantised, make_effective, private_copy
@@ -38,6 +39,11 @@ def copies_of(models: Sequence[nn.Module], device: torch.device) -> tuple[list[n
         model = _unwrapped(given)
         if model is not given:
             notes.append(f"model {number} was taken out of its {kind} wrapper")
+        if lazy := [name for name, each in model.named_parameters() if isinstance(each, UninitializedParameter)]:
+            raise MergeError(
+                f"{lazy[0]} of model {number} has no shape yet, as its layer is lazy; run the model once, or load its "
+                "checkpoint"
+            )
         try:
             copied = private_copy(model)
         except Exception as error:  # a module's own code
@@ -143,6 +149,11 @@ def check_states(states: Sequence[State]) -> None:
         if index > 1:
             check_same_architecture(states[0], state, f"model {index}")
         for name, value in state.items():
+            if value.layout != torch.strided:
+                kind = str(value.layout).removeprefix("torch.")
+                raise MergeError(
+                    f"{name} of model {index} is a {kind} tensor; make it dense (to_dense()) to average it"
+                )
             if value.is_floating_point() and not torch.isfinite(value.float() if value.itemsize == 1 else value).all():
                 raise MergeError(f"{name} of model {index} holds NaN or infinite values; the model diverged")
 
@@ -272,7 +283,8 @@ def _one_precision(copies: Sequence[nn.Module]) -> list[str]:
 
 def _widened(model: nn.Module, number: int) -> list[str]:
     """Bring tensors of a type that nothing can be computed in, such as float8, to float32, in place."""
-    narrow = {each.dtype for each in model.state_dict().values() if each.is_floating_point() and each.itemsize == 1}
+    tensors = [each for each in model.state_dict().values() if isinstance(each, Tensor)]
+    narrow = {each.dtype for each in tensors if each.is_floating_point() and each.itemsize == 1}
     if not narrow:
         return []
     for each in (*model.parameters(), *model.buffers()):

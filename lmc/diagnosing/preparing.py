@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lmc.diagnosing.alignment import check_spec
 from lmc.diagnosing.candidates import MEAN
 from lmc.diagnosing.counters import check_integers
+from lmc.diagnosing.effective import fold_masks
 from lmc.diagnosing.models import PROBED, copies_of, gives_probabilities, identical, try_out
 from lmc.diagnosing.options import Asked
 from lmc.diagnosing.reading import adapt
@@ -157,6 +158,10 @@ def prepare(given: Sequence[nn.Module], data: Data, asked: Asked) -> Prepared:
         read = replace(read, samples=samples)
         notes.append("every row of the labels holds a single 1: taken for one class per input")
     outputs = try_out(copies, spare, samples.examples(PROBED))
+    masks = fold_masks(copies, samples.examples(PROBED))
+    notes += (
+        [f"masks were multiplied into their weights before anything was averaged: {', '.join(masks)}"] if masks else []
+    )
     task = _task(outputs, read, asked)
     classes = outputs.shape[task.class_axis] if task.kind == "classes" else 0
     if task.kind == "classes":
@@ -209,8 +214,8 @@ def _task(outputs: Tensor, read: Read, asked: Asked) -> Task:
     if read.columns is None:
         inputs = read.samples.test if hasattr(read.samples, "test") else None
     else:
-        tokens = read.columns.kwargs.get("input_ids", read.columns.args[0] if read.columns.args else None)
-        inputs = None if tokens is None else tokens[: len(labels)]
+        whole = [each[: len(labels)] for each in read.columns.tensors if not each.is_floating_point()]
+        inputs = next((each for each in whole if each.shape == labels.shape and each.dtype != torch.bool), None)
     return task_of(outputs, labels, inputs, asked.loss, asked.metric, asked.ignore_index)
 
 

@@ -190,4 +190,6 @@ def _mean(drawn: Drawn) -> float:
 def _resampled(drawn: Drawn, generator: np.random.Generator) -> float:
     """The mean of models and draws that are drawn anew."""
     models = generator.integers(len(drawn), size=len(drawn))
-    return _mean([np.asarray(drawn[each])[generator.integers(len(drawn[each]), size=len(drawn[each]))] for each in models])
+    return _mean(
+        [np.asarray(drawn[each])[generator.integers(len(drawn[each]), size=len(drawn[each]))] for each in models]
+    )

@@ -96,3 +96,37 @@ def test_a_permutation_that_would_change_this_models_function_is_not_used() -> N
     found = diagnose(nets[0], nets[1], TEST, lams=(0.5,), permutation="always")
     assert [each.name for each in found.candidates] == ["as they are", "sum"]
     assert found.alignment == reason
+
+
+def in_halves(seed: int, first: bool) -> nn.Module:
+    """A trained net of 12 units a layer in one half of a net of 24."""
+    small, wide = fitted(lambda: mlp(12), seed), mlp(24)
+    mine = slice(0, 12) if first else slice(12, 24)
+    with torch.no_grad():
+        for number, (source, target) in enumerate(zip(small.children(), wide.children(), strict=True)):
+            if not isinstance(source, nn.Linear) or not isinstance(target, nn.Linear):
+                continue
+            assert source.bias is not None
+            assert target.bias is not None
+            rows, columns = (slice(None) if number == 4 else mine), (slice(None) if number == 0 else mine)
+            target.weight.zero_()[rows, columns] = source.weight
+            target.bias.zero_()[rows] = source.bias
+    return wide.eval()
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_sum_of_nets_that_share_no_unit_is_their_ensemble(apart: bool) -> None:
+    nets = [in_halves(0, first=True), in_halves(1, first=not apart)]
+    found = diagnose(nets, TEST, lams=(0.5,), permutation="always")
+    candidates = {each.name: each.merged for each in found.candidates}
+    exact = [candidates["complementary, sum"], *([candidates["sum"]] if apart else [])]
+    for merged in exact:
+        assert (merged.metric, merged.loss) == (found.ensemble.metric, pytest.approx(found.ensemble.loss, rel=1e-5))
+    if apart:
+        assert found.verdict == "as a sum"
+        assert found.merged is not None
+        nets[0].load_state_dict(found.merged)
+        mean = (in_halves(0, first=True)(TEST[0]) + nets[1](TEST[0])) / 2
+        torch.testing.assert_close(nets[0](TEST[0]), mean, rtol=1e-4, atol=1e-4)
+    else:
+        assert candidates["sum"].loss > 2 * found.ensemble.loss

@@ -8,6 +8,7 @@ from lmc.diagnosing.candidates import AS_GIVEN, Candidate, Way, excess_of, name_
 from lmc.diagnosing.conclusion import (
     AFTER_CALIBRATION,
     AFTER_RESET,
+    AS_A_SUM,
     AS_THEY_ARE,
     NOT_AT_ALL,
     UNDECIDED,
@@ -91,3 +92,37 @@ def test_the_least_intervention_that_is_good_is_taken() -> None:
     assert concluded(bad, bad, good, good) == (WITH_PERMUTATION, "permuted", None)
     assert concluded(bad, bad, bad, flat) == (WITH_PERMUTATION, "permuted, BN reset", 5.0)
     assert concluded(bad, bad, bad, bad) == (NOT_AT_ALL, None, None)
+
+
+def test_a_sum_comes_before_permutations_and_matching_before_complements() -> None:
+    models = [Score(0.9, 0.3, 1.0, 0.3)] * 2
+    good, bad = Score(0.9, 0.3, 1.0, 0.3), Score(0.5, 2.0, 1.0, 2.0)
+    flat = Score(0.9, 0.9, 5.0, 0.3)
+    standard = Standard(models, Thresholds(), inputs=1000, commonest=0.1)
+    ways = [Way(), Way(rule="sum"), Way("matching"), Way("complementary"), Way("complementary", rule="sum")]
+
+    def concluded(*merged: Score) -> tuple[str, str | None, str]:
+        candidates = [
+            Candidate(name_of(way), way, False, each, excess_of(each, models))
+            for way, each in zip(ways, merged, strict=True)
+        ]
+        found = conclude(candidates, standard)
+        return found.verdict, found.candidate, found.sentence
+
+    halves = "the sum of their hidden layers and the mean of the last one"
+    assert concluded(flat, good, good, good, good)[:2] == (AFTER_CALIBRATION, "as they are")  # a mean before a sum
+    assert concluded(bad, good, good, good, good) == (
+        AS_A_SUM,
+        "sum",
+        f"These models can be merged only as {halves}.",
+    )
+    assert concluded(bad, bad, good, good, good)[:2] == (WITH_PERMUTATION, "permuted")
+    assert concluded(bad, bad, flat, flat, good) == (  # what needs no labels comes first
+        WITH_PERMUTATION,
+        "complementary, sum",
+        f"These models can be merged only as {halves}, after permuting them complementarily, strong channels onto weak "
+        "ones.",
+    )
+    refused = concluded(bad, bad, bad, bad, bad)
+    assert refused[:2] == (NOT_AT_ALL, None)
+    assert "their mean or sum is worse than they are" in refused[2]

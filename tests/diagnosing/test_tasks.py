@@ -132,6 +132,25 @@ def test_a_language_model_is_judged_by_the_next_token() -> None:
     assert (found.models[0].metric, found.models[0].loss) == (pytest.approx(accuracy), pytest.approx(loss))
 
 
+class Renamed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Tokens()
+
+    def forward(self, idx: Tensor) -> Tensor:
+        found: Tensor = self.inner(idx)
+        return found
+
+
+def test_a_language_model_may_call_its_tokens_what_it_likes() -> None:
+    net = seeded(Renamed)
+    tokens = torch.randint(7, (COUNT, 6), generator=torch.Generator().manual_seed(3))
+    found = short(net, near(net), {"idx": tokens, "labels": tokens})
+    assert found.task.shifted
+    accuracy, loss = by_hand(net(tokens)[:, :-1].reshape(-1, 7), tokens[:, 1:].flatten())
+    assert (found.models[0].metric, found.models[0].loss) == (pytest.approx(accuracy), pytest.approx(loss))
+
+
 def test_several_labels_have_a_sigmoid_each() -> None:
     net, inputs = seeded(lambda: nn.Sequential(nn.Linear(4, 3))), drawn(COUNT, 4)
     labels = (net(inputs) + 0.3 * drawn(COUNT, 3, seed=4) > 0).float()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
-from diagnosed import digits, fitted, mlp
+from diagnosed import digits, fitted, mlp, permuted_copy
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from lmc.diagnosing.conclusion import AFTER_RESCALING, AFTER_RESET, AS_THEY_ARE, NOT_AT_ALL
 from lmc.diagnosing.diagnose import diagnose
-from lmc.diagnosing.effective import effective_copy, make_effective, private_copy
+from lmc.diagnosing.effective import effective_copy, fold_masks, make_effective, private_copy
 from lmc.errors import MergeError
 
 TRAIN, TEST = digits()
+INPUTS, LABELS = TEST
 NET = fitted(lambda: mlp(24), 0)
 NORMED = fitted(lambda: mlp(24, norm="bn"), 0)
 
@@ -47,7 +50,7 @@ def test_shifted_inputs_do_not_make_a_merge_look_good() -> None:
     a, b = (fitted(lambda: mlp(12, norm="bn"), seed) for seed in (0, 1))
     shifted = TEST[0] * 0.2 - 5, TEST[1]
     found = diagnose(a, b, shifted, permutation="never", lams=(0.5,))
-    _, reset = found.candidates
+    reset = next(each for each in found.candidates if each.name == "BN reset")
     assert reset.merged.metric > max(model.metric for model in found.models) + 0.05
     best = sum(model.metric for model in found.reset_models) / 2
     assert best > reset.merged.metric + 0.02
@@ -244,3 +247,113 @@ def test_layers_that_torch_quantised_are_dequantised() -> None:
     codes = NET.state_dict()["0.weight"]
     assert found.merged is not None
     assert float((found.merged["0.weight"] - codes).abs().max()) <= float(codes.abs().max()) / 127
+
+
+class MaskedLinear(nn.Linear):
+    """A layer that multiplies its weight by a mask of its own making."""
+
+    mask: Tensor
+
+    def __init__(self, inputs: int, outputs: int, kind: torch.dtype) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("mask", (torch.rand(outputs, inputs) > 0.5).to(kind))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bool, torch.uint8])
+def test_masks_of_a_readers_own_are_multiplied_into_their_weights(kind: torch.dtype) -> None:
+    nets = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        nets.append(nn.Sequential(MaskedLinear(64, 8, kind), nn.ReLU(), nn.Linear(8, 10)).eval())
+    copies = copy.deepcopy(nets)
+    assert fold_masks(copies, INPUTS[:4]) == ["0.mask"]
+    for net, folded in zip(nets, copies, strict=True):
+        torch.testing.assert_close(folded(INPUTS), net(INPUTS))
+        masked, layer = net[0], folded[0]
+        assert isinstance(masked, MaskedLinear)
+        assert isinstance(layer, MaskedLinear)
+        torch.testing.assert_close(layer.weight, masked.weight * masked.mask)
+        assert bool((layer.mask == 1).all())
+    found = diagnose(nets[0], nets[1], (INPUTS, LABELS), permutation="never", lams=(0.5,))
+    assert any("masks were multiplied into their weights" in note for note in found.notes)
+
+
+def test_a_buffer_that_masks_nothing_is_left_alone() -> None:
+    class Shifted(nn.Linear):
+        def __init__(self, seed: int) -> None:
+            super().__init__(64, 10)
+            shift = torch.rand(10, 64, generator=torch.Generator().manual_seed(seed)) > 0.5
+            self.register_buffer("shift", shift.float())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x, self.weight + self.get_buffer("shift"), self.bias)
+
+    nets: list[nn.Module] = [Shifted(0), Shifted(1)]
+    states = copy.deepcopy([net.state_dict() for net in nets])
+    assert fold_masks(nets, INPUTS[:4]) == []
+    for net, state in zip(nets, states, strict=True):
+        assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    with pytest.raises(MergeError, match="shift looks like a mask of weight and differs between the models"):
+        fold_masks(nets, None)
+
+
+class Shuffled(nn.Module):
+    """Every channel lies in four places behind the shuffle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Conv2d(1, 16, 3, 2, 1), nn.Conv2d(4, 8, 3)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pixel_shuffle(self.wide(x.view(-1, 1, 8, 8)), 2).relu()
+        found: Tensor = self.head(self.narrow(x).relu().mean((2, 3)))
+        return found
+
+
+def test_units_that_hold_several_places_are_permuted_and_not_rescaled() -> None:
+    net = fitted(Shuffled, 0)
+    other = permuted_copy(net, INPUTS)
+    found = diagnose(net, other, (INPUTS, LABELS), lams=(0.5,))
+    assert found.verdict == "only with permutation"
+    assert found.conclusion.candidate == "permuted"
+
+
+class _Sparse(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(64, 10)
+        self.register_buffer("graph", torch.eye(3).to_sparse())
+
+
+def _quantised(make: Callable[[], nn.Module], *kinds: type[nn.Module]) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: nn.Module = torch.ao.quantization.quantize_dynamic(make(), set(kinds))
+        return found
+
+
+def _trained_for_quantisation() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = mlp(8).train()
+        net.qconfig = torch.ao.quantization.get_default_qat_qconfig("fbgemm")  # type: ignore[assignment]
+        found: nn.Module = torch.ao.quantization.prepare_qat(net)
+        return found.eval()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Sequential(nn.LazyLinear(10)), "0.weight of model 1 has no shape yet, as its layer is lazy"),
+        (_Sparse, "graph of model 1 is a sparse_coo tensor; make it dense"),
+        (lambda: _quantised(lambda: nn.Sequential(nn.LSTM(4, 4)), nn.LSTM), "layer '0' is a quantised LSTM"),
+        (_trained_for_quantisation, "of quantisation-aware training, whose ranges are of its own model"),
+    ],
+    ids=["lazy", "sparse", "lstm", "aware"],
+)
+def test_layers_without_weights_to_average_are_refused_by_name(make: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(MergeError, match=message):
+        diagnose(make(), make(), (INPUTS, LABELS))

@@ -70,16 +70,16 @@ def test_what_names_no_width(barriers: tuple[float, float], message: str) -> Non
         crossing_width({width: [[each] * 2] for width, each in zip((8.0, 16.0), barriers, strict=True)}, 0.1)
 
 
-NETS = [fitted(lambda: mlp(units), 0) for units in (6, 24)]
+NETS = [fitted(lambda: mlp(6), 0), fitted(lambda: mlp(24), 0)]
 
 
 def test_the_barriers_are_those_of_the_forecasts() -> None:
-    found = forecast_width(NETS, (6, 24), (INPUTS, LABELS), 0.6, draws=4, seed=3)
+    found = forecast_width(NETS, (6, 24), (INPUTS, LABELS), 1.4, draws=4, seed=3)
     alone = [forecast(net, (INPUTS, LABELS), 4, 3).calibrated_loss for net in NETS]
     assert [each.calibrated_loss for each in found.forecasts] == alone
     above, below = (each.mean for each in alone if each is not None)
-    assert above > 0.6 > below
-    assert found.width == pytest.approx(6 * 4 ** ((above - 0.6) / (above - below)))
+    assert above > 1.4 > below
+    assert found.width == pytest.approx(6 * 4 ** ((above - 1.4) / (above - below)))
     assert found.seen
     assert found.low <= found.width <= found.high
     assert found.quantity == "calibrated loss barrier"
