@@ -8,12 +8,13 @@ where it is above at all of them, a power of the width is fitted and continued, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from lmc.diagnosing.forecasting import Forecast, forecast
@@ -112,7 +113,7 @@ def forecast_width(
     )
 
 
-def crossing_width(by_width: dict[float, Drawn], tolerance: float, seed: int = 0) -> tuple[float, float, float]:
+def crossing_width(by_width: Mapping[float, Drawn], tolerance: float, seed: int = 0) -> tuple[float, float, float]:
     """Where mean barriers fall below a tolerance, and a 95 % interval by resampling models and their draws.
 
     Args:
@@ -143,10 +144,8 @@ def crossing_width(by_width: dict[float, Drawn], tolerance: float, seed: int = 0
             "the widest, and further it cannot be foreseen; pass a wider model"
         )
     generator = np.random.default_rng(seed)
-    again = [
-        _crossing(widths, [_resampled(by_width[width], generator) for width in widths], tolerance)
-        for _ in range(RESAMPLED)
-    ]
+    drawn = np.stack([_resampled(by_width[width], generator) for width in widths], axis=1)
+    again = [_crossing(widths, each, tolerance) for each in drawn.tolist()]
     low, high = np.quantile(again, (0.025, 0.975), method="inverted_cdf")  # takes infinite ends as they are
     return found, float(low), float(high)
 
@@ -175,7 +174,8 @@ def _crossing(widths: Sequence[float], means: Sequence[float], tolerance: float)
     if min(means) <= 0:
         return math.inf
     x, y = np.log(widths), np.log(means)
-    slope = float(np.polyfit(x, y, 1)[0])
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
     if slope >= 0:
         return math.inf
     # through the widest model, which says most of what comes behind it
@@ -187,9 +187,11 @@ def _mean(drawn: Drawn) -> float:
     return float(np.mean([np.mean(each) for each in drawn]))
 
 
-def _resampled(drawn: Drawn, generator: np.random.Generator) -> float:
-    """The mean of models and draws that are drawn anew."""
-    models = generator.integers(len(drawn), size=len(drawn))
-    return _mean(
-        [np.asarray(drawn[each])[generator.integers(len(drawn[each]), size=len(drawn[each]))] for each in models]
-    )
+def _resampled(drawn: Drawn, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Means of models and draws that are drawn anew, (RESAMPLED,)."""
+    count, rows = len(drawn), np.arange(RESAMPLED)
+    total = np.zeros(RESAMPLED)
+    for _ in range(count):
+        means = [generator.choice(np.asarray(each), (RESAMPLED, len(each))).mean(axis=1) for each in drawn]
+        total += np.stack(means)[generator.integers(count, size=RESAMPLED), rows]
+    return total / count

@@ -218,3 +218,29 @@ def test_a_forecast_is_that_of_permutations_by_hand(folder: Path) -> None:
     assert "90 % of single draws" in said
     with pytest.raises(SpecError, match="draws is 1; an interval needs two or more"):
         run(folder, "forecast", "a.safetensors", "--data", "data.safetensors", "--draws", "1")
+
+
+def test_a_width_is_forecast_from_checkpoints_of_several(folder: Path) -> None:
+    with (folder / f"merged_{folder.name}.py").open("a") as module:
+        module.write(
+            "def narrow():\n    return nn.Sequential(nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), "
+        )
+        module.write("nn.Linear(6, 10))\n")
+    save_file(fitted(lambda: mlp(6), 0).state_dict(), "narrow.safetensors")
+    files = ("narrow.safetensors", "a.safetensors")
+    given = ("--model", f"merged_{folder.name}:narrow", "--data", "data.safetensors", "--draws", "4")
+    said = run(folder, "forecast", *files, *given, "--widths", "6,24", "--tolerance", "1.4")
+    assert "calibrated loss barrier with 4 random permutations of each model" in said
+    found = json.loads(run(folder, "forecast", *files, *given, "--widths", "6,24", "--tolerance", "1.4", "--json"))
+    assert 6 < found["width"] < 24
+    assert found["low"] <= found["width"] <= found["high"]
+    assert f"it falls below 1.4 at width {found['width']:.3g} ({found['low']:.3g} to {found['high']:.3g})" in said
+    refusals = {
+        "2 checkpoints; give one each": (),
+        "one positive number per checkpoint": ("--widths", "6,wide"),
+        "all models are of width 6": ("--widths", "6,6"),
+        "below 9 at every width already": ("--widths", "6,24", "--tolerance", "9"),
+    }
+    for message, options in refusals.items():
+        with pytest.raises(LmcError, match=message):
+            run(folder, "forecast", *files, *given, *options)

@@ -123,10 +123,19 @@ def test_a_sum_of_nets_that_share_no_unit_is_their_ensemble(apart: bool) -> None
     for merged in exact:
         assert (merged.metric, merged.loss) == (found.ensemble.metric, pytest.approx(found.ensemble.loss, rel=1e-5))
     if apart:
-        assert found.verdict == "as a sum"
-        assert found.merged is not None
-        nets[0].load_state_dict(found.merged)
-        mean = (in_halves(0, first=True)(TEST[0]) + nets[1](TEST[0])) / 2
-        torch.testing.assert_close(nets[0](TEST[0]), mean, rtol=1e-4, atol=1e-4)
+        assert found.verdict == "after calibration"  # a mean comes before a sum
     else:
         assert candidates["sum"].loss > 2 * found.ensemble.loss
+
+
+def test_a_recommended_sum_is_what_is_saved() -> None:
+    """Numbers know no inverse temperature, so that a mean of nets that share no unit is too small."""
+    nets = [in_halves(0, first=True), in_halves(1, first=False)]
+    inputs = TEST[0]
+    with torch.no_grad():
+        mean = (nets[0](inputs) + nets[1](inputs)) / 2
+    found = diagnose(nets, (inputs, mean), lams=(0.5,))
+    assert (found.verdict, found.conclusion.candidate) == ("as a sum", "sum")
+    assert found.merged is not None
+    nets[0].load_state_dict(found.merged)
+    torch.testing.assert_close(nets[0](inputs), mean, rtol=1e-4, atol=1e-4)
