@@ -21,7 +21,7 @@ from lmc.theory import GAUSSIAN_NULL
 
 TEST = digits()[1]
 
-WAYS = ["as they are", "sum", "permuted", "complementary", "complementary, sum"]
+TRIED = ["as they are", "sum", "permuted", "complementary", "complementary, sum"]
 
 
 class Written(nn.Module):
@@ -89,7 +89,7 @@ def test_layer_norm_nets_are_matched_and_measured() -> None:
     a, b = (fitted(lambda: mlp(16, 2, nn.GELU, norm="ln"), seed, 60) for seed in (0, 1))
     found = diagnose(a, b, TEST, lams=(0.5,), permutation="always")
     assert found.alignment is None
-    assert [each.name for each in found.candidates] == WAYS
+    assert [each.name for each in found.candidates] == TRIED
     assert any("normalisation" in note for note in found.notes)
     assert found.layers["permuted"]["outputs"]["logits"]["lewc_norm_ratio"] is None
     assert_json(found)
@@ -128,7 +128,7 @@ def test_a_transformer_is_diagnosed_and_permuted(own_attention: bool) -> None:
     a, b = (fitted(lambda: Transformer(own_attention), seed, 40) for seed in (0, 1))
     found = diagnose(a, b, TEST, permutation="always", lams=(0.5,))
     assert found.alignment is None
-    assert [each.name for each in found.candidates] == WAYS
+    assert [each.name for each in found.candidates] == TRIED
     assert any("position" in note for note in found.notes)
     layers = found.layers["unpermuted"]
     assert list(layers["activations"]) == ["mlp.1"]
