@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 WRAPPING = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """What torch.compile, DataParallel and others insert into names, at any depth."""
@@ -155,3 +156,14 @@ def without_extra_state(model: nn.Module) -> list[str]:
         )
         found.append(path)
     return found
+
+
+def taken_out(model: nn.Module) -> nn.Module:
+    """What is inside torch.compile, DataParallel and AveragedModel, however deep."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)  # torch.compile
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner

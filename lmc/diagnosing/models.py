@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import UninitializedParameter
-from torch.optim.swa_utils import AveragedModel
 
 from lmc.diagnosing.effective import dequantised, make_effective, private_copy
-from lmc.diagnosing.loading import fit_names, without_extra_state
+from lmc.diagnosing.loading import fit_names, taken_out, without_extra_state
 from lmc.diagnosing.reading import read_output
 from lmc.errors import DataError, LmcError, MergeError, SpecError, in_one_line
 from lmc.merging import State
@@ -36,7 +35,7 @@ def copies_of(models: Sequence[nn.Module], device: torch.device) -> tuple[list[n
         kind = type(given).__name__
         if isinstance(given, torch.jit.ScriptModule):
             raise MergeError(f"model {number} is a {kind}, which hides its layers; pass the module it came from")
-        model = _unwrapped(given)
+        model = taken_out(given)
         if model is not given:
             notes.append(f"model {number} was taken out of its {kind} wrapper")
         if lazy := [name for name, each in model.named_parameters() if isinstance(each, UninitializedParameter)]:
@@ -237,17 +236,6 @@ def _alike(x: Tensor, y: Tensor) -> bool:
     largest = float(x.abs().amax())
     tolerance = 1e-3 if x.dtype in (torch.float32, torch.float64) else 5e-2
     return bool((double(x) - double(y)).abs().amax() <= tolerance * (largest or 1.0))
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """What is inside torch.compile, DataParallel and AveragedModel, however deep."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)  # torch.compile
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)):
-            inner = model.module
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
 
 
 def _of_one_class(one: nn.Module, other: nn.Module) -> bool:
