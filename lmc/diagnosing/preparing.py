@@ -158,10 +158,7 @@ def prepare(given: Sequence[nn.Module], data: Data, asked: Asked) -> Prepared:
         read = replace(read, samples=samples)
         notes.append("every row of the labels holds a single 1: taken for one class per input")
     outputs = try_out(copies, spare, samples.examples(PROBED))
-    masks = fold_masks(copies, samples.examples(PROBED))
-    notes += (
-        [f"masks were multiplied into their weights before anything was averaged: {', '.join(masks)}"] if masks else []
-    )
+    notes += _folded(copies, samples.examples(PROBED))
     task = _task(outputs, read, asked)
     classes = outputs.shape[task.class_axis] if task.kind == "classes" else 0
     if task.kind == "classes":
@@ -192,6 +189,11 @@ def prepare(given: Sequence[nn.Module], data: Data, asked: Asked) -> Prepared:
     return Prepared(
         copies, spare, states, samples, part, task, resets, tallies, reset_tallies, free, scaled, classes, notes
     )
+
+
+def _folded(copies: Sequence[nn.Module], example: Tensor) -> list[str]:
+    masks = fold_masks(copies, example)
+    return [f"masks were multiplied into their weights before anything was averaged: {', '.join(masks)}"] * bool(masks)
 
 
 def _is_one_hot(labels: Tensor) -> bool:
