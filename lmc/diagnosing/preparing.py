@@ -168,11 +168,7 @@ def prepare(given: Sequence[nn.Module], data: Data, asked: Asked) -> Prepared:
     notes += [f"counters are model 1's: {', '.join(counters[:4])}"] if _odd(counters) else []
     if asked.spec is not None:
         check_spec(asked.spec, spare, states, samples.examples(2))
-    if untracked:
-        notes.append(
-            f"the BatchNorm layer {untracked[0]!r} keeps no running statistics (track_running_stats=False), so no "
-            "merge with a BN reset was tried; build the models with track_running_stats=True to have it tried"
-        )
+    notes += _untracked(untracked)
     tallies = tally(copies, samples, task, ensemble=True)
     if task.has_beta and task.kind == "classes" and any(_are_probabilities(each) for each in tallies[:-1]):
         notes.append(
@@ -189,6 +185,14 @@ def prepare(given: Sequence[nn.Module], data: Data, asked: Asked) -> Prepared:
     return Prepared(
         copies, spare, states, samples, part, task, resets, tallies, reset_tallies, free, scaled, classes, notes
     )
+
+
+def _untracked(norms: Sequence[str]) -> list[str]:
+    return [
+        f"the BatchNorm layer {name!r} keeps no running statistics (track_running_stats=False), so no "
+        "merge with a BN reset was tried; build the models with track_running_stats=True to have it tried"
+        for name in norms[:1]
+    ]
 
 
 def _folded(copies: Sequence[nn.Module], example: Tensor) -> list[str]:
