@@ -8,7 +8,7 @@ from pathlib import Path
 from lmc.executing.jobs import Job
 from lmc.executing.making import Workplace
 from lmc.executing.settings import Settings
-from lmc.executing.supervising import OnDone
+from lmc.executing.supervising import OnJob
 
 
 class Serial:
@@ -17,9 +17,10 @@ class Serial:
     def __init__(self) -> None:
         self.rounds: list[list[Job]] = []
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnDone) -> None:
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob) -> None:
         self.rounds.append(list(jobs))
         for job in sorted(jobs, key=lambda each: bool(each.needs)):
+            on_start(job)
             job.make(workplace)
             on_done(job)
 

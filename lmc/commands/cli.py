@@ -37,18 +37,17 @@ def run(
     Exits with 1 where the run is red: a failure beyond chance that nothing explains, an invalid case, more inconclusive
     cases than an earlier run predicts, or a change for the worse from the baseline that is beyond chance.
     """
-    from lmc.claims.cases import judge
     from lmc.commands.baseline import read_baseline
     from lmc.commands.finish import finish
-    from lmc.executing.session import make_missing, selected_cases
+    from lmc.executing.session import judged, make_missing, selected_cases
 
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     selected = selected_cases(settings, pilot=pilot)
     compared = read_baseline(settings.baseline, settings.tier, selected) if settings.baseline else None
     made = make_missing(selected, settings)
-    judged = [judge(case, made.records) for case in selected]
+    found = judged(selected, made)
     seconds = time.monotonic() - clock
-    finished = finish(judged, made, settings, baseline=compared, started=started, seconds=seconds, pilot=pilot)
+    finished = finish(found, made, settings, baseline=compared, started=started, seconds=seconds, pilot=pilot)
     for line in finished.lines():
         typer.echo(line)
     if finished.red:

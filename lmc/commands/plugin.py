@@ -123,14 +123,13 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 def _judge(run: _Run, selected: list[Case], baseline: Document | None) -> None:
-    from lmc.claims.cases import judge
     from lmc.commands.finish import finish
-    from lmc.executing.session import make_missing
+    from lmc.executing.session import judged, make_missing
 
     made = make_missing(selected, run.settings)
-    run.results = {(case.claim.id, case.name): judge(case, made.records) for case in selected}
+    found = judged(selected, made)
+    run.results = {(each.case.claim.id, each.case.name): each for each in found}
     seconds = time.monotonic() - run.clock
-    found = list(run.results.values())
     run.finished = finish(found, made, run.settings, baseline=baseline, started=run.started, seconds=seconds)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmc.claims.cases import Case, cases, needed
+from lmc.claims.cases import Case, CaseResult, cases, judge, needed
 from lmc.claims.claim import Claim
 from lmc.claims.own import all_claims
 from lmc.errors import LmcError, SpecError
 from lmc.executing.devices import device_memories, fast_bf16
-from lmc.executing.jobs import missing_jobs, wait_for_others
+from lmc.executing.falling import Falling
+from lmc.executing.jobs import Job, missing_jobs, wait_for_others
 from lmc.executing.local import LocalExecutor
 from lmc.executing.making import Workplace
-from lmc.executing.progress import showing_progress
+from lmc.executing.progress import Progress, showing_progress
 from lmc.executing.settings import Settings
 from lmc.executing.supervising import Executor
 from lmc.store.leases import Leases
@@ -75,12 +76,14 @@ class Made:
     Args:
         records: measured records by measurement key.
         logs: training logs by spec key; a model whose log is lost has none.
+        results: the verdicts that fell while it was made, by claim and case.
         counts: how many ``models`` were trained now and how many ``measurements`` made, by this run or by
             others that shared its store meanwhile.
     """
 
     records: dict[str, dict[str, Any]]
     logs: dict[str, dict[str, Any]]
+    results: dict[tuple[str, str], CaseResult]
     counts: dict[str, int]
 
 
@@ -92,7 +95,7 @@ def _executor(settings: Settings) -> Executor:
     return LocalExecutor(settings.workers, device_memories(settings.device))
 
 
-def make_missing(selected: Iterable[Case], settings: Settings, executor: Executor | None = None) -> Made:
+def make_missing(selected: Sequence[Case], settings: Settings, executor: Executor | None = None) -> Made:
     """Train and measure what the store lacks for ``selected``.
 
     What another run is making is left to it; once all else is made, it is waited for.
@@ -103,13 +106,19 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
     store = Store(settings.store)
     measurements = needed(selected)
     found = missing = missing_jobs(measurements, store, settings.device, modules=settings.modules)
+    falling = Falling(selected, (each.key for each in missing.measurements), store)
     leases, fruitless = Leases(store.root), 0
     workplace = Workplace(settings.store, settings.data, settings.device, settings.modules)
     while missing.jobs:
         wait_for_others(missing.jobs, leases)
-        with showing_progress(missing.jobs) as on_done:
+        with showing_progress(missing.jobs) as progress:
+
+            def done(job: Job, progress: Progress = progress) -> None:
+                progress.done(job)
+                falling.made(job.makes, progress.say)
+
             chosen = executor or _executor(settings)
-            chosen.run(missing.jobs, workplace, on_done)
+            chosen.run(missing.jobs, workplace, done, progress.began)
         left = missing_jobs(missing.measurements, store, settings.device, modules=settings.modules)
         fruitless = fruitless + 1 if left.pieces == missing.pieces else 0
         if fruitless == _FRUITLESS:
@@ -119,11 +128,16 @@ def make_missing(selected: Iterable[Case], settings: Settings, executor: Executo
     leases.others()  # removes those of the dead, also where nothing was missing
     records = {}
     for measurement in measurements:
-        record = store.read("measurements", measurement.key)
+        record = falling.records.get(measurement.key) or store.read("measurements", measurement.key)
         if record is None:
             raise LmcError(f"{measurement.describe()} is gone from {store.root}; run again")
         records[measurement.key] = record
     keys = {spec.key for measurement in measurements for spec in measurement.specs}
     logs = {key: log for key in keys if (log := store.read("models", key)) is not None}
     counts = {"models": found.models, "measurements": len(found.measurements)}
-    return Made(records, logs, counts)
+    return Made(records, logs, falling.results, counts)
+
+
+def judged(selected: Sequence[Case], made: Made) -> list[CaseResult]:
+    """The verdict on every case; those that fell while it was made are not asked for again."""
+    return [made.results.get((case.claim.id, case.name)) or judge(case, made.records) for case in selected]

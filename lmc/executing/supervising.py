@@ -14,7 +14,9 @@ from lmc.executing.making import Workplace
 from lmc.executing.process import LostError
 from lmc.executing.schedule import Queue, shared_out
 
-OnDone = Callable[[Job], None]
+OnJob = Callable[[Job], None]
+"""Is told of a job."""
+
 LOOK_EVERY = 5.0
 """Seconds between two looks at whether what is being made hangs."""
 
@@ -22,8 +24,8 @@ LOOK_EVERY = 5.0
 class Executor(Protocol):
     """Makes jobs, models before the measurements that need them."""
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnDone) -> None:
-        """Make every job, calling ``on_done`` after each, or after each of the parts that it was divided into.
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob) -> None:
+        """Make every job, calling ``on_start`` before and ``on_done`` after each of the parts that it is divided into.
 
         Raises:
             LmcError: a job cannot be made; what is finished stays in the store.
@@ -78,7 +80,7 @@ class Backend(Protocol):
         ...
 
 
-def supervise(jobs: Sequence[Job], backend: Backend, on_done: OnDone) -> None:
+def supervise(jobs: Sequence[Job], backend: Backend, on_done: OnJob, on_start: OnJob) -> None:
     """Make ``jobs`` by the workers of ``backend``, and stop them; see `Executor.run`."""
     queue = Queue(shared_out(jobs, len(backend.devices)), backend.devices, backend.share)
     lost: Counter[str] = Counter()
@@ -87,6 +89,7 @@ def supervise(jobs: Sequence[Job], backend: Backend, on_done: OnDone) -> None:
         while True:
             while (found := queue.take()) is not None:
                 backend.start(*found)
+                on_start(found[1])
             if not queue.running:
                 return
             ended = backend.wait(queue.running, max(0.0, look - time.monotonic()))

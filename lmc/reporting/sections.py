@@ -21,6 +21,46 @@ BEYOND: dict[Role, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
+class Group:
+    """The claims of a run that stand for one item of the paper, or that name none.
+
+    Args:
+        name: of the item.
+        about: what it shows.
+        claims: of the results document.
+        own: those of them that no group before has.
+    """
+
+    name: str
+    about: str
+    claims: tuple[Claim, ...]
+    own: tuple[Claim, ...]
+
+
+def grouped_claims(document: Document) -> list[Group]:
+    """Every item of the paper, then the claims that name none of them: by role, somebody else's last.
+
+    Args:
+        document: a results document.
+    """
+    named = [
+        (item.name, item.about, [claim for claim in document.claims if item.name in claim.items]) for item in ITEMS
+    ]
+    known = {item.name for item in ITEMS}
+    beyond = [claim for claim in document.claims if known.isdisjoint(claim.items)]
+    others = f"Claims of {', '.join(document.selection.extra_claims) or 'others'}", "judged beside the paper's"
+    for role, (name, about) in {**BEYOND, CLAIM: others}.items():
+        if claims := [claim for claim in beyond if claim.role == role]:
+            named.append((name, about, claims))
+    seen: set[str] = set()
+    groups = []
+    for name, about, claims in named:
+        groups.append(Group(name, about, tuple(claims), tuple(claim for claim in claims if claim.id not in seen)))
+        seen |= {claim.id for claim in claims}
+    return groups
+
+
+@dataclass(frozen=True)
 class Section:
     """An item of the paper in one run.
 
@@ -42,23 +82,16 @@ class Section:
 
 
 def sections(document: Document) -> list[Section]:
-    """Every item of the paper, then the claims that name none of them: by role, somebody else's last.
+    """Every group of claims with its figures.
 
     Args:
         document: a results document.
     """
     drawn = {claim.id: figure for claim in document.claims if (figure := claim_figure(claim)) is not None}
-    found = []
-    for item in ITEMS:
-        claims = [claim for claim in document.claims if item.name in claim.items]
-        found.append(_section(item.name, item.about, claims, evidence_figures(item.name, document), drawn))
-    known = {item.name for item in ITEMS}
-    beyond = [claim for claim in document.claims if known.isdisjoint(claim.items)]
-    others = f"Claims of {', '.join(document.selection.extra_claims) or 'others'}", "judged beside the paper's"
-    for role, (name, about) in {**BEYOND, CLAIM: others}.items():
-        if claims := [claim for claim in beyond if claim.role == role]:
-            found.append(_section(name, about, claims, [], drawn))
-    return found
+    return [
+        _section(group.name, group.about, list(group.claims), evidence_figures(group.name, document), drawn)
+        for group in grouped_claims(document)
+    ]
 
 
 def _section(name: str, about: str, claims: list[Claim], figures: list[Figure], drawn: Mapping[str, Figure]) -> Section:

@@ -164,7 +164,7 @@ def test_a_node_that_is_lost_alters_nothing(
     made_something = False
 
     class LosesANode(RayExecutor):
-        def run(self, jobs: Any, workplace: Workplace, on_done: Any) -> None:
+        def run(self, jobs: Any, workplace: Workplace, on_done: Any, on_start: Any) -> None:
             done = 0
 
             def after(job: Job) -> None:
@@ -184,7 +184,7 @@ def test_a_node_that_is_lost_alters_nothing(
                         with contextlib.suppress(psutil.NoSuchProcess):
                             each.kill()
 
-            super().run(jobs, workplace, after)
+            super().run(jobs, workplace, after, on_start)
 
     assert make(tmp_path, LosesANode(None, 2)) == {"models": 18, "measurements": 45}
     assert len(cluster.list_all_nodes()) == 3

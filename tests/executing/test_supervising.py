@@ -72,10 +72,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(backend: Scripted, jobs: list[Job]) -> list[str]:
     done: list[str] = []
+    begun: list[str] = []
     try:
-        supervise(jobs, backend, lambda job: done.append(job.makes[0]))
+        supervise(jobs, backend, lambda job: done.append(job.makes[0]), lambda job: begun.append(job.makes[0]))
     finally:
         assert backend.closed == 1, "whatever happens, workers are stopped, once"
+        assert begun == backend.begun
     return done
 
 

@@ -291,7 +291,7 @@ def test_a_new_measurement_trains_the_models_it_lacks(far: Path, tmp_path: Path)
     new = PairMeasurement(a, b, lams=(0.0, 0.25, 0.5, 1.0))
     missing = missing_jobs([new, *needed([case()])], store, "cpu")
     assert (missing.models, missing.measurements) == (6, [new])
-    Serial().run(missing.jobs, workplace(tmp_path), lambda _: None)
+    Serial().run(missing.jobs, workplace(tmp_path), lambda _: None, lambda _: None)
     assert store.has("measurements", new.key)
     for spec in new.specs:
         assert store.weights_path(spec.key).read_bytes() == Store(far / "store").weights_path(spec.key).read_bytes()
