@@ -8,7 +8,7 @@ from pathlib import Path
 from lmc.executing.jobs import Job
 from lmc.executing.making import Workplace
 from lmc.executing.settings import Settings
-from lmc.executing.supervising import OnJob
+from lmc.executing.supervising import OnJob, unheeded
 
 
 class Serial:
@@ -17,7 +17,7 @@ class Serial:
     def __init__(self) -> None:
         self.rounds: list[list[Job]] = []
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob) -> None:
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob = unheeded) -> None:
         self.rounds.append(list(jobs))
         for job in sorted(jobs, key=lambda each: bool(each.needs)):
             on_start(job)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from lmc.executing.costs import PER_GPU, Processor, gpu_share
 from lmc.executing.jobs import Job
 from lmc.executing.making import Workplace
-from lmc.executing.supervising import OnJob, supervise
+from lmc.executing.supervising import OnJob, supervise, unheeded
 from lmc.executing.worker import Worker
 
 
@@ -23,7 +23,7 @@ class LocalExecutor:
     def __init__(self, workers: int, gpus: Mapping[str, float] | None = None) -> None:
         self.workers, self.gpus = workers, dict(gpus or {})
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob) -> None:
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob = unheeded) -> None:
         """See `lmc.executing.supervising.Executor`."""
         supervise(jobs, _Processes(self.workers, self.gpus, workplace), on_done, on_start)
 

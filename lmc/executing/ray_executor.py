@@ -22,7 +22,7 @@ from lmc.executing.devices import CPU, device_memories
 from lmc.executing.jobs import Job
 from lmc.executing.making import Workplace
 from lmc.executing.process import LostError, out_of_memory, prepare_arithmetic
-from lmc.executing.supervising import OnJob, supervise
+from lmc.executing.supervising import OnJob, supervise, unheeded
 from lmc.store.leases import Leases
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -58,7 +58,7 @@ class RayExecutor:
         self.address = address or os.environ.get("RAY_ADDRESS") or "local"
         self.workers = workers
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob) -> None:
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob = unheeded) -> None:
         """See `lmc.executing.supervising.Executor`; Ctrl-C cancels what is running.
 
         Raises:

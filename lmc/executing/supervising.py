@@ -17,6 +17,11 @@ from lmc.executing.schedule import Queue, shared_out
 OnJob = Callable[[Job], None]
 """Is told of a job."""
 
+
+def unheeded(_job: Job) -> None:
+    """Nobody is told."""
+
+
 LOOK_EVERY = 5.0
 """Seconds between two looks at whether what is being made hangs."""
 
@@ -24,7 +29,7 @@ LOOK_EVERY = 5.0
 class Executor(Protocol):
     """Makes jobs, models before the measurements that need them."""
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob) -> None:
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob = unheeded) -> None:
         """Make every job, calling ``on_start`` before and ``on_done`` after each of the parts that it is divided into.
 
         Raises:

@@ -16,7 +16,7 @@ WIDTH = 100
 """Columns."""
 
 _SETTLED = (HOLDS, NOT_RUN)
-_ID, _CELL, _CELLS = 48, 32, 3  # columns of an id and of a cell, cells of a line
+_ID, _CELL = 48, 32  # columns of an id and of a cell
 
 
 def verdict_table(document: Document) -> list[str]:
@@ -72,8 +72,13 @@ def _claim(claim: Claim) -> Iterator[str]:
         yield beside
         return
     yield f"  {claim.id}"
-    for start in range(0, len(cells), _CELLS):
-        yield ("    " + "".join(f"{cell:<{_CELL}}" for cell in cells[start : start + _CELLS])).rstrip()
+    line = ""
+    for cell in cells:
+        if line and len(line) + len(cell) > WIDTH - 4:
+            yield f"    {line.rstrip()}"
+            line = ""
+        line += f"{cell:<{_CELL - 2}}  "
+    yield f"    {line.rstrip()}"
 
 
 def _cell(judged: Judged) -> str:

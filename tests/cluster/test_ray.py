@@ -41,6 +41,7 @@ cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 from lmc.executing import ray_executor  # noqa: E402
 from lmc.executing.ray_executor import Pulses, RayExecutor  # noqa: E402
+from lmc.executing.supervising import unheeded
 
 MANY = int(os.environ.get("LMC_FAULT_POINTS") or 0)
 PATIENCE = 30.0
@@ -164,7 +165,7 @@ def test_a_node_that_is_lost_alters_nothing(
     made_something = False
 
     class LosesANode(RayExecutor):
-        def run(self, jobs: Any, workplace: Workplace, on_done: Any, on_start: Any) -> None:
+        def run(self, jobs: Any, workplace: Workplace, on_done: Any, on_start: Any = unheeded) -> None:
             done = 0
 
             def after(job: Job) -> None:

@@ -22,7 +22,7 @@ from lmc.executing.local import LocalExecutor
 from lmc.executing.making import Workplace, training_block
 from lmc.executing.session import make_missing
 from lmc.executing.settings import Settings
-from lmc.executing.supervising import OnJob
+from lmc.executing.supervising import OnJob, unheeded
 from lmc.store.store import Store
 
 
@@ -105,7 +105,7 @@ class Killing(LocalExecutor):
         super().__init__(2)
         self.times = times
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob) -> None:
+    def run(self, jobs: Sequence[Job], workplace: Workplace, on_done: OnJob, on_start: OnJob = unheeded) -> None:
         trainings = [Killed(each.specs, each.cost, self.times) for each in jobs if isinstance(each, TrainingJob)]
         super().run([*trainings, *(each for each in jobs if each.needs)], workplace, on_done, on_start)
 
