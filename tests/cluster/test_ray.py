@@ -31,6 +31,7 @@ from lmc.executing.local import LocalExecutor
 from lmc.executing.making import Workplace
 from lmc.executing.session import make_missing
 from lmc.executing.settings import Settings
+from lmc.executing.supervising import unheeded
 from lmc.store import leases
 from lmc.store.store import Store
 from lmc.store.upkeep import prunable
@@ -41,7 +42,6 @@ cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 from lmc.executing import ray_executor  # noqa: E402
 from lmc.executing.ray_executor import Pulses, RayExecutor  # noqa: E402
-from lmc.executing.supervising import unheeded
 
 MANY = int(os.environ.get("LMC_FAULT_POINTS") or 0)
 PATIENCE = 30.0
