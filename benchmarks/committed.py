@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
 from lmc.claims.verdicts import NOT_RUN
+from lmc.datasets import size_of
 from lmc.results.document import Document, Found
 from lmc.results.file import read_results
 from lmc.tiers import load_tier
@@ -58,6 +60,11 @@ class Run:
         """The tier's settings that something was judged on, as the tier orders them."""
         judged = {name for (_, name), (_, case) in self.found.items() if case.verdict != NOT_RUN}
         return [each.name for each in load_tier(self.tier).settings if each.name in judged]
+
+    def chance(self, setting: str) -> float:
+        """The loss of chance there, in nats: ln of the number of classes."""
+        (recipe,) = (each.families["strong"].recipe for each in load_tier(self.tier).settings if each.name == setting)
+        return math.log(size_of(recipe.dataset, recipe.classes).classes)
 
 
 @cache

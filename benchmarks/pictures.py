@@ -108,7 +108,7 @@ def _placed(drawn: str, left: float, top: float, wide: int, high: int) -> str:
 
 
 def barriers(run: Run, setting: str) -> dict[str, list[Value]]:
-    """What the front figure draws of a setting: values by the name of the merge.
+    """What the front figure draws of a setting: values by the name of the merge, as shares of the loss of chance.
 
     The claim of Figure 2(a) keeps the calibrated barrier less half of the raw one: both together give the raw one.
     """
@@ -119,16 +119,26 @@ def barriers(run: Run, setting: str) -> dict[str, list[Value]]:
         for each in calibrated
         if each.value is not None and (other := left.get((each.width, each.seeds, each.draw))) is not None
     ]
-    summed = _values(run, "sum-needs-no-temperature", setting)
-    return {"average": raw, "average, calibrated": calibrated, "complementary sum, not calibrated": summed}
+    summed = {(each.width, each.seeds): each for claim, group in _SUMS for each in _values(run, claim, setting, group)}
+    return {"average": raw, "average, calibrated": calibrated, "complementary sum, not calibrated": [*summed.values()]}
 
 
 _LEFT = "fig2a-calibration-removes-the-barrier"
+_SUMS = (  # claims that look at several widths, and their group
+    ("sum-needs-no-temperature", ""),
+    ("sum-beats-matching-past-the-narrowest", "complementary"),
+    ("sum-beats-matching-at-every-width", "complementary"),
+)
 
 
-def _values(run: Run, claim: str, setting: str) -> list[Value]:
-    found = run.found.get((claim, setting))
-    return list(found[1].values) if found else []
+def _values(run: Run, claim: str, setting: str, group: str = "") -> list[Value]:
+    """Those of a claim, of one group if it has several; barriers in nats as shares of the loss of chance."""
+    if (claim, setting) not in run.found:
+        return []
+    of, judged = run.found[claim, setting]
+    by = run.chance(setting) if of.unit == "nats" else 1.0
+    values = (each for each in judged.values if each.value is not None and group in ("", each.group))
+    return [msgspec.structs.replace(each, value=each.value / by) for each in values]
 
 
 def _barrier_panel(run: Run, setting: str) -> Panel:
@@ -136,7 +146,9 @@ def _barrier_panel(run: Run, setting: str) -> Panel:
     widths = sorted({each.width for values in found.values() for each in values})
     series = tuple(_by_width(name, values) for name, values in found.items())
     ticks = tuple((math.log2(width), width_name(width)) for width in widths)
-    return Panel(TITLES[setting], Axis("width", ticks), Axis("loss barrier at λ = ½ (nats)"), series, rule=(0.0, ""))
+    return Panel(
+        TITLES[setting], Axis("width", ticks), Axis("loss barrier at λ = ½ (of chance)"), series, rule=(0.0, "")
+    )
 
 
 def _by_width(name: str, values: Iterable[Value]) -> Series:
@@ -175,7 +187,7 @@ def sums() -> str:
     for setting, title in TITLES.items():
         for run in committed().values():
             if run.tier in ("quick", "laptop") and setting in run.settings:
-                matched = [each for each in _values(run, _MATCHED, setting) if each.group == "matching"]
+                matched = _values(run, _MATCHED, setting, "matching")
                 columns = [*barriers(run, setting).values(), matched]
                 raw, calibrated, summed, matching = (_at_the_widest(values) for values in columns)
                 rows.append([title, raw, calibrated, matching, summed])
