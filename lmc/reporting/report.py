@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmc.errors import StoreError
+from lmc.reporting.answer import key_figures, matrix
 from lmc.reporting.curves import grouped
 from lmc.reporting.evidence_figures import training_figures
 from lmc.reporting.figures import width_name
@@ -49,6 +50,8 @@ def report(document: Document) -> str:
             counts={verdict: counts[verdict] for verdict in MARKS if counts[verdict]},
             settings=sorted({judged.name for _, judged in rows}),
             all_kinds=sorted({kinds[judged.name] for _, judged in rows}),
+            matrix=matrix(document),
+            key_figures=key_figures(document),
             sections=sections(document),
             training=training_figures(document),
             trained=_trained(document),

@@ -69,9 +69,44 @@ def test_filters_and_search(page: Page) -> None:
     page.locator("select[name=setting]").select_option("theory")
     assert shown(page) == page.locator(f"{ROWS}[data-setting=theory]").count()
     page.locator("select[name=setting]").select_option("")
-    page.locator("input[name=text]").fill("fig2b  FALLS")
+    page.locator("input[name=text]").fill("fig2b-calibrated  FALLS")
     assert shown(page) == 3
     assert page.locator("#filtered").inner_text() == f"3 of {everything} shown"
+
+
+def test_the_matrix_shows_the_claims_that_the_filter_leaves(page: Page) -> None:
+    def claims(where: str) -> set[str]:
+        found = page.locator(f"{where} tr[data-claim]:visible")
+        return set(found.evaluate_all("rows => rows.map((row) => row.dataset.claim)"))
+
+    assert page.locator("#matrix tr[data-claim]:visible").count() == len(DOCUMENT.claims)
+    page.locator("input[name=text]").fill("sophia")
+    assert claims("#matrix") == claims("#verdict-table")
+    assert 0 < len(claims("#matrix")) < len(DOCUMENT.claims)
+    headed = page.locator("#matrix tbody:visible")
+    assert headed.count() == headed.filter(has=page.locator("tr[data-claim]:visible")).count()
+
+
+def test_a_verdict_of_the_matrix_leads_to_its_claim(page: Page) -> None:
+    page.get_by_role("link", name="fig2b-calibrated-barrier-falls-with-width on vgg-digits").click()
+    heading = page.locator("#claim-fig2b-calibrated-barrier-falls-with-width")
+    assert abs(heading.bounding_box()["y"]) < 100  # type: ignore[index]
+
+
+def test_the_matrix_scrolls_in_its_own_box_on_a_phone_and_is_whole_in_print(
+    browser: Browser, addresses: dict[str, str]
+) -> None:
+    for page in opened(browser, addresses["baseline"], viewport={"width": 360, "height": 740}):
+        box = page.locator(".matrix")
+        sides = "box => [box.scrollWidth > box.clientWidth, box.scrollHeight > box.clientHeight]"
+        assert box.evaluate(sides) == [True, True]
+        box.evaluate("box => box.scrollTo(200, 300)")
+        name = page.locator("#matrix th[scope=row]").first.bounding_box()
+        assert name is not None
+        assert name["x"] < 20  # the claim's name stays
+        page.set_viewport_size({"width": A4, "height": 1000})
+        page.emulate_media(media="print")
+        assert box.evaluate(sides) == [False, False]
 
 
 def test_the_filter_works_on_the_committed_run(browser: Browser, addresses: dict[str, str]) -> None:

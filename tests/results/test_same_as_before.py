@@ -123,7 +123,8 @@ def test_every_text_of_the_report(name: str) -> None:
     """
     from lmc.reporting.report import report
 
-    said = iter(as_before(texts(report(now(name)))))
+    before, table, after = re.split(r"(<table id=\"verdict-table\".*?</table>)", report(now(name)), flags=re.DOTALL)
+    said = iter(as_before(texts(table + before + after)))  # the table came first then
     missing = [text for text in BEFORE["files"][name]["report"] if not any(_is(text, each) for each in said)]
     assert missing == []
 

@@ -2,12 +2,14 @@
 (function () {
   const form = document.getElementById("filters");
   const rows = Array.from(document.querySelectorAll("#verdict-table tbody tr"));
+  const blocks = Array.from(document.querySelectorAll("#matrix tbody"));
   const said = document.getElementById("filtered");
   if (!form) return;
   form.hidden = false;
   function apply() {
     const words = form.elements.text.value.toLowerCase().split(/\s+/).filter(Boolean);
     let left = 0;
+    const claims = new Set();
     for (const row of rows) {
       const text = row.textContent.toLowerCase();
       const fits = ["verdict", "setting", "kind"].every(function (name) {
@@ -15,7 +17,14 @@
         return !wanted || row.dataset[name] === wanted;
       });
       row.hidden = !(fits && words.every((word) => text.includes(word)));
-      left += row.hidden ? 0 : 1;
+      if (row.hidden) continue;
+      left += 1;
+      claims.add(row.dataset.claim);
+    }
+    for (const block of blocks) {
+      const mine = Array.from(block.querySelectorAll("tr[data-claim]"));
+      for (const row of mine) row.hidden = !claims.has(row.dataset.claim);
+      block.hidden = mine.every((row) => row.hidden);
     }
     said.textContent = left + " of " + rows.length + " shown";
   }
