@@ -6,14 +6,14 @@ Imports neither torch nor scipy, so that a comparison takes a fraction of a seco
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from statistics import NormalDist
 
 from lmc.claims.asked import Asked
 from lmc.claims.verdicts import SEVERITY
 from lmc.errors import SpecError, StoreError
 from lmc.results.chances import holm
-from lmc.results.difference import BETTER, MOVED, WORSE, Case, Change, Difference, Limit, place
+from lmc.results.difference import BETTER, MOVED, THRESHOLD, WORSE, Case, Change, Difference, Limit, place
 from lmc.results.document import Document, Found, Judged
 from lmc.results.durations import HARDWARE, time_change, training_changes
 from lmc.results.scalars import Seeds
@@ -82,7 +82,15 @@ def difference_between(
         only_old=_only(before, after),
         only_new=_only(after, before),
         limits=(*_run_limits(old, new, len(pairs)), *_case_limits(pairs)),
+        other_models=tuple(_other_models(old, new, pairs)),
     )
+
+
+def _other_models(old: Document, new: Document, pairs: Mapping[Case, _Sides]) -> Iterator[str]:
+    """What makes the models of the new run others: what rounds their training, and their seeds or widths."""
+    yield from (name for name, was, now in zip(_ROUNDING, _rounding(old), _rounding(new), strict=True) if was != now)
+    if any(was.values and now.values and _models(was) != _models(now) for (_, was), (_, now) in pairs.values()):
+        yield "seeds or widths"
 
 
 def _cases(document: Document) -> dict[Case, Found]:
@@ -232,7 +240,7 @@ def _case_limits(pairs: Mapping[Case, _Sides]) -> list[Limit]:
         if old[1].asked and new[1].asked and asked != asks:  # nothing is asked where the verdict is invalid
             compares = "compares" if _same_quantity(old, new) else "does not compare"
             so = f"a verdict may have changed with it, the effect {compares}"
-            limits.append(Limit(f"threshold of {place(*case)}", asked, asks, so))
+            limits.append(Limit(f"{THRESHOLD} {place(*case)}", asked, asks, so))
     return limits
 
 

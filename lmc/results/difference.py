@@ -7,6 +7,9 @@ from typing import Any
 
 WORSE, BETTER, MOVED = "worse", "better", "moved"
 
+THRESHOLD = "threshold of"
+"""How the name of a `Limit` begins that says a case is asked something else; its `place` follows."""
+
 _NAMED = 3  # of a list of claims
 
 Case = tuple[str, str]
@@ -79,6 +82,8 @@ class Difference:
         only_old: (claim, setting) only in the old run; an empty setting stands for the whole claim.
         only_new: the same of the new run.
         limits: what limits the comparison.
+        other_models: why the models of the two runs are not the same ones: facts of the machine, versions, seeds; empty
+            where they are.
     """
 
     old: str
@@ -88,11 +93,25 @@ class Difference:
     only_old: tuple[Case, ...]
     only_new: tuple[Case, ...]
     limits: tuple[Limit, ...]
+    other_models: tuple[str, ...] = ()
 
     @property
     def worse(self) -> bool:
         """Whether anything that counts got worse."""
         return any(change.worse for change in self.changes)
+
+    def head(self) -> str:
+        """One sentence: whether the models are the same, and how many verdicts changed, and why they may have."""
+        changed = [change for change in self.changes if change.what == "verdict"]
+        asked = {limit.what for limit in self.limits}
+        otherwise = sum(f"{THRESHOLD} {place(each.claim, each.setting)}" in asked for each in changed)
+        if self.other_models:
+            models = f"other models ({', '.join(self.other_models)} differ), so numbers move as between seeds"
+        else:
+            models = "the same models, so what moved comes of the code or of what is asked"
+        counts = f"{len(changed)} of {self.compared} verdicts changed"
+        where = f", {otherwise} where something else is asked" if otherwise else ""
+        return f"{models}; {counts}{where}, {sum(each.worse for each in changed)} count as worse"
 
     def lines(self) -> list[str]:
         """The difference as text."""
@@ -107,7 +126,12 @@ class Difference:
         }
         if not any(sections.values()):
             return [f"nothing differs in {self.compared} pairs of claim and setting"]
-        lines = [f"old: {self.old}", f"new: {self.new}", f"compared: {self.compared} pairs of claim and setting"]
+        lines = [
+            self.head(),
+            f"old: {self.old}",
+            f"new: {self.new}",
+            f"compared: {self.compared} pairs of claim and setting",
+        ]
         for title, found in sections.items():
             lines += [title, *(f"  {line}" for line in found)] if found else []
         counted = sum(change.worse for change in self.changes)
@@ -126,6 +150,7 @@ class Difference:
             "changes": [{**asdict(change), "counted": change.worse} for change in self.changes],
             "only_old": [{"claim": claim, "setting": setting or None} for claim, setting in self.only_old],
             "only_new": [{"claim": claim, "setting": setting or None} for claim, setting in self.only_new],
+            "other_models": list(self.other_models),
             "limits": [asdict(limit) for limit in self.limits],
         }
 

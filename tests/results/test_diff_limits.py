@@ -9,7 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import Edit, claim, document, edited, evidence, machine, on, other_seeds, setting, top, versions, without
+from documents import (
+    EXACT,
+    Edit,
+    claim,
+    document,
+    edited,
+    evidence,
+    machine,
+    on,
+    other_seeds,
+    setting,
+    top,
+    versions,
+    without,
+)
 from msgspec.structs import replace
 
 from lmc.errors import StoreError
@@ -95,7 +109,7 @@ def test_what_only_one_run_judges() -> None:
     assert found.only_old == (("a", "vgg"), ("b", ""))
     assert found.only_new == ()
     assert not found.worse
-    assert found.lines()[3:5] == ["only in the old run:", "  on vgg: 1 claim(s), a"]
+    assert found.lines()[4:6] == ["only in the old run:", "  on vgg: 1 claim(s), a"]
     assert difference_between(edited(without(2)), document()).only_new == (("c", ""),)
     back = difference_between(edited(without(1), without(0, 1)), document())
     assert (back.only_old, back.only_new) == ((), (("a", "vgg"), ("b", "")))
@@ -126,6 +140,34 @@ def test_limits(edit: Edit, what: str, said: str) -> None:
     assert said in limit.so
     assert f"  {what}: {limit.old} -> {limit.new}; {limit.so}" in found.lines()
     assert not found.worse
+
+
+SAME = "the same models, so what moved comes of the code or of what is asked"
+OTHER = "differ), so numbers move as between seeds"
+
+
+@pytest.mark.parametrize(
+    ("edits", "said"),
+    [
+        ([on(0, 0, verdict="fails", effect=None)], f"{SAME}; 1 of 4 verdicts changed, 1 count as worse"),
+        ([top(seconds=300.0)], f"{SAME}; 0 of 4 verdicts changed, 0 count as worse"),
+        ([machine(memory_gib=9.0)], f"{SAME}; 0 of 4 verdicts changed, 0 count as worse"),
+        (
+            [machine(processor="Q"), versions(torch="2.16.0"), on(0, 0, verdict="inconclusive")],
+            f"other models (processor, torch {OTHER}; 1 of 4 verdicts changed, 0 count as worse",
+        ),
+        (
+            [other_seeds, on(0, 0, verdict="fails", asked=EXACT), on(2, 0, verdict="fails")],
+            f"other models (seeds or widths {OTHER}; 2 of 4 verdicts changed, 1 where something else is asked, "
+            "2 count as worse",
+        ),
+    ],
+    ids=["verdict", "time", "memory", "machine", "seeds-and-threshold"],
+)
+def test_the_first_line_tells_other_models_from_other_verdicts(edits: list[Edit], said: str) -> None:
+    found = difference_between(document(), edited(*edits))
+    assert found.lines()[0] == said
+    assert found.to_json()["other_models"] == list(found.other_models)
 
 
 def test_two_tiers_compare_what_they_share() -> None:
