@@ -31,6 +31,7 @@ SELECTION = ("tier", "extra-claims", "claims", "setting", "role", "arch", "datas
 def run(
     settings: Settings,
     pilot: Annotated[bool, typer.Option(help="Train the pilot seeds that thresholds are chosen on.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Print a line for each paper item, for an issue.")] = False,
 ) -> None:
     """Judge the claims of a tier, training and measuring what is missing.
 
@@ -40,6 +41,7 @@ def run(
     from lmc.commands.baseline import read_baseline
     from lmc.commands.finish import finish
     from lmc.executing.session import judged, make_missing, selected_cases
+    from lmc.reporting.verification import verification
 
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     selected = selected_cases(settings, pilot=pilot)
@@ -48,7 +50,7 @@ def run(
     found = judged(selected, made)
     seconds = time.monotonic() - clock
     finished = finish(found, made, settings, baseline=compared, started=started, seconds=seconds, pilot=pilot)
-    for line in finished.lines():
+    for line in verification(finished.document) if verify else finished.lines():
         typer.echo(line)
     if finished.red:
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from lmc.commands.cli import app
 from lmc.errors import StoreError
 from lmc.reporting.markdown import summary
+from lmc.reporting.verification import verification
 from lmc.results.document import Selection
 from lmc.results.file import read_results, write_results
 
@@ -46,6 +47,12 @@ def test_a_run_that_got_worse_than_its_baseline_fails(run: Run, tmp_path: Path) 
     worse = run("--baseline", str(baseline))
     assert worse.exit_code == 1
     assert "worse   tiny-barrier on tiny: -1 -> " in worse.stdout
+
+
+def test_a_run_can_close_with_a_line_for_each_item(run: Run, tmp_path: Path) -> None:
+    done = run("--verify")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == verification(read_results(tmp_path / "new.json"))
 
 
 def test_the_results_keep_what_was_asked_for(run: Run, tmp_path: Path) -> None:
