@@ -1,4 +1,4 @@
-"""What the command line makes of results files: report, figures, tables, history, migration. Loads no torch."""
+"""What the command line makes of results files: report, figures, tables, history, migration, checks."""
 
 from __future__ import annotations
 
@@ -33,6 +33,26 @@ def migrate(
         before = path.stat().st_size
         write_results(document, targets[path], option="-o")
         typer.echo(f"{targets[path]}: {before:,} -> {targets[path].stat().st_size:,} bytes")
+
+
+@results_app.command()
+def check(files: Annotated[list[Path], typer.Argument(help="Results files.")]) -> None:
+    """Whether a run is evidence: readable, of a named commit and machine, its verdicts those of its observations.
+
+    Exits with 1 where anything is wrong. It runs no code that a file names.
+    """
+    from lmc.results.checking import check as look
+    from lmc.results.file import read_results
+
+    found = {path: look(read_results(path)) for path in files}
+    for path, checked in found.items():
+        told = "PROBLEM" if checked.problems else "ok"
+        counts = f"{checked.confirmed} verdicts judged again alike, {checked.unchecked} not checkable"
+        typer.echo(f"{path}: {told}; {counts}")
+        for problem in checked.problems:
+            typer.echo(f"  {problem}")
+    if any(checked.problems for checked in found.values()):
+        raise typer.Exit(1)
 
 
 def report(

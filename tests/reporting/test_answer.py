@@ -89,13 +89,19 @@ def test_by_width_a_line_for_each_setting_and_the_mean_over_layers() -> None:
     assert [accuracy.panels[0].y.label, cosine.panels[0].y.label] == ["accuracy (share)", "cosine"]
 
 
-def path(seeds: Seeds, width: float, middle: float, **changes: str) -> Path:
-    numbers = {"accuracy": (0.9,) * 3, "loss": (0.1, middle, 0.3), "beta": (1.0,) * 3}
-    ensemble = Ensemble(accuracy=0.9, loss=0.1, beta=1.0, calibrated_loss=0.1)
-    home = {"setting": "mlp", "role": "strong", "alignment": "unpermuted"} | changes
-    calibrated = (0.1, middle / 2, 0.1)
+def path(seeds: Seeds, width: float, middle: float, alignment: str = "unpermuted") -> Path:
     return Path(
-        **home, width=width, seeds=seeds, lams=(0.0, 0.5, 1.0), **numbers, calibrated_loss=calibrated, ensemble=ensemble
+        "mlp",
+        "strong",
+        width,
+        seeds=seeds,
+        alignment=alignment,
+        lams=(0.0, 0.5, 1.0),
+        accuracy=(0.9, 0.9, 0.9),
+        loss=(0.1, middle, 0.3),
+        beta=(1.0, 1.0, 1.0),
+        calibrated_loss=(0.1, middle / 2, 0.1),
+        ensemble=Ensemble(accuracy=0.9, loss=0.1, beta=1.0, calibrated_loss=0.1),
     )
 
 
