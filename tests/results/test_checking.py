@@ -33,7 +33,8 @@ def risen(by: float, verdict: str = "holds", **changes: Any) -> Judged:
         for width, higher in ((0.25, 0.0), (0.5, by / 2), (1.0, by))
         for at, seeds in enumerate(pairs)
     ]
-    return setting("mlp", **({"asked": RISES.asked, "verdict": verdict, "values": tuple(values)} | changes))
+    made: dict[str, Any] = {"asked": RISES.asked, "verdict": verdict, "values": tuple(values)} | changes
+    return setting("mlp", **made)
 
 
 def of(*judged: Judged, name: str = "fig1-accuracy-rises-with-width", **changes: Any) -> Document:
