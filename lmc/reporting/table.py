@@ -42,7 +42,7 @@ def _open(document: Document) -> Iterator[str]:
 
     shown = sorted((found for found in document.judged() if found[1].verdict not in _SETTLED), key=rank)
     for claim, judged in shown:
-        yield f"{_verdict(judged)}: {claim.id} on {judged.name}"
+        yield from _wrapped(f"{_verdict(judged)}: {claim.id} on {judged.name}")
         asked = asked_in_words(judged.asked)
         said = measured_in_words(judged) + (f"; expected: {asked}" if asked else "")
         yield from _wrapped(f"    {said}", 0)

@@ -339,17 +339,17 @@ def test_a_flatness_record_is_a_random_step_as_long_as_the_models_are_apart(name
 def test_two_measurements_of_an_aligned_pair_align_and_trace_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured of one matched pair, a path and two merges, has one matching."""
     calls: list[str] = []
-    align_there = alignments.align
+    aligning_there = alignments.aligning
 
-    def aligning(alignment: str, *rest: Any) -> None:
+    def aligning(alignment: str, *rest: Any) -> Any:
         calls.append(alignment)
-        align_there(alignment, *rest)
+        return aligning_there(alignment, *rest)
 
     def tracing(*given: Any) -> PermutationSpec:
         calls.append("traced")
         return trace_permutation_spec(*given)
 
-    monkeypatch.setattr(alignments, "align", aligning)
+    monkeypatch.setattr(alignments, "aligning", aligning)
     monkeypatch.setattr("lmc.measuring.records.trace_permutation_spec", tracing)
     a, b = seeds("mlp", 2)
     asked: list[Measurement] = [PairMeasurement(a, b, alignment="matching")]
