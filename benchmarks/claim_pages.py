@@ -161,6 +161,8 @@ def _asked(claim: Claim) -> Sequence[Sequence[str]]:
 def _null_in_words(null: Null) -> str:
     if isinstance(null.values, Mapping):
         return f"({', '.join(f'{_plain(group)} {value:g}' for group, value in null.values.items())}.)"
+    if isinstance(null.values, tuple):
+        return f"({', '.join(f'{value:g}' for value in null.values)} at three widths.)"
     return f"({null.values:g} at every width.)"
 
 
