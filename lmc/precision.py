@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LACKING = frozenset({"mps"})
-"""Kinds of devices, as torch calls them, that do not compute in float64: Apple's GPUs."""
+"""Kinds of devices, as torch calls them, that do not compute in float64, which are Apple's GPUs."""
 
 
 def has_float64(device: str) -> bool:

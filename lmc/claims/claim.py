@@ -20,7 +20,7 @@ from lmc.measuring.measurements import Measurement
 from lmc.tiers import Setting, Tier
 
 CHANCE = "share of ln C"
-"""The unit of a loss barrier: the loss of chance on C classes, so that bounds mean the same for two classes and for a
+"""The unit of a loss barrier, the loss of chance on C classes, so that bounds mean the same for two classes and for a
 hundred."""
 
 NOTICEABLE = 0.01

@@ -38,7 +38,7 @@ def _left_error(record: Record) -> float:
 
 
 left_by_calibration = Imprecise(_left, _left_error)
-"""The calibrated barrier at the midpoint less half of the raw one, as a share of ln C: below 0 where β removes more
+"""The calibrated barrier at the midpoint less half of the raw one, as a share of ln C, below 0 where β removes more
 than half. Both errors add up, which is too much rather than too little."""
 
 

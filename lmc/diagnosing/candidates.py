@@ -10,10 +10,10 @@ from lmc.diagnosing.scoring import Score
 AS_GIVEN = "as they are"
 
 UNPERMUTED, MATCHED, COMPLEMENTARY = "unpermuted", "matching", "complementary"
-"""What order the models' channels are brought into: none, alike by weight matching, or the strong onto the weak."""
+"""What order the models' channels are brought into, which is none, alike by weight matching, or the strong onto the weak."""
 
 MEAN, SUM = "mean", "sum"
-"""How weights are combined: see `lmc.merging.weights.merge` and `lmc.merging.sums`."""
+"""How weights are combined, see `lmc.merging.weights.merge` and `lmc.merging.sums`."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Way:
 
     @property
     def effort(self) -> tuple[bool, bool, bool]:
-        """What it takes, to be compared: a permutation most, then another rule than the mean, then rescaling."""
+        """What it takes, to be compared, a permutation most, then another rule than the mean, then rescaling."""
         return self.permuted, self.rule == SUM and not self.permuted, self.rescaled
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lmc.planning.floor import Floor
 
 STARTUP_SECONDS = 4.0
-"""Of a run that has everything in its store: start, judging and report."""
+"""Of a run that has everything in its store, for start, judging and report."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ WARM_UP = 3
 """Steps before the recording, by which libraries have chosen their kernels, and optimizers made their buffers."""
 
 APART = 0.25
-"""How far a replayed step may end from an eager one, relative to what the step changes of a matrix: two runs of one
+"""How far a replayed step may end from an eager one, relative to what the step changes of a matrix; two runs of one
 kernel may round otherwise, and a graph that left something out is further off. Of vectors only whether they change is
 compared; a bias before a normalisation has a gradient of rounding errors alone."""
 
