@@ -31,8 +31,8 @@ def third_share(gram: Sequence[float]) -> float | None:
     """δ over the sum of α, γ and the size of δ in f_merged = α f_a + γ f_b + δ f_c, where model c was not merged.
 
     Three models that are merely equally good get ⅓. δ keeps its sign, so that noise, which has either, does not raise
-    the mean; a share of its size would never fall to 0. Where α + γ <= 0 the layer has nothing of the two, and the share is
-    1: of a layer that is like none of the three, half of the fits say so.
+    the mean; a share of its size would never fall to 0. Where α + γ <= 0 the layer has nothing of the two, and the
+    share is 1: of a layer that is like none of the three, half of the fits say so.
     """
     fit = layer_fit(gram)
     if fit is None:

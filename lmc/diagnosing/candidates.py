@@ -10,7 +10,7 @@ from lmc.diagnosing.scoring import Score
 AS_GIVEN = "as they are"
 
 UNPERMUTED, MATCHED, COMPLEMENTARY = "unpermuted", "matching", "complementary"
-"""What order the models' channels are brought into, which is none, alike by weight matching, or the strong onto the weak."""
+"""What order the models' channels are brought into, which is none, alike by weight matching, or strong on weak."""
 
 MEAN, SUM = "mean", "sum"
 """How weights are combined, see `lmc.merging.weights.merge` and `lmc.merging.sums`."""
