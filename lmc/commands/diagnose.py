@@ -49,6 +49,7 @@ def diagnose(
     model: ModelOption,
     data: DataOption,
     save: Annotated[Path | None, typer.Option(help="Write the recommended merge as safetensors.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write it as one HTML page too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     loss: LossOption = None,
     metric: MetricOption = None,
@@ -71,8 +72,9 @@ def diagnose(
 
     if len(checkpoints) < 2:
         raise SpecError(f"only {checkpoints[0]} was named; name two checkpoints or more")
-    if save is not None:
-        check_output("--save", save, (*checkpoints, Path(data)))
+    for option, target in (("--save", save), ("--html", html)):
+        if target is not None:
+            check_output(option, target, (*checkpoints, Path(data)))
     prepare_arithmetic(host.cores())
     functions = find_functions(loss=loss, metric=metric, inputs=inputs, outputs=outputs)
     batch, train = find_data(data)
@@ -80,7 +82,13 @@ def diagnose(
     found = diagnose_models(
         models, batch, train_data=train, permutation=permutation, device=settings.device, **functions
     )
-    _tell(replace(found, notes=(*notes, *found.notes)), save, as_json=as_json)
+    found = replace(found, notes=(*notes, *found.notes))
+    if html is not None:
+        from lmc.reporting.diagnosis_page import diagnosis_page
+        from lmc.reporting.report import write_page
+
+        write_page(diagnosis_page(found), html)
+    _tell(found, save, as_json=as_json)
 
 
 def _tell(found: Diagnosis, save: Path | None, *, as_json: bool) -> None:

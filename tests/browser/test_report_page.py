@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import report_documents
+from diagnosed import digits, fitted, mlp
 
+import lmc
+from lmc.reporting.diagnosis_page import diagnosis_page
 from lmc.reporting.history_page import history_page
 from lmc.reporting.report import report, write_page
 from lmc.results.file import read_results
@@ -30,7 +33,10 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     runs = tuple(Run(f"{at}.json", DOCUMENT) for at in range(3))
     write_page(history_page(History("quick", runs, ())), folder / "history.html")
     write_page(report(BASELINE), folder / "baseline.html")
-    return {name: (folder / f"{name}.html").as_uri() for name in ("report", "history", "baseline")}
+    net = fitted(lambda: mlp(24, norm="bn"), 0, steps=40)
+    found = lmc.diagnose(net, fitted(lambda: mlp(24, norm="bn"), 1, steps=40), digits()[1], train_data=digits()[0])
+    write_page(diagnosis_page(found), folder / "diagnosis.html")
+    return {name: (folder / f"{name}.html").as_uri() for name in ("report", "history", "baseline", "diagnosis")}
 
 
 def opened(browser: Browser, address: str, **context: Any) -> Iterator[Page]:
@@ -157,7 +163,7 @@ def test_every_figure_has_words(page: Page) -> None:
 A4 = 718  # pixels (1/96 inch) of 210 mm without the 10 mm that browsers leave on either side
 
 
-@pytest.mark.parametrize("name", ["report", "history", "baseline"])
+@pytest.mark.parametrize("name", ["report", "history", "baseline", "diagnosis"])
 def test_nothing_overflows_a_printed_page(name: str, browser: Browser, addresses: dict[str, str]) -> None:
     for page in opened(browser, addresses[name], viewport={"width": A4, "height": 1000}):
         page.emulate_media(media="print")
@@ -168,10 +174,10 @@ def test_nothing_overflows_a_printed_page(name: str, browser: Browser, addresses
         )
         assert wide == []
         assert page.evaluate("document.documentElement.scrollWidth") <= A4
-        assert page.locator("article").count() > 0
+        assert page.locator("article, figure").count() > 0
 
 
-@pytest.mark.parametrize("name", ["report", "history", "baseline"])
+@pytest.mark.parametrize("name", ["report", "history", "baseline", "diagnosis"])
 def test_nothing_overflows_a_phone(name: str, browser: Browser, addresses: dict[str, str]) -> None:
     for page in opened(browser, addresses[name], viewport={"width": 360, "height": 740}):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -199,7 +205,7 @@ def test_labels_stay_inside_their_diagrams(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("name", ["report", "history"])
+@pytest.mark.parametrize("name", ["report", "history", "diagnosis"])
 def test_accessibility(name: str, width: int, scheme: str, browser: Browser, addresses: dict[str, str]) -> None:
     found = importlib.util.find_spec("axe_playwright_python")
     if found is None or not found.origin:

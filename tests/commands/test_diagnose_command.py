@@ -297,3 +297,13 @@ def test_the_device_is_that_of_the_environment_too(folder: Path, monkeypatch: py
     monkeypatch.setenv("LMC_DEVICE", "tpu")
     assert "unknown device 'tpu'" in refused(diagnose(folder, "a.safetensors", "b.pt"))
     assert diagnose(folder, "a.safetensors", "b.pt", "--device", "cpu").exit_code == 0
+
+
+def test_a_page_beside_what_is_printed(folder: Path) -> None:
+    run = diagnose(folder, "a.safetensors", "b.pt", "--html", "page.html")
+    assert run.exit_code == 0, run.output
+    page = Path("page.html").read_text("utf-8")
+    assert run.stdout.splitlines()[0] in " ".join(page.split())
+    refused = diagnose(folder, "a.safetensors", "b.pt", "--html", "a.safetensors")
+    assert isinstance(refused.exception, SpecError)
+    assert "--html a.safetensors would overwrite a.safetensors" in str(refused.exception)
