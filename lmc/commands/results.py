@@ -58,13 +58,14 @@ def check(files: Annotated[list[Path], typer.Argument(help="Results files.")]) -
 def report(
     results: Results,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+    beside: Annotated[Path | None, typer.Option(help="Results of another run, shown side by side.")] = None,
 ) -> None:
     """One HTML page with every verdict, figure and recipe of a run; it needs no network."""
     from lmc.reporting.report import report as page
     from lmc.reporting.report import write_page
     from lmc.results.file import read_results
 
-    write_page(page(read_results(results)), output)
+    write_page(page(read_results(results), read_results(beside) if beside else None), output)
     typer.echo(f"report: {output}")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lmc.errors import StoreError
 from lmc.reporting.answer import key_figures, matrix
+from lmc.reporting.beside import beside
 from lmc.reporting.curves import grouped
 from lmc.reporting.evidence_figures import training_figures
 from lmc.reporting.figures import width_name
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def report(document: Document) -> str:
+def report(document: Document, other: Document | None = None) -> str:
     """The report as one HTML page, the same to the last byte for the same document.
 
     Args:
         document: a results document, see `lmc.results.file.read_results`.
+        other: that of a run to show beside it, such as one of the same tier on another machine.
+
+    Raises:
+        StoreError: the two have no claim and setting in common.
 
     Returns:
         HTML with style, script and figures in it, which asks nothing of a network.
@@ -44,6 +49,7 @@ def report(document: Document) -> str:
         .get_template("report.html.j2")
         .render(
             run=document,
+            beside=beside(document, other) if other else None,
             rows=rows,
             kinds=kinds,
             decision=Decision(document),

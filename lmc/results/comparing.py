@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from statistics import NormalDist
 
 from lmc.claims.asked import Asked
@@ -45,6 +46,9 @@ def difference_between(
     - the training of a recipe, only on the same machine and where both runs trained: the median over its models,
       each against the same model before, beyond `lmc.results.durations.TRAINING_TOLERANCE`.
 
+    Where other models were trained, as another machine or other seeds do, a change within the errors of both runs is
+    told apart, see `lmc.results.difference.Change.by_models`.
+
     What only one of the runs judges is listed and never counts: ``lmc run --claims`` leaves claims out.
 
     Args:
@@ -66,12 +70,7 @@ def difference_between(
             f"nothing to compare: the old run (tier {old.tier}) and the new run (tier {new.tier}) have no "
             "claim and setting in common; compare two runs of one tier"
         )
-    moved = {case: p for case, sides in pairs.items() if (p := _p_of_worse(*sides, old, new)) is not None}
-    real = holm(moved)
-    chance = {case: f"within chance over {len(moved)} effects" for case in moved if case not in real}
-    changes = [change for case, sides in pairs.items() for change in _verdict_change(case, sides, old, new, chance)]
-    for case, sides in pairs.items():
-        changes += _effect_change(case, sides, old, new, chance)
+    changes = _judged_otherwise(pairs, old, new)
     changes += time_change(old, new, tolerance, same_claims=before.keys() == after.keys(), counts=time_counts)
     changes += training_changes(old, new, counts=time_counts)
     return Difference(
@@ -91,6 +90,17 @@ def _other_models(old: Document, new: Document, pairs: Mapping[Case, _Sides]) ->
     yield from (name for name, was, now in zip(_ROUNDING, _rounding(old), _rounding(new), strict=True) if was != now)
     if any(was.values and now.values and _models(was) != _models(now) for (_, was), (_, now) in pairs.values()):
         yield "seeds or widths"
+
+
+def _judged_otherwise(pairs: Mapping[Case, _Sides], old: Document, new: Document) -> list[Change]:
+    """The verdicts that changed, then the effects."""
+    moved = {case: p for case, sides in pairs.items() if (p := _p_of_worse(*sides, old, new)) is not None}
+    real = holm(moved)
+    chance = {case: f"within chance over {len(moved)} effects" for case in moved if case not in real}
+    changes = [change for case, sides in pairs.items() for change in _verdict_change(case, sides, old, new, chance)]
+    changes += [change for case, sides in pairs.items() for change in _effect_change(case, sides, old, new, chance)]
+    explained = _by_models(pairs, old, new)
+    return [replace(each, by_models=(each.claim, each.setting) in explained) for each in changes]
 
 
 def _cases(document: Document) -> dict[Case, Found]:
@@ -116,10 +126,29 @@ def _p_of_worse(one: Found, other: Found, old: Document, new: Document) -> float
         or not _same_quantity(one, other)
     ):
         return None
-    same = _models(was) == _models(now) and _rounding(old) == _rounding(new)
+    same = _same_models(was, now, old, new)
     error = errors[0] if same else math.hypot(*(each or 0.0 for each in errors))
     lost = _room(now.asked, was.effect) - _room(now.asked, now.effect)
     return NormalDist().cdf(-lost / error) if error else float(lost <= _SLACK * max(1.0, abs(was.effect)))
+
+
+def _same_models(was: Judged, now: Judged, old: Document, new: Document) -> bool:
+    """Whether both rest on the same models, bit by bit."""
+    return _models(was) == _models(now) and _rounding(old) == _rounding(new)
+
+
+def _by_models(pairs: Mapping[Case, _Sides], old: Document, new: Document) -> set[Case]:
+    """Where other models were asked the same, and their effects do not differ beyond both errors (at 5 %, Holm)."""
+    p_values = {}
+    for case, ((one, was), (other, now)) in pairs.items():
+        errors = _error(was), _error(now)
+        if was.effect is None or now.effect is None or errors[0] is None or errors[1] is None:
+            continue
+        asked_alike = was.asked == now.asked and one.unit == other.unit  # else that may be what changed a verdict
+        if asked_alike and not _same_models(was, now, old, new):
+            error, moved = math.hypot(errors[0], errors[1]), abs(now.effect - was.effect)
+            p_values[case] = 2 * NormalDist().cdf(-moved / error) if error else float(moved <= _SLACK)
+    return p_values.keys() - holm(p_values)
 
 
 def _error(judged: Judged) -> float | None:

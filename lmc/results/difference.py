@@ -29,6 +29,8 @@ class Change:
         direction: ``"worse"``, ``"better"``, or ``"moved"`` where neither can be said.
         detail: what else a reader needs.
         uncounted: why the change does not count as worse, else empty.
+        by_models: whether other models explain it: they were asked the same, and their effects agree within the errors
+            of both runs.
     """
 
     what: str
@@ -39,6 +41,7 @@ class Change:
     direction: str
     detail: str = ""
     uncounted: str = ""
+    by_models: bool = False
 
     @property
     def worse(self) -> bool:
@@ -110,6 +113,8 @@ class Difference:
         else:
             models = "the same models, so what moved comes of the code or of what is asked"
         counts = f"{len(changed)} of {self.compared} verdicts changed"
+        explained = sum(each.by_models for each in changed)
+        counts += f", {explained} within the errors of both" if self.other_models and changed else ""
         where = f", {otherwise} where something else is asked" if otherwise else ""
         return f"{models}; {counts}{where}, {sum(each.worse for each in changed)} count as worse"
 
@@ -119,6 +124,12 @@ class Difference:
             "limits:": [f"{each.what}: {each.old} -> {each.new}; {each.so}" for each in self.limits],
             "verdicts:": self._lines_of("verdict"),
             "effects outside the old run's 95 % interval:": self._lines_of("effect"),
+            "verdicts that other models explain, within the errors of both runs:": self._lines_of(
+                "verdict", by_models=True
+            ),
+            "effects that other models explain, within the errors of both runs:": self._lines_of(
+                "effect", by_models=True
+            ),
             "seconds:": self._lines_of("seconds"),
             "seconds of training:": self._lines_of("training"),
             "only in the old run:": _listed(self.only_old),
@@ -137,8 +148,8 @@ class Difference:
         counted = sum(change.worse for change in self.changes)
         return [*lines, f"{counted} of {len(self.changes)} changes count as worse"]
 
-    def _lines_of(self, what: str) -> list[str]:
-        return [change.line() for change in self.changes if change.what == what]
+    def _lines_of(self, what: str, *, by_models: bool = False) -> list[str]:
+        return [change.line() for change in self.changes if change.what == what and change.by_models == by_models]
 
     def to_json(self) -> dict[str, Any]:
         """The difference, JSON-ready."""

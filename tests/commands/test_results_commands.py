@@ -86,3 +86,10 @@ def test_history_tells_what_turned_and_what_it_skipped(results: Path) -> None:
     assert "a on mlp: holds -> fails, between abc and def" in run.stdout
     assert "lmc: skipped: " in run.stderr
     assert f"history: {page} (2 runs)" in run.stdout
+
+
+def test_a_report_of_two_runs(results: Path) -> None:
+    write_results(edited(on(0, 0, verdict="fails", effect=0.5)), results.with_name("b.json"))
+    page = results.parent / "r.html"
+    invoked("report", results, "--beside", results.with_name("b.json"), "-o", page)
+    assert "1 of 4 verdicts differ" in page.read_text("utf-8")

@@ -268,3 +268,35 @@ def test_run_time_of_nothing() -> None:
 def test_a_tolerance_is_a_share(tolerance: float) -> None:
     with pytest.raises(SpecError, match="tolerance of run time"):
         difference_between(document(), document(), tolerance=tolerance)
+
+
+@pytest.mark.parametrize(("effect", "explained"), [(0.16, True), (0.2, False)])
+def test_what_by_models_explain_is_told_apart_from_what_changed(effect: float, explained: bool) -> None:
+    """Another processor trains other models. Errors are 0.0255 in both runs, 0.0361 together: 0.06 is 1.7 of them, 0.1
+    is 2.8, and Holm over the three effects with an interval asks for 2.4."""
+    worse = on(0, 0, verdict="fails", effect=effect, interval=(effect - 0.05, effect + 0.05))
+    found = difference_between(document(), edited(worse, machine(processor="Q")))
+    changes = {each.what: each.by_models for each in found.changes}
+    assert changes == {"verdict": explained, "effect": explained}
+    lines = found.lines()
+    title = "verdicts that other models explain, within the errors of both runs:"
+    assert (title in lines, "verdicts:" in lines) == (explained, not explained)
+    at = lines.index(title if explained else "verdicts:")
+    assert lines[at + 1].startswith("  worse   a on mlp: holds -> fails")
+
+
+def test_the_same_models_explain_nothing() -> None:
+    worse = on(0, 0, verdict="fails", effect=0.16, interval=(0.11, 0.21))
+    assert [each.by_models for each in difference_between(document(), edited(worse)).changes] == [False, False]
+
+
+def test_by_models_do_not_explain_a_precondition_that_is_unmet() -> None:
+    invalid = on(0, 0, verdict="invalid", asked=None, effect=None, interval=None, values=())
+    (change,) = difference_between(document(), edited(invalid, machine(processor="Q"))).changes
+    assert (change.by_models, change.worse) == (False, True)
+
+
+def test_by_models_do_not_explain_a_verdict_on_another_threshold() -> None:
+    other = on(0, 0, verdict="fails", effect=0.11, asked=replace(BELOW, high=0.1))
+    (change,) = difference_between(document(), edited(other, machine(processor="Q"))).changes
+    assert (change.what, change.by_models) == ("verdict", False)

@@ -154,12 +154,13 @@ OTHER = "differ), so numbers move as between seeds"
         ([machine(memory_gib=9.0)], f"{SAME}; 0 of 4 verdicts changed, 0 count as worse"),
         (
             [machine(processor="Q"), versions(torch="2.16.0"), on(0, 0, verdict="inconclusive")],
-            f"other models (processor, torch {OTHER}; 1 of 4 verdicts changed, 0 count as worse",
+            f"other models (processor, torch {OTHER}; 1 of 4 verdicts changed, 1 within the errors of both, "
+            "0 count as worse",
         ),
         (
             [other_seeds, on(0, 0, verdict="fails", asked=EXACT), on(2, 0, verdict="fails")],
-            f"other models (seeds or widths {OTHER}; 2 of 4 verdicts changed, 1 where something else is asked, "
-            "2 count as worse",
+            f"other models (seeds or widths {OTHER}; 2 of 4 verdicts changed, 0 within the errors of both, "
+            "1 where something else is asked, 2 count as worse",
         ),
     ],
     ids=["verdict", "time", "memory", "machine", "seeds-and-threshold"],
