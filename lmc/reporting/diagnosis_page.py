@@ -28,7 +28,7 @@ def diagnosis_page(found: Diagnosis) -> str:
     """The diagnosis as one HTML page, which needs nothing else.
 
     Args:
-        found: what `lmc.diagnose` gives.
+        found: what `lmc.diagnosing.diagnose.diagnose` gives.
     """
     from lmc.diagnosing.report import lines
 

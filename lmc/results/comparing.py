@@ -47,7 +47,7 @@ def difference_between(
       each against the same model before, beyond `lmc.results.durations.TRAINING_TOLERANCE`.
 
     Where other models were trained, as another machine or other seeds do, a change within the errors of both runs is
-    told apart, see `lmc.results.difference.Change.by_models`.
+    told apart, see `lmc.results.difference.Change`.
 
     What only one of the runs judges is listed and never counts: ``lmc run --claims`` leaves claims out.
 
