@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from lmc.claims.verdicts import NOT_RUN
+from lmc.claims.verdicts import INVALID, NOT_RUN
 from lmc.datasets import size_of
-from lmc.results.document import Document, Found
+from lmc.results.checking import judged_again
+from lmc.results.document import Claim, Document, Found, Judged
 from lmc.results.file import read_results
 from lmc.tiers import load_tier
 
@@ -42,11 +43,17 @@ class Run:
 
     @cached_property
     def found(self) -> dict[tuple[str, str], Found]:
-        """Every case by claim and setting; of parts that both name it, one that has run it."""
+        """Every case by claim and setting; of parts that both name it, one that has run it.
+
+        Left out are verdicts that are not today's: of claims that were asked something else, or in another unit, and
+        those that today's statistics do not give again.
+        """
         cases: dict[tuple[str, str], Found] = {}
         for document in self.documents:
             for claim, judged in document.judged():
                 key = claim.id, judged.name
+                if judged.verdict not in (NOT_RUN, INVALID) and not _stands(claim, judged):
+                    continue
                 if key not in cases or cases[key][1].verdict == NOT_RUN:
                     cases[key] = claim, judged
         return cases
@@ -65,6 +72,11 @@ class Run:
         """The loss of chance there, in nats: ln of the number of classes."""
         (recipe,) = (each.families["strong"].recipe for each in load_tier(self.tier).settings if each.name == setting)
         return math.log(size_of(recipe.dataset, recipe.classes).classes)
+
+
+def _stands(claim: Claim, judged: Judged) -> bool:
+    again = judged_again(claim, judged)
+    return again is not None and again.verdict == judged.verdict
 
 
 @cache

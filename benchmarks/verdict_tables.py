@@ -66,6 +66,8 @@ SUMMARY = (
 )  # fmt: skip
 """What the README says of the paper in about twelve rows."""
 
+_EMPTY = "empty: not asked there, or not judged since the claim changed."
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of Markdown, whose cells may hold bars."""
@@ -92,7 +94,7 @@ def summary() -> str:
     for line in SUMMARY:
         cells = [" ".join(mark(run_of[name], claim, name) for claim in line.claims).strip() for name in columns]
         rows.append([f"{line.text} ({line.where})" if line.where else line.text, *cells])
-    return f"{table(['', *columns.values()], rows)}\n\n{legend()}; empty: not asked there."
+    return f"{table(['', *columns.values()], rows)}\n\n{legend()};\n{_EMPTY}"
 
 
 def counts() -> str:
@@ -124,7 +126,7 @@ def matrix() -> str:
     theorems = [claim for claim in CLAIMS if not claim.kinds]
     rows = [[f"`{claim.id}`", *(mark(run, claim.id, "theory") for run in runs)] for claim in theorems]
     parts.append(f"### Theorems, without models\n\n{table(['', *(run.tier for run in runs)], rows)}")
-    return "\n\n".join([f"{legend()}; empty: not asked there.", *parts])
+    return "\n\n".join([f"{legend()};\n{_EMPTY}", *parts])
 
 
 TITLES: Mapping[Role, str] = {

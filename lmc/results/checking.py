@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lmc.claims.paper import CLAIMS
-from lmc.claims.parts import Expectation
+from lmc.claims.parts import Expectation, Judgement
 from lmc.claims.statistics import Observation
 from lmc.results.document import Claim, Document, Judged, Value
 
@@ -41,12 +41,10 @@ def check(document: Document) -> Checked:
     problems = list(_origin(document))
     confirmed = unchecked = 0
     for claim, judged in document.judged():
-        expectation = _expectation(claim, judged)
-        if expectation is None:
+        again = judged_again(claim, judged)
+        if again is None:
             unchecked += 1
-            continue
-        again = expectation.judge([_observation(each) for each in judged.values])
-        if again.verdict == judged.verdict:
+        elif again.verdict == judged.verdict:
             confirmed += 1
         else:
             said = f"{claim.id} on {judged.name}: says {judged.verdict}, its observations give {again.verdict}"
@@ -65,10 +63,16 @@ def _origin(document: Document) -> Iterator[str]:
         yield "the version of torch is not named; add torch to versions"
 
 
+def judged_again(claim: Claim, judged: Judged) -> Judgement | None:
+    """What this version makes of a case's observations; ``None`` where it asks something else, or there are none."""
+    expectation = _expectation(claim, judged)
+    return None if expectation is None else expectation.judge([_observation(each) for each in judged.values])
+
+
 def _expectation(claim: Claim, judged: Judged) -> Expectation | None:
-    """What this version judges the case by, if it asks the same of it."""
+    """What this version judges the case by, if it asks the same of it, in the same unit."""
     known = _BY_ID.get(claim.id)
-    if known is None or judged.asked is None or not judged.values:
+    if known is None or judged.asked is None or not judged.values or claim.unit != known.unit:
         return None
     strengths = known.expect, known.at_small_strength().expect
     return next((each for each in strengths if each.asked == judged.asked), None)

@@ -47,7 +47,7 @@ def test_only_claims_become_links() -> None:
 
 def test_parts_of_a_tier_are_told_as_one(tmp_path: Path) -> None:
     """A part that left a setting out does not hide the part that has judged it."""
-    whole = read_results(ROOT / "benchmarks" / "baselines" / "preview-cpu.json")
+    whole = read_results(ROOT / "benchmarks" / "baselines" / "quick-cpu.json")
     claim = next(each for each in whole.claims if each.id == "control-narrow-barrier")
     for at, judged in enumerate(claim.settings):
         settings = tuple(

@@ -37,8 +37,8 @@ def risen(by: float, verdict: str = "holds", **changes: Any) -> Judged:
     return setting("mlp", **made)
 
 
-def of(*judged: Judged, name: str = "fig1-accuracy-rises-with-width", **changes: Any) -> Document:
-    return document(*(claim(name, each) for each in judged), **(FACTS | changes))
+def of(*judged: Judged, name: str = "fig1-accuracy-rises-with-width", unit: str = "share", **changes: Any) -> Document:
+    return document(*(claim(name, each, unit=unit) for each in judged), **(FACTS | changes))
 
 
 def test_a_verdict_that_its_observations_give_is_confirmed() -> None:
@@ -57,6 +57,7 @@ def test_what_cannot_be_judged_again_is_counted() -> None:
     nothing = risen(0.3, "not-run", values=(), asked=None)
     other = risen(0.3, asked=setting("mlp").asked)
     assert [check(of(each)).unchecked for each in (nothing, other)] == [1, 1]
+    assert check(of(risen(-0.3, "holds"), unit="nats")).unchecked == 1
     unknown = check(of(risen(-0.3, "holds"), name="mine"))
     assert (unknown.problems, unknown.confirmed, unknown.unchecked) == ((), 0, 1)
 
