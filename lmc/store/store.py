@@ -69,7 +69,7 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}; choose another store") from error
+            raise _unread(path, error) from error
         except ValueError as error:
             self._set_aside(path, error)
             return None
@@ -137,7 +137,7 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"cannot read {path}: {error}; choose another store") from error
+            raise _unread(path, error) from error
         except ValueError as error:
             self.distrust(kind, key, record, error)
         return None
@@ -155,7 +155,7 @@ class Store:
         except FileNotFoundError:
             return 0
         except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}; choose another store") from error
+            raise _unread(path, error) from error
         if found != record.get("weights_sha256"):
             self.distrust(kind, key, record, ValueError(f"its checksum does not match ({size} bytes)"))
         return size
@@ -266,6 +266,13 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         if partial is not None:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
+
+
+def _unread(path: Path, error: OSError) -> Exception:
+    """What to raise of a file that cannot be read: want of memory is no fault of the store."""
+    if error.errno == errno.ENOMEM:
+        return MemoryError(f"cannot read {path}: {error.strerror}")
+    return StoreError(f"cannot read {path}: {error.strerror}; choose another store")
 
 
 def _remedy(error: OSError) -> str:

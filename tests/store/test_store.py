@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import mmap
 import os
 import subprocess
 import sys
@@ -288,6 +289,20 @@ def test_an_enormous_record_is_set_aside_unread(
     monkeypatch.setattr(Path, "read_bytes", failing(errno.ENOMEM))
     assert store.read("measurements", KEY) is None
     assert_set_aside(store, capsys.readouterr().err, path.name)
+
+
+def test_want_of_memory_is_no_fault_of_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run goes on with fewer workers then; another store would not help."""
+    store.save_model(KEY, STATE, BODY)
+    with monkeypatch.context() as patched:
+        patched.setattr(mmap, "mmap", failing(errno.ENOMEM))
+        with pytest.raises(MemoryError, match=f"cannot read .*{KEY}.safetensors: Cannot allocate memory"):
+            store.load_model(KEY)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", failing(errno.ENOMEM))
+        with pytest.raises(MemoryError, match=f"cannot read .*{KEY}.json"):
+            store.read("models", KEY)
+    assert same(store.load_model(KEY), STATE)
 
 
 def test_a_record_outlives_its_weights(store: Store) -> None:
