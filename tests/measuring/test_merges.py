@@ -219,11 +219,16 @@ def test_a_sum_is_measured_as_by_hand(name: str, bn: str) -> None:
     specs = seeds(name, 3)
     found = measured(MergeMeasurement(specs, rule="sum", bn=bn))
     states = [dict(state_of(spec)) for spec in specs]
-    expected = evaluate_logits(by_hand(name, states, reset=bn == "reset"), inputs_of().labels)
+    merged = by_hand(name, states, reset=bn == "reset")
+    expected = evaluate_logits(merged, inputs_of().labels)
     assert not differences(found["merged"], asdict(expected), rel=1e-3, abs=1e-4)
     logits = [logits_of(network(spec, state), inputs_of()) for spec, state in zip(specs, states, strict=True)]
     mean = torch.stack(logits).double().mean(0)
     assert not differences(found["mean_logits"], asdict(evaluate_logits(mean, inputs_of().labels)), rel=1e-4)
+    of_logits, lengths = list(found["outputs"].values())[-1], [each.double().norm(dim=1) for each in (merged, mean)]
+    assert of_logits["lewc_norm_ratio"] == pytest.approx(float((lengths[0] / lengths[1]).mean()), rel=1e-3)
+    cosines = (merged.double() * mean).sum(1) / lengths[0] / lengths[1]
+    assert of_logits["lewc_cosine"] == pytest.approx(float(cosines.mean()), abs=1e-4)
     models = [asdict(evaluate_logits(each, inputs_of().labels)) for each in logits]
     assert not differences(found["models"], models, rel=1e-4)
     assert found["merged"] != measured(MergeMeasurement(specs))["merged"]
